@@ -1,0 +1,47 @@
+# make demo and make test set up everything they need; nothing else has to be installed first
+# than Python 3.11+, its venv module and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check format lint types imports lock
+
+help: ## show what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with hash-checked dependencies and the package
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: setup ## the whole job in one go, on throw-away certificates and real sockets
+	$(BIN)/gateway demo
+
+run: setup ## serve from config/gateway.yaml (or GATEWAY_CONFIG)
+	$(BIN)/gateway run
+
+test: setup ## all tests
+	$(BIN)/python -m pytest
+
+check: format lint types imports test ## format, lint, types, import rules, tests
+
+format: setup ## is everything formatted?
+	$(BIN)/ruff format --check .
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports --no-cache
+
+lock: ## pin all dependencies anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group dev --output-file requirements.lock --upgrade pyproject.toml

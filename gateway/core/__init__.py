@@ -1,0 +1,1 @@
+"""The pure core: values in, values out. Time, jitter and ids come in as arguments."""

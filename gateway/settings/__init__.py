@@ -1,0 +1,1 @@
+"""YAML -> validated, frozen settings; every complaint with file, line, column and key path."""

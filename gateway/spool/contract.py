@@ -1,0 +1,202 @@
+"""What every spool promises. One test suite (tests/contracts) holds SQLite and the in-memory fake to it.
+
+The promises, numbered; tests name them.
+
+ 1. `append` returns `STORED` only after body and deliveries are durable: after a crash at any later moment, both
+    are there.
+ 2. Body and deliveries appear together or not at all.
+ 3. The same bytes for the same app within the window are stored once; the second `append` returns `DUPLICATE`,
+    and does so only when the first is durable. A batch that fails leaves no trace in the window.
+ 4. The window outlives a restart, and is bounded by age and by count; the oldest go first.
+ 5. `lease` hands out deliveries that are due, oldest acceptance first, each to one holder at a time.
+ 6. The attempt's number and the time of the next attempt are durable before `lease` returns.
+ 7. A lease ends by one `settle`; a second settlement of the same lease changes nothing.
+ 8. `Done` and `Buried` remove the delivery; the body goes with the last delivery of it.
+ 9. `RetryLater` keeps the delivery with the record of the attempt, due at the stated time.
+10. `Release` undoes the lease: the attempt was not made, its number is free again, the delivery is due at once.
+11. After a restart no lease is held: what was leased is due at the time that was stored with the lease, and the
+    attempt that was under way is on record as interrupted.
+12. `restore` adds a delivery under its old id with a fresh give-up clock; an id that is pending is not added twice.
+    It passes by the duplicates window.
+13. Bytes come back as they went in, NUL and invalid UTF-8 included.
+14. `pending` costs the same with ten deliveries as with a million.
+15. What cannot be stored now raises `SpoolUnavailableError`, leaves nothing behind, and later appends may succeed.
+16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call raises
+    it, no fsync is tried again, and nothing is overwritten.
+17. A second opener of the same spool is refused with `SpoolLockedError`.
+18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from gateway.core.signature import VerifiedBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """One delivery of a notification, as planned by the routes."""
+
+    id: str
+    target: str
+    selection: tuple[int, ...] | None
+    """Positions of its changes; None: the original bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """One notification with its deliveries, to be stored in one transaction."""
+
+    id: str
+    """32 lowercase hexadecimal digits, UUID version 7."""
+    received_at_ms: int
+    """Unix time."""
+    body: VerifiedBody
+    deliveries: tuple[NewDelivery, ...]
+    """May be empty (`unrouted: drop`): then only the duplicates window remembers it."""
+
+
+class Appended(Enum):
+    """What `append` did."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """What became of one attempt."""
+
+    number: int
+    at_ms: int
+    status: int | None
+    """HTTP status; None where no answer came."""
+    error: str
+    """Empty after an answer."""
+    duration_ms: int
+    response_excerpt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A delivery in the hands of one attempt. Only a lease can be settled."""
+
+    token: int
+    """Opaque to the holder; fences a settlement that comes too late."""
+    delivery_id: str
+    notification_id: str
+    app: str
+    target: str
+    raw: bytes
+    selection: tuple[int, ...] | None
+    received_at_ms: int
+    clock_started_ms: int
+    """When the give-up clock started: acceptance, or replay."""
+    attempt: int
+    """The number of the attempt that this lease is for, 1..."""
+    leased_at_ms: int
+    earlier: tuple[AttemptRecord, ...]
+    """The attempts before this one, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The target took it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buried:
+    """The dead letter is durable (or the target drops what it gives up)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLater:
+    """The attempt failed; the next is due then."""
+
+    at_ms: int
+    record: AttemptRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The attempt was not made."""
+
+
+Settlement = Done | Buried | RetryLater | Release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Whether a notification could be stored now."""
+
+    free_bytes: int
+    total_bytes: int
+    enough: bool
+    """`free_bytes` is not below `spool.min_free`."""
+    writable: bool
+    detail: str
+    """Why not; empty where there is room."""
+
+
+class Spool(Protocol):
+    """The store of record. All methods are called on the Trio thread."""
+
+    async def append(self, notification: Notification) -> Appended:
+        """Store a notification, durable on return (1, 2, 3).
+
+        Raises:
+            SpoolUnavailableError: nothing was stored; try again later (15).
+            SpoolBrokenError: nothing was stored; the process must end (16).
+        """
+        ...
+
+    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
+        """Add the deliveries of a dead letter again; returns the ids that were added (12). Raises like `append`."""
+        ...
+
+    async def lease(
+        self, target: str, *, now_ms: int, limit: int, next_due_ms: Callable[[int], int]
+    ) -> tuple[Lease, ...]:
+        """Lease up to `limit` deliveries that are due (5, 6).
+
+        `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it is
+        called on the spool's own thread and must be pure.
+        """
+        ...
+
+    async def settle(self, lease: Lease, settlement: Settlement) -> bool:
+        """End a lease, durable on return; False where it had ended before (7-10)."""
+        ...
+
+    async def next_due_ms(self, target: str) -> int | None:
+        """When the next delivery that nobody holds is due; None where there is none."""
+        ...
+
+    async def oldest_received_ms(self) -> Mapping[str, int]:
+        """Per target with anything pending (leased or not): when its oldest delivery was accepted."""
+        ...
+
+    def pending(self) -> Mapping[str, int]:
+        """Deliveries per target, leased ones included; targets that the configuration has lost, too (14)."""
+        ...
+
+    def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
+        """Call back, on the Trio thread, with the targets for which deliveries have become due at once.
+
+        That is: appended, restored or released. Called after the commit; must not raise.
+        """
+        ...
+
+    def room(self) -> Room:
+        """Whether there is room; cheap enough for every request (looks at the disk once a second at most)."""
+        ...
+
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+        ...
+
+    async def wait_broken(self) -> None:
+        """Return when the spool has failed for good (16); otherwise never."""
+        ...

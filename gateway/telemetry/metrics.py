@@ -1,0 +1,96 @@
+"""The metrics of the contract (section 6), by their names, with help texts. The only importer of prometheus_client.
+
+Attributes are named as the metrics are, without the prefix `meta_gateway_`. A registry of one's own, so that two
+gateways in one process (tests, demo) do not share counts.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+PREFIX = "meta_gateway_"
+
+ACK_BUCKETS_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""0.25 and 1 are Meta's bar: median at most 250 ms, less than 1 % above 1 s."""
+DELIVERY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+END_TO_END_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0)
+COMMIT_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """Every metric that exists so far."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        r = self.registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(PREFIX + name, text, labels, registry=r)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(PREFIX + name, text, labels, registry=r)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=r)
+
+        self.handshakes_total = counter(
+            "handshakes_total", "TLS handshakes by result (accepted, refused) and reason.", "result", "reason"
+        )
+        self.requests_total = counter(
+            "requests_total", "Requests on the public port; app is none on unknown paths.", "app", "status"
+        )
+        self.client_certificates_total = counter(
+            "client_certificates_total",
+            "Signed notifications by what the client presented: accepted, refused or none.",
+            "app",
+            "presented",
+        )
+        self.ack_seconds = histogram(
+            "ack_seconds", "Request head read to answer sent, for POSTs answered 200.", ACK_BUCKETS_SECONDS, "app"
+        )
+        self.notifications_total = counter(
+            "notifications_total", "Changes accepted, by field (other: not in the known table).", "app", "object", "field"
+        )
+        self.duplicates_total = counter("duplicates_total", "Notifications answered 200 and not stored again.", "app")
+        self.deliveries_total = counter(
+            "deliveries_total",
+            "Attempts by outcome: delivered, retried, refused, gave_up.",
+            "target",
+            "outcome",
+        )
+        self.delivery_seconds = histogram(
+            "delivery_seconds", "One attempt, from start to outcome.", DELIVERY_BUCKETS_SECONDS, "target"
+        )
+        self.end_to_end_seconds = histogram(
+            "end_to_end_seconds", "Acceptance to delivery.", END_TO_END_BUCKETS_SECONDS, "target"
+        )
+        self.spool_pending = gauge("spool_pending", "Deliveries waiting or under way.", "target")
+        self.spool_oldest_seconds = gauge("spool_oldest_seconds", "Age of the oldest pending delivery.", "target")
+        self.spool_bytes = gauge("spool_bytes", "Bytes of the spool on disk.")
+        self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the spool's file system.")
+        self.spool_commit_seconds = histogram(
+            "spool_commit_seconds", "One group commit, fsync included.", COMMIT_BUCKETS_SECONDS
+        )
+        self.dead_letters = gauge("dead_letters", "Dead-letter files present.", "target")
+        self.dead_letters_total = counter("dead_letters_total", "Dead letters written.", "target", "reason")
+        self.last_received_timestamp_seconds = gauge(
+            "last_received_timestamp_seconds", "When a field was last accepted.", "app", "field"
+        )
+        self.certificate_expiry_timestamp_seconds = gauge(
+            "certificate_expiry_timestamp_seconds", "When a configured certificate or anchor expires.", "certificate"
+        )
+        self.trust_anchor_last_seen_timestamp_seconds = gauge(
+            "trust_anchor_last_seen_timestamp_seconds",
+            "When an anchor (first 16 hexadecimal digits of its SHA-256) last admitted a client.",
+            "anchor",
+        )
+        self.signature_secret_last_used_timestamp_seconds = gauge(
+            "signature_secret_last_used_timestamp_seconds",
+            "When an app secret (its index) last verified a notification.",
+            "app",
+            "secret",
+        )
+        self.config_info = gauge("config_info", "Hash of the loaded configuration.", "hash")
+        self.build_info = gauge("build_info", "Version of the gateway.", "version")
+
+    def render(self) -> bytes:
+        """Return the text exposition format."""
+        return generate_latest(self.registry)
