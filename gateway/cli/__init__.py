@@ -1,53 +1,105 @@
-"""The command line. Commands are registered by name and imported only when one is called or listed."""
+"""The command line. A command's module is imported only when that command is called: `gateway --help` stays fast."""
 
 import importlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from gateway import __version__
 from gateway.cli.output import EXIT_FAILED, EXIT_USAGE, err, options
 from gateway.errors import ConfigurationError, GatewayError, UsageError
 
 _COMMANDS: Final = {
-    # name: (module, one line for --help); a module has `command` (a function) or `commands` (a typer.Typer group)
-    "demo": ("gateway.cli.demo", "Run the whole job in one go, on throw-away certificates and real sockets."),
-    "init": ("gateway.cli.init", "Write a configuration, development certificates and secrets to start from."),
-    "check": ("gateway.cli.check", "Check the configuration and every file that it names; no network."),
-    "run": ("gateway.cli.run", "Serve until SIGTERM or SIGINT."),
-    "routes": ("gateway.cli.routes", "Explain where a field or a payload would go, route by route."),
-    "send": ("gateway.cli.send", "Play Meta once: a signed POST over mTLS, or the verification GET."),
-    "dead-letters": ("gateway.cli.dead_letters", "List, show, replay and discard dead letters."),
-    "certs": ("gateway.cli.certs", "Show a certificate file, or make a development PKI."),
-    "fields": ("gateway.cli.fields", "List the known webhook fields and what each means."),
-    "schema": ("gateway.cli.schema", "Print the JSON Schema of the configuration, for editors."),
+    # name -> (module, one line for --help); the module has `command` (a function) or `commands` (a typer.Typer)
+    "demo": ("demo", "Run the whole job in one go, on throw-away certificates and real sockets."),
+    "init": ("init", "Write a configuration, development certificates and secrets to start from."),
+    "check": ("check", "Check the configuration and every file that it names; no network."),
+    "run": ("run", "Serve until SIGTERM or SIGINT."),
+    "routes": ("routes", "Explain where a field or a payload would go, route by route."),
+    "send": ("send", "Play Meta once: signed POSTs over mTLS, or the verification GET."),
+    "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
+    "certs": ("certs", "Show a certificate file, or make a development PKI."),
+    "fields": ("fields", "List the known webhook fields and what each means."),
+    "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
 }
 
+app = typer.Typer(
+    name="gateway",
+    help="The mTLS door for Meta and WhatsApp webhooks: verifies, stores durably, answers 200, fans out by field.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: gateway demo. Then: gateway init. Exit codes: 0 done, 1 failed while running, 2 wrong usage"
+    " or configuration.",
+)
 
-class _LazyGroup(TyperGroup):
-    """Imports a command's module when it is called: `gateway --help` stays fast."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from gateway import __version__
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = _COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        module_name, summary = entry
-        if ctx.resilient_parsing or cmd_name not in sys.argv:
-            return click.Command(cmd_name, short_help=summary, help=summary)
-        module: Any = importlib.import_module(module_name)
+        sys.stdout.write(f"gateway {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _main_options(
+    config: Annotated[
+        Path,
+        typer.Option("--config", envvar="GATEWAY_CONFIG", help="The configuration file.", metavar="PATH"),
+    ] = options.config,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    del version  # its callback has done the work
+    options.config = config
+
+
+class _LazyCommand(TyperCommand):
+    """Stands in for a command until it is called, then hands over to the real one."""
+
+    def __init__(self, name: str, module: str, summary: str) -> None:
+        super().__init__(name, help=summary)
+        self._module = module
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        module = importlib.import_module(f"gateway.cli.{self._module}")
         if hasattr(module, "commands"):
-            command: click.Command = get_command(module.commands)
+            command = get_command(module.commands)
         else:
-            single = typer.Typer(add_completion=False)
-            single.command(cmd_name)(module.command)
+            single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            single.command(self.name)(module.command)
             command = get_command(single)
-        command.name = cmd_name
-        return command
+        command.name = self.name
+        return command.make_context(info_name, args, parent=parent, **extra)
+
+
+def build_group() -> TyperGroup:
+    """Return the whole command line, every command in its place."""
+    group = get_command(app)
+    if not isinstance(group, TyperGroup):  # a Typer with a callback always makes a group
+        raise TypeError(f"typer made {type(group).__name__} of the command line")
+    for name, (module, summary) in _COMMANDS.items():
+        group.add_command(_LazyCommand(name, module, summary))
+    return group
+
+
+def main() -> None:
+    """Run the command line; the entry point of `gateway` and `meta-webhook-gateway`."""
+    try:
+        build_group().main(prog_name="gateway")
+    except (ConfigurationError, UsageError) as error:
+        err(str(error))
+        raise SystemExit(EXIT_USAGE) from None
+    except GatewayError as error:
+        err(str(error))
+        raise SystemExit(EXIT_FAILED) from None
+    except BrokenPipeError:
+        # The reader of our output went away (`gateway fields | head`): nothing is wrong, nobody listens.
+        sys.stderr.close()
+        raise SystemExit(EXIT_FAILED) from None
