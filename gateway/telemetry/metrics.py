@@ -4,14 +4,54 @@ Attributes are named as the metrics are, without the prefix `meta_gateway_`. A r
 gateways in one process (tests, demo) do not share counts.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 PREFIX = "meta_gateway_"
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""Of what `render` returns: the text exposition format that every scraper reads."""
+
+# `..._created` series are not in the contract, and double the size of a scrape.
+disable_created_metrics()
 
 ACK_BUCKETS_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """0.25 and 1 are Meta's bar: median at most 250 ms, less than 1 % above 1 s."""
 DELIVERY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-END_TO_END_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0)
+END_TO_END_BUCKETS_SECONDS = (
+    0.01,
+    0.05,
+    0.1,
+    0.5,
+    1.0,
+    5.0,
+    30.0,
+    120.0,
+    600.0,
+    3600.0,
+    21600.0,
+    86400.0,
+    604800.0,
+)
+
+ANSWER_STATUSES: Final = ("200", "400", "401", "403", "405", "408", "413", "415", "499", "503")
+"""What an app can be answered; 499 (nginx's number) counts clients that left before their body had arrived."""
+PRESENTED: Final = ("accepted", "refused", "none")
+OUTCOMES: Final = ("delivered", "retried", "refused", "gave_up")
+DEATH_REASONS: Final = ("refused", "gave_up")
+"""Of a target; a notification that no route takes dies under `UNROUTED_REASONS`."""
+UNROUTED: Final = "_unrouted"
+UNROUTED_REASONS: Final = ("unrouted", "unparseable")
+
 COMMIT_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -20,6 +60,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        # The client library refuses a gauge `dead_letters` beside a counter `dead_letters_total` in one registry,
+        # though the text format keeps them apart; the contract has both.
+        self._files_registry = CollectorRegistry(auto_describe=True)
         r = self.registry
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -44,12 +87,21 @@ class Metrics:
             "presented",
         )
         self.ack_seconds = histogram(
-            "ack_seconds", "Request head read to answer sent, for POSTs answered 200.", ACK_BUCKETS_SECONDS, "app"
+            "ack_seconds",
+            "Request head read to answer sent, for POSTs answered 200.",
+            ACK_BUCKETS_SECONDS,
+            "app",
         )
         self.notifications_total = counter(
-            "notifications_total", "Changes accepted, by field (other: not in the known table).", "app", "object", "field"
+            "notifications_total",
+            "Changes accepted, by field (other: not in the known table).",
+            "app",
+            "object",
+            "field",
         )
-        self.duplicates_total = counter("duplicates_total", "Notifications answered 200 and not stored again.", "app")
+        self.duplicates_total = counter(
+            "duplicates_total", "Notifications answered 200 and not stored again.", "app"
+        )
         self.deliveries_total = counter(
             "deliveries_total",
             "Attempts by outcome: delivered, retried, refused, gave_up.",
@@ -63,19 +115,25 @@ class Metrics:
             "end_to_end_seconds", "Acceptance to delivery.", END_TO_END_BUCKETS_SECONDS, "target"
         )
         self.spool_pending = gauge("spool_pending", "Deliveries waiting or under way.", "target")
-        self.spool_oldest_seconds = gauge("spool_oldest_seconds", "Age of the oldest pending delivery.", "target")
+        self.spool_oldest_seconds = gauge(
+            "spool_oldest_seconds", "Age of the oldest pending delivery.", "target"
+        )
         self.spool_bytes = gauge("spool_bytes", "Bytes of the spool on disk.")
         self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the spool's file system.")
         self.spool_commit_seconds = histogram(
             "spool_commit_seconds", "One group commit, fsync included.", COMMIT_BUCKETS_SECONDS
         )
-        self.dead_letters = gauge("dead_letters", "Dead-letter files present.", "target")
+        self.dead_letters = Gauge(
+            PREFIX + "dead_letters", "Dead-letter files present.", ["target"], registry=self._files_registry
+        )
         self.dead_letters_total = counter("dead_letters_total", "Dead letters written.", "target", "reason")
         self.last_received_timestamp_seconds = gauge(
             "last_received_timestamp_seconds", "When a field was last accepted.", "app", "field"
         )
         self.certificate_expiry_timestamp_seconds = gauge(
-            "certificate_expiry_timestamp_seconds", "When a configured certificate or anchor expires.", "certificate"
+            "certificate_expiry_timestamp_seconds",
+            "When a configured certificate or anchor expires.",
+            "certificate",
         )
         self.trust_anchor_last_seen_timestamp_seconds = gauge(
             "trust_anchor_last_seen_timestamp_seconds",
@@ -91,6 +149,34 @@ class Metrics:
         self.config_info = gauge("config_info", "Hash of the loaded configuration.", "hash")
         self.build_info = gauge("build_info", "Version of the gateway.", "version")
 
+    def start_series(self, *, version: str, apps: Iterable[str], targets: Iterable[str]) -> None:
+        """Make the series of what is configured begin at 0, so that `rate()` and alerts see the first event.
+
+        Timestamps are left out: a 0 would read as 1970.
+        """
+        self.build_info.labels(version).set(1)
+        self.requests_total.labels("none", "404")
+        for app in apps:
+            self.ack_seconds.labels(app)
+            self.duplicates_total.labels(app)
+            for status in ANSWER_STATUSES:
+                self.requests_total.labels(app, status)
+            for presented in PRESENTED:
+                self.client_certificates_total.labels(app, presented)
+        for target in targets:
+            self.delivery_seconds.labels(target)
+            self.end_to_end_seconds.labels(target)
+            self.spool_pending.labels(target)
+            self.spool_oldest_seconds.labels(target)
+            self.dead_letters.labels(target)
+            for outcome in OUTCOMES:
+                self.deliveries_total.labels(target, outcome)
+            for reason in DEATH_REASONS:
+                self.dead_letters_total.labels(target, reason)
+        self.dead_letters.labels(UNROUTED)
+        for reason in UNROUTED_REASONS:
+            self.dead_letters_total.labels(UNROUTED, reason)
+
     def render(self) -> bytes:
         """Return the text exposition format."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + generate_latest(self._files_registry)
