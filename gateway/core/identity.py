@@ -1,7 +1,9 @@
 """Who is at the other end: the identity proved by a client certificate, or why there is none."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -65,3 +67,61 @@ class Peer:
     identity: Identity | None
     refusal: Refusal | None
     """Set exactly when `identity` is None."""
+
+
+_REASON_OF_X509_ERROR: Final[Mapping[int, Reason]] = {
+    2: Reason.UNKNOWN_ISSUER,  # unable to get issuer certificate
+    18: Reason.UNKNOWN_ISSUER,  # self-signed leaf
+    19: Reason.UNKNOWN_ISSUER,  # self-signed certificate in the chain
+    20: Reason.UNKNOWN_ISSUER,  # unable to get local issuer certificate
+    21: Reason.UNKNOWN_ISSUER,  # unable to verify the leaf's signature
+    9: Reason.NOT_YET_VALID,
+    10: Reason.EXPIRED,
+    23: Reason.REVOKED,
+    26: Reason.WRONG_PURPOSE,  # unsuitable certificate purpose
+    79: Reason.WRONG_PURPOSE,  # an issuer that is no CA
+}
+"""X509_V_ERR_* of OpenSSL's x509_vfy.h; every other one is `bad_chain`."""
+
+_CHAIN_REASONS: Final = (
+    Reason.UNKNOWN_ISSUER,
+    Reason.BAD_CHAIN,
+    Reason.REVOKED,
+    Reason.WRONG_PURPOSE,
+    Reason.EXPIRED,
+    Reason.NOT_YET_VALID,
+)
+"""Which reason is told when OpenSSL recorded several: the one that makes the others pointless comes first.
+
+Dates and purposes of a stranger's certificate mean nothing; a broken chain cannot be read; a revoked certificate
+stays so when its dates are right; a certificate for another purpose will not do after a renewal either.
+"""
+
+
+def reason_for_x509_error(code: int) -> Reason:
+    """Return the reason for one X509 verification error; whatever is not in the table is `bad_chain`, 0 included."""
+    return _REASON_OF_X509_ERROR.get(code, Reason.BAD_CHAIN)
+
+
+def reason_for_x509_errors(codes: Collection[int]) -> Reason:
+    """Return the one reason to tell for all recorded errors of a chain.
+
+    Raises:
+        ValueError: there is no error.
+    """
+    if not codes:
+        raise ValueError("no error was recorded, so there is no reason")
+    return min((reason_for_x509_error(code) for code in codes), key=_CHAIN_REASONS.index)
+
+
+def match_name(common_names: Sequence[str], dns_names: Sequence[str], allowed: Collection[str]) -> str | None:
+    """Return the name of a leaf that is allowed, or None.
+
+    1. One CN: it must equal an allowed name, character by character; no wildcards, no folding of case.
+    2. Two CNs or more: no name at all, since readers of certificates differ over which one counts.
+    3. No CN in the subject: the first dNSName that equals an allowed name. Beside a CN, dNSNames prove nothing.
+    """
+    candidates = common_names if common_names else dns_names
+    if len(common_names) > 1:
+        return None
+    return next((name for name in candidates if name and name in allowed), None)

@@ -30,7 +30,10 @@ class GiveUp:
 
 def step_ms(policy: RetryPolicy, *, attempt: int, jitter: float) -> int:
     """Milliseconds between attempt number `attempt` (1...) and the next; `jitter` is uniform in [0, 1)."""
-    raise NotImplementedError
+    base_seconds = policy.schedule_seconds[min(max(attempt, 1), len(policy.schedule_seconds)) - 1]
+    spread = 1 + JITTER * (2 * jitter - 1)
+    # At least a millisecond: a step of nothing would make the dispatcher spin.
+    return max(1, round(base_seconds * 1000 * spread))
 
 
 def decide_retry(
@@ -47,5 +50,15 @@ def decide_retry(
     `started_ms` is when the give-up clock started: acceptance, or replay. `retry_after_seconds` is honoured as a
     lower bound of the next step, itself bounded by the longest step of the schedule. The last attempt falls on the
     give-up time: a next time beyond it is moved to it, and a failure at or after it gives up.
+
+    The next time is always counted from now. A clock that was set back, so that now is before the start, therefore
+    neither hurries nor strands a delivery; it only moves the end away by as much.
     """
-    raise NotImplementedError
+    give_up_at_ms = started_ms + round(policy.give_up_after_seconds * 1000)
+    if now_ms >= give_up_at_ms:
+        return GiveUp()
+    delay_ms = step_ms(policy, attempt=attempt, jitter=jitter)
+    if retry_after_seconds is not None and retry_after_seconds > 0:
+        asked_ms = round(min(retry_after_seconds, max(policy.schedule_seconds)) * 1000)
+        delay_ms = max(delay_ms, asked_ms)
+    return RetryAt(at_ms=min(now_ms + delay_ms, give_up_at_ms))

@@ -1,13 +1,19 @@
 """Routing: which changes of a notification go to which targets, decided once, before the commit (law 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from gateway.core.envelope import Change, Envelope, Unparseable
+from gateway.core.globs import Glob, compile_globs
 
 UNROUTED: Final = "_unrouted"
 """The pseudo-target of what no route takes; its deliveries are dead letters at once."""
+
+_WHATSAPP: Final = "whatsapp_business_account"
+_MAX_CACHED_KEYS: Final = 4096
+"""Triples of app, object and field whose routes are remembered: some fifty are in use, and each is a few hundred bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,49 @@ class RouteExplanation:
     """In order of first mention, without repeats; empty: no route takes it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CompiledRoute:
+    """A route with its patterns as predicates: first those on what few changes differ in, then the others."""
+
+    position: int
+    to: tuple[str, ...]
+    app: Glob
+    object: Glob
+    field: Glob
+    kind: Glob | None
+    ids: tuple[tuple[Callable[[Change], str], Glob], ...]
+
+    def may_take(self, app: str, object_: str, field: str) -> bool:
+        return self.app(app) and self.object(object_) and self.field(field)
+
+    def takes(self, change: Change) -> bool:
+        if self.kind is not None and not any(map(self.kind, change.kinds)):
+            return False
+        return all(bool(id_ := read(change)) and glob(id_) for read, glob in self.ids)
+
+
+def _compile(position: int, route: Route) -> _CompiledRoute:
+    ids = (
+        (_waba_of, route.waba),
+        (attrgetter("phone_number_id"), route.phone_number_id),
+        (attrgetter("display_phone_number"), route.display_phone_number),
+    )
+    return _CompiledRoute(
+        position=position,
+        to=route.to,
+        app=compile_globs(route.app),
+        object=compile_globs(route.object),
+        field=compile_globs(route.field),
+        kind=None if route.kind is None else compile_globs(route.kind),
+        ids=tuple((read, compile_globs(patterns)) for read, patterns in ids if patterns is not None),
+    )
+
+
+def _waba_of(change: Change) -> str:
+    """`entry.id` is a WABA id only for WhatsApp; elsewhere it is a page, a user, an app."""
+    return change.entry_id if change.object == _WHATSAPP else ""
+
+
 class RoutingTable:
     """The routes, compiled. Pure: the same envelope gives the same plan."""
 
@@ -51,21 +100,71 @@ class RoutingTable:
         self, routes: Sequence[Route], *, payload_original: frozenset[str], drop_unrouted: bool
     ) -> None:
         """`payload_original`: names of the targets that want the original bytes."""
-        raise NotImplementedError
+        self._routes = tuple(_compile(position, route) for position, route in enumerate(routes))
+        self._payload_original = payload_original
+        self._drop_unrouted = drop_unrouted
+        self._candidates: dict[tuple[str, str, str], tuple[_CompiledRoute, ...]] = {}
 
     def plan(self, app: str, envelope: Envelope | Unparseable) -> tuple[PlannedDelivery, ...]:
-        """One delivery a target; what no route takes, one delivery to `UNROUTED` (none with `drop_unrouted`)."""
-        raise NotImplementedError
+        """One delivery a target; what no route takes, one delivery to `UNROUTED` (none with `drop_unrouted`).
+
+        Targets stand in order of first mention: by change, then by route; `UNROUTED` is last.
+        """
+        changes = envelope.changes if isinstance(envelope, Envelope) else ()
+        positions: dict[str, list[int]] = {}
+        unrouted: list[int] = []
+        for position, change in enumerate(changes):
+            targets = self._targets(app, change)
+            if not targets:
+                unrouted.append(position)
+            for target in targets:
+                positions.setdefault(target, []).append(position)
+        deliveries = [
+            PlannedDelivery(
+                target=target,
+                selection=None
+                if len(taken) == len(changes) or target in self._payload_original
+                else tuple(taken),
+            )
+            for target, taken in positions.items()
+        ]
+        if not self._drop_unrouted and (unrouted or not changes):
+            whole = len(unrouted) == len(changes)
+            deliveries.append(PlannedDelivery(target=UNROUTED, selection=None if whole else tuple(unrouted)))
+        return tuple(deliveries)
 
     def explain(self, app: str, change: Change) -> RouteExplanation:
         """Say which routes match one change, and where it goes."""
-        raise NotImplementedError
+        matched = tuple(route.position for route in self._matching(app, change))
+        return RouteExplanation(change=change, matched=matched, targets=tuple(self._targets(app, change)))
+
+    def _targets(self, app: str, change: Change) -> Mapping[str, None]:
+        return dict.fromkeys(target for route in self._matching(app, change) for target in route.to)
+
+    def _matching(self, app: str, change: Change) -> Iterator[_CompiledRoute]:
+        key = (app, change.object, change.field)
+        candidates = self._candidates.get(key)
+        if candidates is None:
+            candidates = tuple(route for route in self._routes if route.may_take(*key))
+            # Field names come from outside: the cache is emptied rather than let grow.
+            if len(self._candidates) >= _MAX_CACHED_KEYS:
+                self._candidates.clear()
+            self._candidates[key] = candidates
+        return (route for route in candidates if route.takes(change))
 
 
 def delivery_ids(notification_id: str, plan: Sequence[PlannedDelivery]) -> Mapping[str, str]:
     """Return target -> delivery id, `<notification id>-<target>`: unique, stable, and derived, never drawn.
 
     Notification ids are 32 hexadecimal digits (UUID version 7); targets match `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
-    What is routed again from an `_unrouted` dead letter gets `<id of the dead letter>-<target>`.
     """
-    raise NotImplementedError
+    return {delivery.target: f"{notification_id}-{delivery.target}" for delivery in plan}
+
+
+def rerouted_delivery_ids(dead_letter_id: str, plan: Sequence[PlannedDelivery]) -> Mapping[str, str]:
+    """Return target -> delivery id for what is routed again from an `_unrouted` dead letter.
+
+    `<id of the dead letter>-<target>`: no target's name begins with `_`, so it meets no id of the first routing,
+    and a replay that is done twice gives the same ids twice.
+    """
+    return {delivery.target: f"{dead_letter_id}-{delivery.target}" for delivery in plan}
