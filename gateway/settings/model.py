@@ -1,24 +1,58 @@
-"""The settings: one frozen model a section of the file. Keys are the contract's; attributes carry their units.
+"""The settings: one frozen model a section of the file. Keys are the contract's; attributes carry units.
 
-Paths are absolute after loading, secrets are read, id lists are expanded.
+Paths are absolute after loading, secrets are read, id lists are expanded. The docstring under a field is its
+entry in the reference. Python code builds a model by attribute names; the file knows the keys alone.
 """
 
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from gateway.settings.values import Address, Duration, IdList, ListOrOne, Secret, SettingsPath, Size
+from gateway.core.envelope import Kind
+from gateway.settings.reading import Reading, fault, shown
+from gateway.settings.values import (
+    Address,
+    AppPath,
+    Count,
+    Duration,
+    HeaderName,
+    HeaderValue,
+    IdList,
+    ListOrOne,
+    Name,
+    Otherwise,
+    PositiveDuration,
+    PublicUrl,
+    Secret,
+    SettingsPath,
+    SigningSecret,
+    Size,
+    Status,
+    TargetUrl,
+    Text,
+)
+
+META_CLIENT: Final = "meta"
+"""The client entry that apps ask for unless they say otherwise."""
+META_NAME: Final = "client.webhooks.fbclientcerts.com"
+"""The CN of Meta's client certificate (Meta, "Webhooks, mTLS"; unchanged by the move to Meta's own CA)."""
+
+Several = Field(min_length=1)
 
 
 class Model(BaseModel):
-    """Frozen; an unknown key is an error."""
+    """Frozen; an unknown key is an error; a complaint never echoes what was written."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
+        validate_by_alias=True,
+        validate_by_name=True,
+        hide_input_in_errors=True,
     )
 
 
@@ -26,144 +60,304 @@ class Drain(Model):
     """How the gateway leaves on SIGTERM."""
 
     delay_seconds: Annotated[Duration, Field(alias="delay")] = 0.0
+    """How long `/readyz` says 503 before the gateway stops accepting, so that a load balancer notices."""
     timeout_seconds: Annotated[Duration, Field(alias="timeout")] = 10.0
+    """How long attempts in flight may take to end; what has not ended is tried again after the restart."""
 
 
 class Listen(Model):
     """The public port: TLS only."""
 
     address: Address = Address(host="::", port=8443)
-    public_url: str | None = None
+    """Where Meta connects to, `HOST:PORT`; where there is no IPv6, `[::]` falls back to 0.0.0.0 and says
+    so."""
+    public_url: PublicUrl | None = None
+    """How the outside reaches this port, such as `https://hooks.example.com`; makes the callback URLs in
+    every message exact."""
     workers: Literal[1] = 1
+    """Processes that accept."""
     proxy_protocol: Literal["none"] = "none"
-    max_connections: int = 4096
-    max_body_bytes: Annotated[Size, Field(alias="max_body")] = 3 * 1024**2
+    """Whether a load balancer in front sends the PROXY protocol."""
+    max_connections: Count = 4096
+    """Open connections; those without an accepted certificate may take a quarter of it, one request each."""
+    max_body_bytes: Annotated[Size, Field(alias="max_body", gt=0)] = 3 * 1024**2
+    """Largest body that is accepted; Meta sends up to 3 MB, and retries what was refused for days."""
     drain: Drain = Drain()
+    """How the gateway leaves on SIGTERM."""
 
 
 class Client(Model):
     """Who may present a certificate: anchors and names of one entry."""
 
-    trust_anchors: tuple[SettingsPath, ...]
-    names: tuple[str, ...]
+    trust_anchors: Annotated[tuple[SettingsPath, ...], Several]
+    """PEM files, or directories of them, with the CA certificates that the client's chain may end in;
+    self-signed or not. For Meta: the file that its page on webhooks hands out, never the CA of your own
+    server certificate."""
+    names: Annotated[
+        tuple[Text, ...],
+        Several,
+        Otherwise(f"`[{META_NAME}]` for the entry `{META_CLIENT}`; others must state it"),
+    ]
+    """Names of which the certificate must carry one exactly: as its only CN, or as a dNSName where it has no
+    CN."""
 
 
 class Tls(Model):
     """The gateway's own certificate, and whose certificates it asks for."""
 
     certificate: SettingsPath
+    """PEM file with the gateway's own certificate, then its intermediates (full chain); Meta demands one of
+    a public CA."""
     private_key: SettingsPath
+    """PEM file with the private key of `certificate`, not encrypted."""
     minimum_version: Literal["1.2", "1.3"] = "1.2"
+    """Oldest version of TLS that is spoken."""
     handshake: Literal["ask", "demand"] = "ask"
-    clients: dict[str, Client]
+    """`ask`: a client without certificate may connect, to make the verification GET; `demand`: it is turned
+    away in the handshake, so no app can be verified anew."""
+    clients: Annotated[dict[Name, Client], Several]
+    """Who may present a certificate: one entry a sender, each with anchors of its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_meta(cls, data: Any) -> Any:
+        """Give the entry `meta` Meta's name where it states none."""
+        match data:
+            case {"clients": {"meta": dict() as meta} as clients} if "names" not in meta:
+                return data | {"clients": clients | {META_CLIENT: meta | {"names": (META_NAME,)}}}
+        return data
 
 
 class App(Model):
     """One Meta app."""
 
-    path: str
-    app_secrets: tuple[Secret, ...]
+    path: AppPath
+    """Path of the app's callback URL, compared byte by byte; each app has its own."""
+    app_secrets: Annotated[tuple[Secret, ...], Several]
+    """The app secret of Meta's dashboard (App settings, Basic). Any of several may have signed, for
+    rotation; the first signs what targets get."""
     verify_token: Secret
+    """What you enter in Meta's dashboard beside the callback URL; Meta shows it in the verification GET."""
     client_certificate: Literal["required", "report"] = "required"
-    clients: tuple[str, ...]
+    """`required`: only an accepted certificate may POST; `report`: the signature alone decides, and every
+    certificate problem is counted and logged (for migration)."""
+    clients: Annotated[tuple[Text, ...], Several] = (META_CLIENT,)
+    """Entries of `tls.clients` whose certificates this app accepts."""
 
 
 class TargetTls(Model):
     """TLS towards a target."""
 
     ca: SettingsPath | None = None
+    """PEM file with the CA certificates that the target's chain may end in, instead of the system's."""
     certificate: SettingsPath | None = None
+    """PEM file with the client certificate (and intermediates) that the gateway presents to the target."""
     private_key: SettingsPath | None = None
+    """PEM file with the private key of `certificate`, not encrypted."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            given, absent = (
+                ("certificate", "private_key") if self.certificate else ("private_key", "certificate")
+            )
+            raise fault(f"has no {absent} to go with it", f"add {absent}, or remove {given}", at=(given,))
+        return self
 
 
 class Retry(Model):
     """When a delivery is tried again."""
 
-    schedule_seconds: Annotated[tuple[Duration, ...], Field(alias="schedule")] = (
+    schedule_seconds: Annotated[tuple[PositiveDuration, ...], Field(alias="schedule", min_length=1)] = (
         1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 10800.0, 21600.0,
     )  # fmt: skip
-    give_up_after_seconds: Annotated[Duration, Field(alias="give_up_after")] = 7 * 86400.0
-    refuse_statuses: tuple[int, ...] = (400, 410, 413, 415, 422)
+    """Waits between attempts; the last repeats, and each is spread by 20 % either way."""
+    give_up_after_seconds: Annotated[PositiveDuration, Field(alias="give_up_after")] = 7 * 86400.0
+    """When a delivery becomes a dead letter, counted from acceptance (or replay)."""
+    refuse_statuses: tuple[Status, ...] = (400, 410, 413, 415, 422)
+    """Statuses that say the target will never take this delivery: a dead letter at once."""
+
+    @model_validator(mode="after")
+    def _at_least_one_retry(self) -> Self:
+        if self.give_up_after_seconds < self.schedule_seconds[0]:
+            raise fault(
+                "is shorter than the first wait of the schedule: nothing would ever be retried",
+                "write a longer time, or a shorter first wait",
+                at=("give_up_after",),
+            )
+        return self
 
 
 class Target(Model):
     """One internal HTTP target."""
 
-    url: str
+    url: TargetUrl
+    """Where deliveries are POSTed to; http or https."""
     payload: Literal["matching", "original"] = "matching"
-    timeout_seconds: Annotated[Duration, Field(alias="timeout")] = 10.0
-    concurrency: int = 8
-    headers: dict[str, Secret | str] = {}
-    signing_secret: Secret | None = None
+    """`matching`: Meta's envelope with this delivery's changes alone; `original`: Meta's bytes whenever one
+    change matched."""
+    timeout_seconds: Annotated[PositiveDuration, Field(alias="timeout")] = 10.0
+    """How long the whole attempt may take, connecting included."""
+    concurrency: Count = 8
+    """Attempts under way at the same time."""
+    headers: dict[HeaderName, HeaderValue] = {}
+    """Headers sent besides the gateway's own; a value is plain text or a secret."""
+    signing_secret: SigningSecret | None = None
+    """Signs each attempt as Standard Webhooks besides: `whsec_` and base64."""
     tls: TargetTls | None = None
+    """TLS towards this target; absent: the system's CAs, no client certificate."""
     retry: Retry = Retry()
+    """When a delivery is tried again."""
     on_give_up: Literal["dead_letter", "drop"] = "dead_letter"
+    """What becomes of what was refused or given up; `drop` is for a shadow target."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tls is not None and self.url.startswith("http:"):
+            raise fault(
+                "stands beside a URL without TLS", "write an https:// URL, or remove tls", at=("tls",)
+            )
+        seen: set[str] = set()
+        for name in self.headers:
+            if name.lower() in seen:
+                raise fault(f"the header {name} stands here twice", "keep one", at=("headers", name))
+            seen.add(name.lower())
+        return self
+
+
+def _known_kinds(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in patterns:
+        if not any(fnmatchcase(kind, pattern) for kind in Kind):
+            raise fault(f"{shown(pattern)} is no kind of change", f"write one of {', '.join(Kind)}")
+    return patterns
 
 
 class Route(Model):
-    """Which changes go to which targets."""
+    """Which changes go to which targets: every key that is stated must match, and every route that matches
+    adds its targets. `*` and `?` as in a shell."""
 
     app: ListOrOne | None = None
+    """Names of apps."""
     object: ListOrOne | None = None
+    """Objects, such as `whatsapp_business_account`, `page`, `instagram`."""
     field: ListOrOne | None = None
-    kind: ListOrOne | None = None
+    """Webhook fields, such as `messages`; see `gateway fields`."""
+    kind: Annotated[ListOrOne, AfterValidator(_known_kinds)] | None = None
+    """`message`, `status`, `error` or `other`, read from the keys of the value."""
     waba: IdList | None = None
+    """Ids of WhatsApp Business Accounts (`entry.id`)."""
     phone_number_id: IdList | None = None
+    """Ids of business phone numbers."""
     display_phone_number: IdList | None = None
+    """Business phone numbers as Meta shows them, digits alone."""
     to: ListOrOne
+    """Names of the targets."""
 
 
 class Spool(Model):
-    """Where notifications wait."""
+    """Where notifications wait, durably, until every target has them."""
 
     engine: Literal["sqlite"] = "sqlite"
-    directory: Path
-    duplicates_window_seconds: Annotated[Duration, Field(alias="duplicates_window")] = 7 * 86400.0
-    duplicates_max: int = 20_000_000
+    """`sqlite`: embedded, one directory."""
+    directory: Annotated[
+        SettingsPath, Otherwise("`$STATE_DIRECTORY/spool`, else `var/spool` beside the file")
+    ]
+    """Where the spool lives: a local disk, not a network file system. One gateway a directory."""
+    duplicates_window_seconds: Annotated[PositiveDuration, Field(alias="duplicates_window")] = 7 * 86400.0
+    """How long a notification is remembered, so that Meta's retry of it is not delivered again."""
+    duplicates_max: Count = 20_000_000
+    """How many notifications are remembered at most, whichever is reached first."""
     min_free_bytes: Annotated[Size, Field(alias="min_free")] = 256 * 1024**2
+    """Free space below which notifications are answered 503, for Meta to come again."""
 
 
 class DeadLetter(Model):
     """Where what could not be delivered is kept."""
 
-    directory: Path
-    keep_seconds: Annotated[Duration, Field(alias="keep")] = 30 * 86400.0
-    max_size_bytes: Annotated[Size, Field(alias="max_size")] = 50 * 1024**3
+    directory: Annotated[
+        SettingsPath, Otherwise("`$STATE_DIRECTORY/dead-letter`, else `var/dead-letter` beside the file")
+    ]
+    """One file a delivery, under the target's name and the hour."""
+    keep_seconds: Annotated[PositiveDuration, Field(alias="keep")] = 30 * 86400.0
+    """How long a dead letter is kept."""
+    max_size_bytes: Annotated[Size, Field(alias="max_size", gt=0)] = 50 * 1024**3
+    """Size of all dead letters beyond which the oldest go."""
 
 
 class Admin(Model):
-    """The admin port: plain HTTP, loopback by default."""
+    """The admin port: plain HTTP; health, metrics, and what the commands ask."""
 
     address: Address = Address(host="127.0.0.1", port=9090)
-    token: Secret | None = None
-    hosts: tuple[str, ...] = ()
+    """Where it listens, `HOST:PORT`; beyond loopback, `hosts` is required."""
+    token: Annotated[
+        Secret | None, Otherwise("made at start in `admin.token` (0600) beside the spool directory")
+    ] = None
+    """What a caller must show for payloads and for every POST."""
+    hosts: tuple[Text, ...] = ()
+    """Names (without port) that the `Host` header may carry, besides loopback."""
 
 
 class MetricsListener(Model):
-    """A second listener with /metrics, /healthz, /readyz and nothing else."""
+    """A second listener with `/metrics`, `/healthz`, `/readyz` and nothing else."""
 
     address: Address
+    """Where it listens, `HOST:PORT`."""
 
 
 class Log(Model):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least of what is logged."""
     format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: console on a terminal, else JSON lines."""
     notifications: Literal["problems", "sample", "all"] = "problems"
+    """Which notifications get a line of their own."""
 
 
 class Settings(Model):
     """The whole file."""
 
     listen: Listen = Listen()
+    """The public port: TLS only."""
     tls: Tls
-    apps: dict[str, App]
-    targets: dict[str, Target]
-    routes: tuple[Route, ...]
+    """The gateway's own certificate, and whose certificates it asks for."""
+    apps: Annotated[dict[Name, App], Several]
+    """One entry a Meta app."""
+    targets: Annotated[dict[Name, Target], Several]
+    """Where changes go: internal HTTP targets by name."""
+    routes: Annotated[tuple[Route, ...], Several]
+    """Which changes go to which targets; every route that matches adds its targets."""
     unrouted: Literal["dead_letter", "drop"] = "dead_letter"
-    spool: Spool
-    dead_letter: DeadLetter
+    """What becomes of changes that no route takes, and of bodies that are not JSON."""
+    spool: Annotated[Spool, Otherwise("all defaults")]
+    """Where notifications wait, durably, until every target has them."""
+    dead_letter: Annotated[DeadLetter, Otherwise("all defaults")]
+    """Where what could not be delivered is kept."""
     admin: Admin = Admin()
-    metrics: MetricsListener | None = None
+    """The admin port: plain HTTP; health, metrics, and what the commands ask."""
+    metrics: Annotated[MetricsListener | None, Otherwise("none")] = None
+    """A second listener with `/metrics`, `/healthz`, `/readyz` and nothing else."""
     log: Log = Log()
+    """What is logged, and how."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place_state(cls, data: Any, info: ValidationInfo) -> Any:
+        """Fill in where the spool and the dead letters live, which depends on the file and the
+        environment."""
+        if not isinstance(data, dict) or not isinstance(info.context, Reading):
+            return data
+        state = state_directory(info.context)
+        for section, name in (("spool", "spool"), ("dead_letter", "dead-letter")):
+            given = data.get(section, {})
+            if isinstance(given, dict):
+                data = data | {section: {"directory": state / name} | given}
+        return data
+
+
+def state_directory(context: Reading) -> Path:
+    """Where state lives unless the file says: systemd's `StateDirectory=` (the first), else `var` beside the
+    file."""
+    given = context.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return context.base / (given or "var")

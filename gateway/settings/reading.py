@@ -1,0 +1,99 @@
+"""What every reader of a value shares: its context, its way to complain, and how it opens a file."""
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationInfo
+from pydantic_core import PydanticCustomError
+
+FAULT: Final = "gateway_fault"
+"""The error type of our own faults among pydantic's."""
+_SHOWN_CHARACTERS: Final = 60
+"""A value in a message is cut here: enough to recognise it, short enough for one line."""
+_LARGEST_BYTES: Final = 1024**2
+"""A secret or a list of ids beyond 1 MiB is the wrong file (or /dev/zero)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a reader must know beside the text; passed as pydantic's validation context."""
+
+    base: Path
+    """Absolute directory of the configuration file: relative paths start here."""
+    environ: Mapping[str, str]
+    with_secrets: bool
+    """False: secrets are neither looked up nor opened."""
+
+
+def reading(info: ValidationInfo) -> Reading:
+    """Return the context of the load, or a bare one where Python code builds a model by hand."""
+    if isinstance(info.context, Reading):
+        return info.context
+    return Reading(base=Path.cwd(), environ={}, with_secrets=True)
+
+
+def fault(message: str, remedy: str, *, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
+    """Make the error that a validator raises; `at` leads from the value to the place within it."""
+    return PydanticCustomError(FAULT, "{message}", {"message": message, "remedy": remedy, "at": at})
+
+
+def shown(text: str) -> str:
+    """Quote a value of the file for a message. Never for what could be a secret."""
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")
+
+
+def read_text(value: object) -> str:
+    """Read one line of text, not empty."""
+    if value is None:
+        raise fault("has no value", "write one, or remove the key")
+    if not isinstance(value, str):
+        shape = "a list" if isinstance(value, list) else "a mapping"
+        raise fault(f"must be one value, not {shape}", "write one value")
+    if not value.strip():
+        raise fault("is empty", "write a value, or remove the key")
+    if not value.isprintable():
+        raise fault("holds a line break or a control character", "write it on one line")
+    return str(value)
+
+
+def read_path(value: object, info: ValidationInfo) -> Path:
+    """Relative to the configuration file -> absolute. Nothing is opened."""
+    return value if isinstance(value, Path) else reading(info).base / read_text(value)
+
+
+def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
+    """Read the file that stands behind a `file:` key; its faults point at that key."""
+    try:
+        path = read_path(value, info)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise fault(str(context.get("message")), str(context.get("remedy")), at=("file",)) from None
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        raise fault(f"{path} cannot be read: {reason(error)}", _remedy(error), at=("file",)) from None
+    if len(content) > _LARGEST_BYTES:
+        raise fault(f"{path} is larger than 1 MiB", "name the right file", at=("file",))
+    return path, content
+
+
+def reason(error: OSError) -> str:
+    """Say in the system's words why a file cannot be had, without the path."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _remedy(error: OSError) -> str:
+    """Say what to do about a file that cannot be had."""
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "create it, or correct the path (relative paths start at the configuration file)"
+        case errno.EISDIR:
+            return "name a file, not a directory"
+        case errno.EACCES | errno.EPERM:
+            return "let the gateway's user read it"
+    return "name a file that can be read"

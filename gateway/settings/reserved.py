@@ -1,0 +1,96 @@
+"""Keys that belong to the configuration but do nothing yet: they may state what holds anyway, and nothing
+else.
+
+Accepting such a key at its default lets one file serve several versions; accepting more would promise what
+is not there. A table: whoever builds the feature removes the row and adds the field.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic_core import PydanticCustomError
+
+from gateway.settings.amounts import read_count, read_duration, read_size
+from gateway.settings.reading import read_text
+from gateway.settings.tree import KeyPath, Plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """One key."""
+
+    default: str | None
+    """What it may say, as it is written; None: it must be absent."""
+    read: Callable[[object], object] = read_text
+
+
+def _read_empty_list(value: object) -> object:
+    return "empty" if value in ([], "[]") else value
+
+
+def _read_switch(value: object) -> bool:
+    """Read a boolean of the YAML 1.2 core schema."""
+    return {"true": True, "false": False}[read_text(value).lower()]
+
+
+RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
+    ("listen", "workers"): Reserved(default="1", read=read_count),
+    ("listen", "proxy_protocol"): Reserved(default="none"),
+    ("listen", "proxy_from"): Reserved(default=None),
+    ("tls", "clients", "*", "staged_anchors"): Reserved(default="[]", read=_read_empty_list),
+    ("tls", "clients", "*", "revocation_lists"): Reserved(default="[]", read=_read_empty_list),
+    ("tls", "clients", "*", "revocation_strict"): Reserved(default="false", read=_read_switch),
+    ("targets", "*", "order"): Reserved(default="none"),
+    ("targets", "*", "max_changes"): Reserved(default="1", read=read_count),
+    ("targets", "*", "max_pending"): Reserved(default="20GiB", read=read_size),
+    ("targets", "*", "breaker", "failures"): Reserved(default="5", read=read_count),
+    ("targets", "*", "breaker", "probe_every"): Reserved(default="15s", read=read_duration),
+    ("spool", "engine"): Reserved(default="sqlite"),
+    ("spool", "dsn"): Reserved(default=None),
+    ("spool", "keep_delivered"): Reserved(default="0s", read=read_duration),
+    ("graph",): Reserved(default=None),
+}
+"""By path; `*` stands for any name."""
+
+
+def reserved_under(path: tuple[str, ...]) -> frozenset[str]:
+    """Return the keys that the table knows directly under a path."""
+    return frozenset(key[len(path)] for key in RESERVED if len(key) > len(path) and key[: len(path)] == path)
+
+
+def complain_of_reserved(
+    pattern: tuple[str, ...], path: KeyPath, value: Plain
+) -> list[tuple[KeyPath, str, str]]:
+    """Check one value that stands at a reserved key, or a mapping above some."""
+    row = RESERVED.get(pattern)
+    if row is None:
+        return _complain_of_mapping(pattern, path, value)
+    name = pattern[-1]
+    if row.default is None:
+        return [(path, "is not available in this version", "remove it")]
+    try:
+        stated = row.read(value)
+    except (PydanticCustomError, KeyError):
+        stated = None
+    if stated == row.read(row.default):
+        return []
+    written = f"{name}: {value}" if isinstance(value, str) and value.isprintable() else name
+    return [(path, f"`{written}` is not available in this version", f"remove it or use {row.default}")]
+
+
+def _complain_of_mapping(
+    pattern: tuple[str, ...], path: KeyPath, value: Plain
+) -> list[tuple[KeyPath, str, str]]:
+    known = reserved_under(pattern)
+    if not isinstance(value, dict):
+        return [
+            (path, "must be a mapping", f"write keys under it ({', '.join(sorted(known))}), or remove it")
+        ]
+    found: list[tuple[KeyPath, str, str]] = []
+    for key, below in value.items():
+        if key in known:
+            found += complain_of_reserved((*pattern, key), (*path, key), below)
+        else:
+            found.append(((*path, key), "unknown key", f"known here: {', '.join(sorted(known))}"))
+    return found

@@ -1,0 +1,161 @@
+"""Secrets: `{env: NAME}` or `{file: PATH}`, read at load, shown nowhere (law 8)."""
+
+import base64
+import binascii
+import hmac
+import re
+from typing import Any, Final
+
+from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from gateway.settings.reading import fault, read_named_file, read_text, reading
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_HEADER_BYTES = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+"""RFC 9110 section 5.5: visible octets, spaces and tabs between them alone."""
+_HOW: Final = "write {env: NAME} or {file: PATH}; a secret never stands in the configuration itself"
+SECRET_SHAPE: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "env": {"type": "string", "pattern": f"^{_ENV_NAME.pattern}$"},
+        "file": {"type": "string"},
+    },
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": False,
+}
+"""The JSON Schema of a secret."""
+
+
+class Secret:
+    """A secret with its source, `{env: NAME}` or `{file: PATH}`; its value is in no repr or dump (law 8).
+
+    Equal when source and value are equal (a reload compares them); not hashable.
+    """
+
+    __slots__ = ("_value", "source")
+
+    def __init__(self, value: bytes, *, source: str) -> None:
+        self._value = value
+        self.source = source
+        """`env NAME` or `file /PATH`: fit for messages."""
+
+    def reveal(self) -> bytes:
+        """Return the bytes, one trailing newline dropped; empty under `--without-secrets`."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({self.source})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return self.source == other.source and hmac.compare_digest(self._value, other.reveal())
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            read_secret, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: object) -> dict[str, Any]:
+        return SECRET_SHAPE
+
+
+def read_secret(value: object, info: ValidationInfo) -> Secret:
+    """Read a secret from where the configuration says it is; what the file holds instead is never echoed."""
+    if isinstance(value, Secret):
+        return value
+    if value is None:
+        raise fault("has no value", _HOW)
+    if not isinstance(value, dict) or len(value) != 1:
+        raise fault("is not a reference to a secret", _HOW)
+    match value:
+        case {"env": name}:
+            return _from_environment(name, info)
+        case {"file": path}:
+            return _from_file(path, info)
+    raise fault("is not a reference to a secret", _HOW)
+
+
+def _from_environment(name: object, info: ValidationInfo) -> Secret:
+    if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
+        # Not shown: whoever mistakes `env` for the place of the secret has written the secret here.
+        raise fault(
+            "is not the name of an environment variable", "use letters, digits and underscores", at=("env",)
+        )
+    source = f"env {name}"
+    if not reading(info).with_secrets:
+        return Secret(b"", source=source)
+    text = reading(info).environ.get(name)
+    if text is None:
+        raise fault(
+            f"the environment variable {name} is not set", f"set {name}, or use {{file: PATH}}", at=("env",)
+        )
+    return _not_empty(Secret(_without_newline(text.encode("utf-8", "surrogateescape")), source=source), "env")
+
+
+def _from_file(path: object, info: ValidationInfo) -> Secret:
+    if not reading(info).with_secrets:
+        text = _at("file", path)
+        return Secret(b"", source=f"file {reading(info).base / text}")
+    name, content = read_named_file(path, info)
+    return _not_empty(Secret(_without_newline(content), source=f"file {name}"), "file")
+
+
+def _at(key: str, value: object) -> str:
+    """Read a text; its faults point at the key that holds it."""
+    try:
+        return read_text(value)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise fault(str(context.get("message")), str(context.get("remedy")), at=(key,)) from None
+
+
+def _without_newline(content: bytes) -> bytes:
+    """Drop one trailing newline, LF or CR LF: editors add it, and no one means it."""
+    return content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
+
+
+def _not_empty(secret: Secret, key: str) -> Secret:
+    if not secret.reveal().strip():
+        # An HMAC with an empty key can be forged by anyone.
+        raise fault(f"the secret is empty ({secret.source})", "put the secret there", at=(key,))
+    return secret
+
+
+def read_header_value(value: object, info: ValidationInfo) -> Secret | str:
+    """Read the value of a header: plain text, or a secret; neither can smuggle a second header."""
+    if isinstance(value, dict | Secret):
+        secret = read_secret(value, info)
+        if secret.reveal() and not _HEADER_BYTES.fullmatch(secret.reveal()):
+            raise fault(
+                f"the secret ({secret.source}) cannot stand in a header",
+                "remove line breaks, control characters and spaces at its ends",
+            )
+        return secret
+    text = read_text(value)
+    if not text.isascii() or text != text.strip():
+        raise fault("cannot stand in a header", "write ASCII without spaces at its ends")
+    return text
+
+
+def read_signing_secret(value: object, info: ValidationInfo) -> Secret:
+    """Read a secret of Standard Webhooks: `whsec_` and base64, the prefix optional."""
+    secret = read_secret(value, info)
+    if reading(info).with_secrets and not _decoded(secret.reveal().removeprefix(b"whsec_")):
+        raise fault(
+            f"the secret ({secret.source}) is not one of Standard Webhooks",
+            "write whsec_ and base64, made by: echo whsec_$(openssl rand -base64 32)",
+        )
+    return secret
+
+
+def _decoded(text: bytes) -> bytes:
+    """Decode base64, its padding optional as in Standard Webhooks' own libraries; empty where it is none."""
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        return b""

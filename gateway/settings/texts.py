@@ -1,0 +1,95 @@
+"""Readers of texts: names, headers, paths of URLs, URLs."""
+
+import re
+from urllib.parse import urlsplit
+
+from gateway.settings.reading import fault, read_text, shown
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""Names of apps, targets and client entries."""
+_NAME = re.compile(NAME_PATTERN)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_RESERVED_HEADERS = re.compile(
+    r"host|content-(type|length|encoding)|transfer-encoding|connection|proxy-connection|keep-alive|te|trailer|upgrade"
+    r"|expect|idempotency-key|gateway-.*|x-hub-signature.*|webhook-.*",
+    re.IGNORECASE,
+)
+"""What the gateway or HTTP itself says (contract, section 4; RFC 9110 section 7.6.1)."""
+_APP_PATH = re.compile(r"/[!-~]*")
+
+
+def read_name(value: object) -> str:
+    """Read the name of an app, a target or a client entry."""
+    text = read_text(value)
+    if not _NAME.fullmatch(text):
+        raise fault(
+            f"{shown(text)} cannot be a name",
+            "use letters, digits, - and _, beginning with a letter or digit, at most 64",
+        )
+    return text
+
+
+def read_header_name(value: object) -> str:
+    """Read the name of a header that a target may be sent besides the gateway's own."""
+    text = read_text(value)
+    if not _HEADER_NAME.fullmatch(text):
+        raise fault(f"{shown(text)} is not the name of a header", "use letters, digits and -")
+    if _RESERVED_HEADERS.fullmatch(text):
+        raise fault(f"the header {text} is the gateway's own", "remove it, or choose another name")
+    return text
+
+
+def read_app_path(value: object) -> str:
+    """Read the path of an app: compared with the raw bytes of a request, so nothing in it is decoded."""
+    text = read_text(value)
+    if not text.startswith("/"):
+        raise fault(f"{shown(text)} does not begin with /", f"write {shown('/' + text)}")
+    if not _APP_PATH.fullmatch(text) or "?" in text or "#" in text:
+        raise fault(
+            f"{shown(text)} is not a path",
+            "use printable ASCII without spaces, ? and #; percent-encode the rest",
+        )
+    return text
+
+
+def _read_url(value: object, schemes: tuple[str, ...]) -> str:
+    """Read an absolute URL of one of the schemes, without credentials or fragment."""
+    text = read_text(value)
+    example = f"write {schemes[0]}://HOST/PATH"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise fault("is not a URL", example) from None
+    if not text.isascii() or " " in text:
+        raise fault("holds spaces or letters beyond ASCII", "percent-encode them (a host name: punycode)")
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise (
+            fault(
+                f"{shown(text.partition('?')[0])} is not a URL of {' or '.join(schemes)} with a host", example
+            )
+            if "@" not in text
+            else fault("is not a URL", example)
+        )
+    if "@" in parts.netloc:
+        raise fault("holds credentials", "send them as a header: headers: {Authorization: {file: PATH}}")
+    if parts.fragment or text.endswith("#"):
+        raise fault("has a fragment (#), which is never sent", "remove it")
+    return text
+
+
+def read_target_url(value: object) -> str:
+    """Read where a target listens."""
+    return _read_url(value, ("http", "https"))
+
+
+def read_public_url(value: object) -> str:
+    """Read how the outside reaches the public port: `https://HOST` or `https://HOST:PORT`."""
+    text = _read_url(value, ("https",))
+    parts = urlsplit(text)
+    if parts.path not in {"", "/"} or parts.query or "?" in text:
+        raise fault(
+            "holds a path or a query",
+            f"write https://{parts.netloc}; each app's path stands in apps.NAME.path",
+        )
+    return f"https://{parts.netloc}"
