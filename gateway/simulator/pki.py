@@ -2,8 +2,8 @@
 
 Meta's shape (Meta, "Webhooks, mTLS"): ECDSA P-256 throughout, root -> intermediate -> leaf, a root that is
 valid beyond 2049 (so its notAfter is a GeneralizedTime, RFC 5280 section 4.1.2.5), a common name that is not
-the last attribute of the subject. Every authority made here says `O=meta-webhook-gateway development`, so that
-`gateway check` can refuse it on a public address.
+the last attribute of the subject. Every authority made here says `O=meta-webhook-gateway development`, so
+that `gateway check` can refuse it on a public address.
 """
 
 import ipaddress

@@ -1,6 +1,294 @@
-"""Certificate files: reading them, and saying what they hold."""
+"""Certificate and key files: reading them, and saying what they hold."""
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from gateway.errors import GatewayError
 
 DEVELOPMENT_ORGANIZATION: Final = "meta-webhook-gateway development"
 """The organization in every certificate of a development PKI, so that `check` knows one when it sees it."""
+
+ANCHOR_SUFFIXES: Final = (".pem", ".crt", ".cer")
+"""What is read of a directory of trust anchors."""
+
+MAX_FILE_BYTES: Final = 4 * 1024**2
+"""A bundle of all public roots has a quarter of a megabyte; what is bigger is not a certificate file."""
+
+
+class CertificateFileError(GatewayError):
+    """The operator's fault: a certificate or key file cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What one certificate says, for people."""
+
+    subject: str
+    """RFC 4514."""
+    issuer: str
+    serial: str
+    """Hexadecimal, lower case."""
+    sha256: str
+    """Hexadecimal, lower case, of the DER."""
+    names: tuple[str, ...]
+    """DNS names and IP addresses of the subject alternative names."""
+    key: str
+    """`ECDSA P-256`, `RSA 2048`."""
+    not_before: datetime
+    not_after: datetime
+    is_ca: bool
+    self_issued: bool
+    """Subject and issuer are the same: a root, or a self-signed leaf."""
+    purposes: tuple[str, ...]
+    """Extended key usages, by OpenSSL's names where known; empty: no restriction."""
+    development: bool
+    """It belongs to a development PKI."""
+
+    @property
+    def sha256_colons(self) -> str:
+        """The fingerprint as OpenSSL and browsers print it: `AB:CD:...`."""
+        digits = self.sha256.upper()
+        return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
+
+    def days_left(self, now: datetime) -> int:
+        """Whole days until it expires; negative once it has."""
+        return (self.not_after - now).days
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """One trust anchor, with the file it stands in."""
+
+    path: Path
+    certificate: x509.Certificate
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal, lower case."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def describe(certificate: x509.Certificate) -> Description:
+    """Say what a certificate says.
+
+    Raises:
+        CertificateFileError: it is not encoded as RFC 5280 demands.
+    """
+    try:
+        return Description(
+            subject=certificate.subject.rfc4514_string(),
+            issuer=certificate.issuer.rfc4514_string(),
+            serial=f"{certificate.serial_number:x}",
+            sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+            names=_alternative_names(certificate),
+            key=describe_key(certificate.public_key()),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            is_ca=is_ca(certificate),
+            self_issued=certificate.subject == certificate.issuer,
+            purposes=_purposes(certificate),
+            development=is_development(certificate),
+        )
+    except (
+        ValueError,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        UnsupportedAlgorithm,
+    ) as fault:
+        raise CertificateFileError(
+            f"a certificate cannot be read ({fault})", remedy="ask whoever issued it for a valid one"
+        ) from fault
+
+
+def describe_key(key: PublicKeyTypes) -> str:
+    """Name kind and size of a key."""
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return f"ECDSA {_CURVES.get(key.curve.name, key.curve.name)}"
+        case rsa.RSAPublicKey():
+            return f"RSA {key.key_size}"
+        case ed25519.Ed25519PublicKey():
+            return "Ed25519"
+        case ed448.Ed448PublicKey():
+            return "Ed448"
+        case dsa.DSAPublicKey():
+            return f"DSA {key.key_size}"
+        case _:
+            return type(key).__name__.removesuffix("PublicKey")
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Say whether a certificate may issue others (RFC 5280 section 4.2.1.9; version 1 roots as OpenSSL takes
+    them)."""
+    constraints = _extension(certificate, x509.BasicConstraints)
+    usage = _extension(certificate, x509.KeyUsage)
+    if constraints is None:
+        return certificate.version is x509.Version.v1 and certificate.subject == certificate.issuer
+    return constraints.ca and (usage is None or usage.key_cert_sign)
+
+
+def is_development(certificate: x509.Certificate) -> bool:
+    """Say whether a certificate, or its issuer, belongs to a development PKI."""
+    return any(
+        attribute.value == DEVELOPMENT_ORGANIZATION
+        for name in (certificate.subject, certificate.issuer)
+        for attribute in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    )
+
+
+def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """Read a PEM file of one certificate or more, in the order of the file.
+
+    Raises:
+        CertificateFileError: it cannot be read, is not PEM, or holds no certificate.
+    """
+    data = _read(path)
+    if b"-----BEGIN" not in data:
+        raise CertificateFileError(
+            f"{path} is not PEM (no BEGIN line)",
+            remedy=f"if it is DER: openssl x509 -inform der -in {path} -out {path.with_suffix('.pem')}"
+            if data[:1] == b"\x30"
+            else "name a file with a BEGIN CERTIFICATE line",
+        )
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        what = "a private key" if b"PRIVATE KEY-----" in data else "no certificate"
+        raise CertificateFileError(
+            f"{path} holds {what}, not a certificate", remedy="name the file with a BEGIN CERTIFICATE line"
+        )
+    try:
+        return tuple(x509.load_pem_x509_certificates(data))
+    except ValueError as fault:
+        raise CertificateFileError(
+            f"{path} is damaged: a certificate in it cannot be decoded",
+            remedy="get the file again from its source",
+        ) from fault
+
+
+def read_private_key(path: Path) -> PrivateKeyTypes:
+    """Read a PEM private key that is not encrypted.
+
+    Raises:
+        CertificateFileError: it cannot be read, is encrypted, or is no private key.
+    """
+    data = _read(path)
+    if b"PRIVATE KEY-----" not in data:
+        what = "a certificate" if b"BEGIN CERTIFICATE" in data else "no private key in PEM"
+        raise CertificateFileError(
+            f"{path} holds {what}", remedy="name the file with a BEGIN PRIVATE KEY line"
+        )
+    try:
+        return serialization.load_pem_private_key(data, password=None)
+    except TypeError as fault:
+        raise CertificateFileError(
+            f"{path} is encrypted with a passphrase",
+            remedy=f"store it decrypted, readable by the gateway alone: openssl pkey -in {path} -out NEW",
+        ) from fault
+    except (ValueError, UnsupportedAlgorithm) as fault:
+        raise CertificateFileError(
+            f"{path} cannot be decoded as a private key", remedy="get the file again from its source"
+        ) from fault
+
+
+def anchor_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Return the files themselves, and in place of a directory the anchor files in it, sorted."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(
+                one for one in path.iterdir() if one.suffix in ANCHOR_SUFFIXES and one.is_file()
+            )
+        else:
+            yield path
+
+
+def read_anchors(paths: Sequence[Path]) -> tuple[Anchor, ...]:
+    """Read all trust anchors of one client entry.
+
+    Raises:
+        CertificateFileError: a file cannot be used, holds something that is no CA, or there is no anchor at
+        all.
+    """
+    anchors = []
+    for path in anchor_files(paths):
+        for certificate in read_certificates(path):
+            if not is_ca(certificate):
+                subject = certificate.subject.rfc4514_string()
+                raise CertificateFileError(
+                    f"{path} holds a certificate that is not a CA ({subject})",
+                    remedy="name the CA that issues the clients' certificates, not a client's or the gateway's own",
+                )
+            anchors.append(Anchor(path=path, certificate=certificate))
+    if not anchors:
+        raise CertificateFileError(
+            f"no trust anchor in {', '.join(str(path) for path in paths) or 'an empty list'}",
+            remedy=f"put the CA file there (PEM; in a directory: {', '.join(ANCHOR_SUFFIXES)})",
+        )
+    return tuple(anchors)
+
+
+def utc_now() -> datetime:
+    """Return the time that expiry is measured against."""
+    return datetime.now(UTC)
+
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+_CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+_PURPOSES: Final = {
+    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
+    ExtendedKeyUsageOID.CODE_SIGNING: "codeSigning",
+    ExtendedKeyUsageOID.EMAIL_PROTECTION: "emailProtection",
+    ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
+    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning",
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "anyExtendedKeyUsage",
+}
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    alternatives = _extension(certificate, x509.SubjectAlternativeName)
+    if alternatives is None:
+        return ()
+    addresses = (str(address) for address in alternatives.get_values_for_type(x509.IPAddress))
+    return (*alternatives.get_values_for_type(x509.DNSName), *addresses)
+
+
+def _purposes(certificate: x509.Certificate) -> tuple[str, ...]:
+    usage = _extension(certificate, x509.ExtendedKeyUsage)
+    return () if usage is None else tuple(_PURPOSES.get(oid, oid.dotted_string) for oid in usage)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError as fault:
+        raise CertificateFileError(
+            f"{path} does not exist", remedy="put the file there, or correct the path"
+        ) from fault
+    except OSError as fault:
+        raise CertificateFileError(
+            f"{path} cannot be read ({fault.strerror})", remedy="let the gateway's user read it"
+        ) from fault
+    if not data.strip():
+        raise CertificateFileError(f"{path} is empty", remedy="get the file again from its source")
+    if len(data) > MAX_FILE_BYTES:
+        raise CertificateFileError(f"{path} is no certificate file (too big)", remedy="correct the path")
+    return data

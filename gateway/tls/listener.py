@@ -1,0 +1,268 @@
+"""The door: accepts connections, shakes hands under a deadline, judges, and hands over or closes.
+
+Laws:
+- No byte of HTTP is read before the verdict (law 1 of the architecture); no verdict, no connection.
+- What goes wrong with one connection ends in its own task. Nothing of it reaches the nursery.
+- Every refusal is counted and logged. A connection that closes without having sent a byte is none: load
+  balancers and monitors look in that way.
+"""
+
+import errno
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from gateway.core.identity import Identity, LeafSummary, Peer, Reason, Refusal
+from gateway.errors import PeerError
+from gateway.telemetry.log import get_logger
+from gateway.telemetry.metrics import Metrics
+from gateway.tls.context import ServerContext
+from gateway.tls.policy import DoorPolicy, goes_on
+from gateway.tls.refusals import RefusalLedger
+from gateway.tls.stream import TlsStream, endpoint
+from gateway.tls.verdict import ChainRecord, judge
+
+PAUSE_OUT_OF_RESOURCES_SECONDS: Final = 0.1
+"""accept() fails at once while descriptors are out: try again when other connections had time to end."""
+
+DEFAULT_PROTOCOL: Final = "http/1.1"
+"""What a client speaks that does not ask by ALPN."""
+
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+_PASSING: Final = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+    }
+)
+"""accept(2): errors of the connection that was to be accepted, not of the listening socket."""
+
+Handler = Callable[[TlsStream, Peer, str], Awaitable[None]]
+"""Serves one connection from its first byte to its end; the third argument is `h2` or `http/1.1`."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """A handshake under way."""
+
+    scope: trio.CancelScope
+    crowded_out: bool = False
+
+
+class TlsListener:
+    """Accepts TLS connections on sockets that listen already."""
+
+    def __init__(
+        self,
+        *,
+        sockets: Sequence[socket.socket],
+        context: Callable[[], ServerContext],
+        policy: DoorPolicy,
+        metrics: Metrics,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """`context` is asked anew for every connection: a reload changes what it returns."""
+        self._sockets = tuple(sockets)
+        self._context = context
+        self._policy = policy
+        self._last_seen = metrics.trust_anchor_last_seen_timestamp_seconds
+        self._now_ms = now_ms
+        self._log = get_logger("tls")
+        self._ledger = RefusalLedger(metrics=metrics, log=self._log, clock=time.monotonic)
+        self._accepting = trio.CancelScope()
+        self._open = 0
+        self._without_identity = 0
+        self._handshakes: dict[int, _Place] = {}
+        """In order of their beginning."""
+
+    @property
+    def open_connections(self) -> int:
+        """Connections now, handshakes included."""
+        return self._open
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets. `serve` returns when the last connection has ended."""
+        self._accepting.cancel()
+
+    async def serve(
+        self, handle: Handler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Accept until `stop_accepting`, then wait for the connections that are open."""
+        async with trio.open_nursery() as connections:
+            try:
+                with self._accepting:
+                    async with trio.open_nursery() as loops:
+                        for sock in self._sockets:
+                            loops.start_soon(self._accept, sock, connections, handle)
+                        task_status.started()
+            finally:
+                for sock in self._sockets:
+                    trio.lowlevel.notify_closing(sock)
+                    sock.close()
+
+    async def _accept(self, listening: socket.socket, connections: trio.Nursery, handle: Handler) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listening)
+            try:
+                sock, _ = listening.accept()
+            except BlockingIOError:
+                continue
+            except OSError as fault:
+                if fault.errno in _PASSING:
+                    continue
+                if fault.errno not in _OUT_OF_RESOURCES:
+                    raise
+                self._log.error("accept_failed", error=errno.errorcode.get(fault.errno or 0))
+                await trio.sleep(PAUSE_OUT_OF_RESOURCES_SECONDS)
+                continue
+            connections.start_soon(self._contain, sock, handle)
+
+    async def _contain(self, sock: socket.socket, handle: Handler) -> None:
+        """Serve one connection; whatever it raises ends here, except cancellation."""
+        self._open += 1
+        try:
+            await self._connection(sock, handle)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._log.debug("connection_broken")
+        except* Exception as group:  # noqa: BLE001 # a bug in serving one connection must not close the door
+            self._log.error("connection_failed", error=_innermost(group))
+        finally:
+            self._open -= 1
+            sock.close()
+
+    async def _connection(self, sock: socket.socket, handle: Handler) -> None:
+        try:
+            sock.setblocking(False)
+            # Answers are small and whole: Nagle's algorithm would only hold them back.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            address, port = endpoint(sock.getpeername())
+        except OSError:
+            return
+        if self._open > self._policy.max_connections:
+            self._refuse(Reason.LIMIT, "listen.max_connections is reached", address, port)
+            return
+        admitted = await self._handshake(sock, address, port)
+        if admitted is None:
+            return
+        stream, verdict = admitted
+        try:
+            await self._hand_over(stream, verdict, handle)
+        finally:
+            stream.close()
+
+    async def _handshake(
+        self, sock: socket.socket, address: str, port: int
+    ) -> tuple[TlsStream, Identity | Refusal] | None:
+        """Return the stream with the verdict; None: refused and recorded, or nobody was there."""
+        with trio.CancelScope() as scope, self._place(scope) as place:
+            # From here on, so that waiting for a place does not count.
+            scope.deadline = trio.current_time() + self._policy.handshake_seconds
+            if not await _first_byte(sock):
+                return None
+            try:
+                context = self._context()
+                stream = TlsStream.server(context.ssl, sock, app_data=ChainRecord())
+                await stream.do_handshake()
+                return stream, judge(stream.connection, context.entries)
+            except PeerError as fault:
+                self._refuse(Reason.PROTOCOL, fault.message, address, port)
+                return None
+            except Exception:
+                # Ours: a bug, or a verdict that is missing. It fails closed, and is told as an error too.
+                self._refuse(Reason.PROTOCOL, "the handshake failed on this side", address, port)
+                raise
+        if place.crowded_out:
+            self._refuse(Reason.LIMIT, "too many handshakes at once; the oldest gave way", address, port)
+        else:
+            self._refuse(Reason.TIMEOUT, "the handshake took too long", address, port)
+        return None
+
+    async def _hand_over(self, stream: TlsStream, verdict: Identity | Refusal, handle: Handler) -> None:
+        address, port = stream.peername
+        if isinstance(verdict, Identity):
+            self._last_seen.labels(anchor=verdict.anchor_sha256[:16]).set(self._now_ms() / 1000)
+            self._ledger.accepted(verdict)
+            peer = Peer(address=address, port=port, identity=verdict, refusal=None)
+            await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            return
+        if not goes_on(self._policy, verdict):
+            self._ledger.refused(verdict, address=address, port=port)
+            await stream.aclose()
+            return
+        if self._without_identity >= self._policy.max_without_identity:
+            detail = "too many connections without an accepted certificate"
+            self._refuse(Reason.LIMIT, detail, address, port, leaf=verdict.leaf)
+            await stream.aclose()
+            return
+        if verdict.reason is Reason.NO_CERTIFICATE:
+            self._ledger.accepted(verdict)
+        else:
+            self._ledger.refused(verdict, address=address, port=port, goes_on=True)
+        self._without_identity += 1
+        try:
+            peer = Peer(address=address, port=port, identity=None, refusal=verdict)
+            await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+        finally:
+            self._without_identity -= 1
+
+    @contextmanager
+    def _place(self, scope: trio.CancelScope) -> Iterator[_Place]:
+        """Count a handshake under way; where there are too many, the oldest gives way."""
+        if len(self._handshakes) >= self._policy.max_handshakes:
+            oldest = next(iter(self._handshakes.values()))
+            self._leave(oldest)
+            oldest.crowded_out = True
+            oldest.scope.cancel()
+        place = _Place(scope)
+        self._handshakes[id(place)] = place
+        try:
+            yield place
+        finally:
+            self._leave(place)
+
+    def _leave(self, place: _Place) -> None:
+        self._handshakes.pop(id(place), None)
+
+    def _refuse(
+        self, reason: Reason, detail: str, address: str, port: int, *, leaf: LeafSummary | None = None
+    ) -> None:
+        refusal = Refusal(reason=reason, detail=detail, leaf=leaf)
+        self._ledger.refused(refusal, address=address, port=port)
+
+
+async def _first_byte(sock: socket.socket) -> bool:
+    """Wait until the other side has sent something; False: it has gone without a word."""
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            return bool(sock.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            continue
+        except OSError:
+            return False
+
+
+def _innermost(group: BaseExceptionGroup[BaseException]) -> str:
+    """Name the error and where it arose, without its text: that may hold what a client has sent."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,51 @@
+"""Who is let in without an accepted certificate, and how many: what the door is told, and what follows from
+it."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from gateway.core.identity import Identity, Reason, Refusal
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""Many round trips to the far side of the world; a slower client is none of Meta's."""
+
+HANDSHAKES_IN_FLIGHT: Final = 1024
+"""A handshake holds some 40 KiB; the oldest gives way to a new one, so that sleepers cannot shut the door."""
+
+SHARE_WITHOUT_IDENTITY: Final = 4
+"""One in so many connections may be without an accepted certificate (contract, section 2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorPolicy:
+    """What the door is told."""
+
+    handshake: Literal["ask", "demand"]
+    report: bool
+    """Some app has `client_certificate: report`: a bad certificate goes on without identity."""
+    max_connections: int = 4096
+    handshake_seconds: float = HANDSHAKE_SECONDS
+    handshakes_in_flight: int = HANDSHAKES_IN_FLIGHT
+
+    @property
+    def max_without_identity(self) -> int:
+        """Connections without an accepted certificate, after their handshake."""
+        return max(1, self.max_connections // SHARE_WITHOUT_IDENTITY)
+
+    @property
+    def max_handshakes(self) -> int:
+        """Handshakes under way: these connections have no accepted certificate yet."""
+        return min(self.handshakes_in_flight, self.max_without_identity)
+
+
+def goes_on(policy: DoorPolicy, verdict: Identity | Refusal) -> bool:
+    """Decide whether a connection is served after its verdict (contract, section 3, "Certificates")."""
+    match verdict:
+        case Identity():
+            return True
+        case Refusal() if policy.handshake == "demand":
+            return False
+        case Refusal(reason=Reason.NO_CERTIFICATE | Reason.WRONG_NAME):
+            return True
+        case Refusal():
+            return policy.report

@@ -1,0 +1,283 @@
+"""A Trio stream over OpenSSL on the non-blocking socket itself: no memory BIOs, no copy between.
+
+Laws:
+- After `aclose` nothing touches the socket again. Its number may already be another connection's: every wait
+  is followed by a look at `_closed` before OpenSSL is called.
+- OpenSSL's error queue is one for the whole thread, and `SSL_get_error` reads it: it is emptied before every
+  call, or one connection's leftovers would break another (SSL_get_error(3), NOTES).
+- A cancelled `send_all` leaves half a record behind; nothing more can be sent then, not even close_notify.
+"""
+
+import operator
+import socket
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Final, NoReturn
+
+import trio
+from OpenSSL import SSL
+from OpenSSL._util import lib  # ERR_clear_error has no public wrapper
+
+from gateway.errors import PeerError
+from gateway.tls.context import NoOverlapError
+
+RECORD_BYTES: Final = 16384
+"""One TLS record holds no more (RFC 8446 section 5.1), and SSL_read returns no more than one."""
+
+CLOSE_NOTIFY_SECONDS: Final = 1.0
+"""How long a full send buffer may hold up the farewell; HTTP frames its messages, so nothing is lost without
+it."""
+
+_RETRY: Final = (SSL.WantReadError, SSL.WantWriteError)
+
+
+class TlsStream(trio.abc.Stream):
+    """One TLS connection. `do_handshake` first, then it is a byte stream.
+
+    The other side's end of the connection is end of file whether or not close_notify came before: HTTP frames
+    its own messages, and many clients leave without farewell (as trio's `https_compatible`).
+    """
+
+    def __init__(self, connection: SSL.Connection, sock: socket.socket) -> None:
+        """Take over both; `connection` works on `sock`, which is connected and not blocking.
+
+        Raises:
+            OSError: the other side is gone already.
+        """
+        self.connection = connection
+        """For the verdict; nobody reads or writes through it but this stream."""
+        self.peername = endpoint(sock.getpeername())
+        """Address and port of the other side; an IPv4 address has its own form also on a dual-stack
+        socket."""
+        self.sockname = endpoint(sock.getsockname())
+        self.alpn = ""
+        """The protocol agreed upon; empty where the client did not ask, and before the handshake."""
+        self._sock = sock
+        self._closed = False
+        self._established = False
+        self._ended = False
+        self._broken = False
+        self._half_sent = False
+        self._sending = _Occupied("another task is sending on this stream")
+        self._receiving = _Occupied("another task is receiving on this stream")
+
+    @classmethod
+    def server(cls, context: SSL.Context, sock: socket.socket, *, app_data: object = None) -> "TlsStream":
+        """Make the accepting side."""
+        connection = SSL.Connection(context, sock)
+        connection.set_app_data(app_data)
+        connection.set_accept_state()
+        return cls(connection, sock)
+
+    @classmethod
+    def client(cls, context: SSL.Context, sock: socket.socket) -> "TlsStream":
+        """Make the connecting side."""
+        connection = SSL.Connection(context, sock)
+        connection.set_connect_state()
+        return cls(connection, sock)
+
+    async def do_handshake(self) -> None:
+        """Shake hands. The caller sets the deadline.
+
+        Raises:
+            PeerError: the other side does not speak TLS as we do, or has gone; only closing is left.
+        """
+        with self._sending, self._receiving:
+            try:
+                await self._until_done(self.connection.do_handshake)
+            except trio.BrokenResourceError as broken:
+                raise PeerError(_describe(broken.__cause__)) from broken
+        self._established = True
+        self.alpn = self.connection.get_alpn_proto_negotiated().decode("ascii")
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it, or raise."""
+        with self._sending:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._look_alive()
+            if self._half_sent:
+                raise trio.BrokenResourceError("an earlier send was cancelled half-way")
+            with memoryview(data).cast("B") as view:
+                waited = await self._send_view(view)
+            if not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the socket takes bytes again."""
+        with self._sending:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._look_alive()
+            await trio.lowlevel.wait_writable(self._sock)
+            self._look_alive()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return some bytes, or none at the end of the stream."""
+        size = RECORD_BYTES if max_bytes is None else operator.index(max_bytes)
+        if size < 1:
+            raise ValueError("max_bytes must be at least 1")
+        with self._receiving:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            waited = False
+            while True:
+                self._look_alive()
+                if self._ended:
+                    data = b""
+                    break
+                try:
+                    lib.ERR_clear_error()
+                    data = self.connection.recv(min(size, RECORD_BYTES))
+                except _RETRY as wanted:
+                    await self._wait_for(wanted)
+                    waited = True
+                except SSL.ZeroReturnError:
+                    self._ended = True
+                except SSL.Error as error:
+                    if not _is_end_of_file(error):
+                        self._break(error)
+                    self._ended = True
+                else:
+                    break
+            if not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
+
+    async def aclose(self) -> None:
+        """Say farewell if that goes at once, and close. Cancelled, it closes all the same."""
+        try:
+            if not self._closed and self._may_say_farewell():
+                with trio.move_on_after(CLOSE_NOTIFY_SECONDS), self._sending:
+                    await self._say_farewell()
+        finally:
+            self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Close the socket, now; who waits on it gets ClosedResourceError."""
+        if not self._closed:
+            self._closed = True
+            # Before the number is free for the next connection, or its first wait would be busy.
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    async def _send_view(self, view: memoryview) -> bool:
+        """Return whether it had to wait (and so was a checkpoint)."""
+        sent = 0
+        waited = False
+        while sent < len(view):
+            try:
+                lib.ERR_clear_error()
+                sent += self.connection.send(view[sent:])
+            except _RETRY as wanted:
+                # OpenSSL has the record encrypted already and must be offered the same bytes again: if this
+                # wait is cancelled, the flag stays up.
+                self._half_sent = True
+                await self._wait_for(wanted)
+                self._look_alive()
+                waited = True
+            except SSL.Error as error:
+                self._break(error)
+            else:
+                self._half_sent = False
+        return waited
+
+    async def _until_done(self, operation: Callable[[], object]) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            self._look_alive()
+            try:
+                lib.ERR_clear_error()
+                operation()
+            except _RETRY as wanted:
+                await self._wait_for(wanted)
+            except (SSL.Error, NoOverlapError) as error:
+                self._break(error)
+            else:
+                return
+
+    async def _wait_for(self, wanted: Exception) -> None:
+        if isinstance(wanted, SSL.WantWriteError):
+            await trio.lowlevel.wait_writable(self._sock)
+        else:
+            await trio.lowlevel.wait_readable(self._sock)
+
+    def _look_alive(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if self._broken:
+            raise trio.BrokenResourceError("this connection is broken")
+
+    def _break(self, error: Exception) -> NoReturn:
+        self._broken = True
+        raise trio.BrokenResourceError(_describe(error)) from error
+
+    def _may_say_farewell(self) -> bool:
+        return self._established and not (self._broken or self._half_sent or self._sending.occupied)
+
+    async def _say_farewell(self) -> None:
+        """Send close_notify (RFC 8446 section 6.1); the answer is not waited for."""
+        while not self._closed:
+            try:
+                lib.ERR_clear_error()
+                self.connection.shutdown()
+            except SSL.WantWriteError:
+                try:
+                    await trio.lowlevel.wait_writable(self._sock)
+                except trio.ClosedResourceError:
+                    return
+            except SSL.Error:
+                return
+            else:
+                return
+
+
+class _Occupied:
+    """Refuses a second task where one is at work already."""
+
+    def __init__(self, message: str) -> None:
+        self.occupied = False
+        self._message = message
+
+    def __enter__(self) -> None:
+        if self.occupied:
+            raise trio.BusyResourceError(self._message)
+        self.occupied = True
+
+    def __exit__(self, *_: object) -> None:
+        self.occupied = False
+
+
+def endpoint(name: tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int]:
+    """Return address and port of a socket's name; an IPv4 address in its own form on a dual-stack socket
+    too."""
+    host, port = name[0], name[1]
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host, port
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped), port
+    return host, port
+
+
+def _is_end_of_file(error: SSL.Error) -> bool:
+    """The other side closed the connection without close_notify (pyOpenSSL says it this way)."""
+    return isinstance(error, SSL.SysCallError) and error.args[:1] == (-1,)
+
+
+def _describe(error: BaseException | None) -> str:
+    """One line for the log, from OpenSSL's own words; never anything that the other side has sent."""
+    match error:
+        case NoOverlapError():
+            return "the client offers no protocol that is spoken here (ALPN)"
+        case SSL.SysCallError():
+            return (
+                "the connection ended"
+                if _is_end_of_file(error)
+                else f"the connection broke ({error.args[1]})"
+            )
+        case SSL.ZeroReturnError():
+            return "the client took its leave"
+        case SSL.Error() if error.args and error.args[0]:
+            return str(error.args[0][0][2])
+        case _:
+            return "the connection broke"

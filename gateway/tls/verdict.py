@@ -1,0 +1,201 @@
+"""The verdict on a client certificate: after the handshake, and before any byte of HTTP is read.
+
+OpenSSL's verify callback cannot decide well: when it says no, the alert is the same whatever the reason, and
+the leaf is lost. So the callback records and lets the handshake go on (possession of the key is proved by
+OpenSSL all the same), and `decide` judges what was recorded. It fails closed: without a record there is no
+verdict, and without a verdict no connection.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL, crypto
+
+from gateway.core.identity import (
+    Identity,
+    LeafSummary,
+    Reason,
+    Refusal,
+    match_name,
+    reason_for_x509_error,
+    reason_for_x509_errors,
+)
+
+VERIFY_DEPTH: Final = 3
+"""Authorities that may stand between leaf and anchor: Meta's depth is one today and not promised (contract,
+3)."""
+
+MAX_RECORDED_ERRORS: Final = 32
+"""A chain of the greatest depth with several faults a certificate fits; a hostile one does not fill
+memory."""
+
+MAX_NAME_CHARACTERS: Final = 300
+"""A subject is the stranger's text and may have kilobytes; this much of it goes to the log."""
+
+_X509_FAULTS: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What cryptography raises on a certificate that OpenSSL could read and it cannot."""
+
+
+class VerdictMissingError(Exception):
+    """A certificate was presented and its validation was not seen. Ours, a bug: the connection is closed."""
+
+
+@dataclass(slots=True)
+class ChainRecord:
+    """What OpenSSL said of one connection's chain while the handshake went on."""
+
+    seen: bool = False
+    """The callback ran: validation took place."""
+    errors: list[tuple[int, int]] = field(default_factory=list)
+    """X509_V_ERR_* and the depth where it stood (0 is the leaf), in the order of validation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientEntry:
+    """One entry of `tls.clients`, ready to judge: its own anchors in a store of its own."""
+
+    name: str
+    names: frozenset[str]
+    store: crypto.X509Store
+
+
+def record_validation(connection: SSL.Connection, _: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """OpenSSL's verify callback: note what was found, and go on."""
+    record: ChainRecord = connection.get_app_data()
+    record.seen = True
+    if not ok and len(record.errors) < MAX_RECORDED_ERRORS:
+        record.errors.append((error, depth))
+    return True
+
+
+def judge(connection: SSL.Connection, entries: Sequence[ClientEntry]) -> Identity | Refusal:
+    """Decide about a connection whose handshake is complete."""
+    record: ChainRecord = connection.get_app_data()
+    leaf = connection.get_peer_certificate()
+    # On the server's side OpenSSL leaves the leaf out of the chain that was sent.
+    return decide(record=record, leaf=leaf, sent=connection.get_peer_cert_chain() or (), entries=entries)
+
+
+def decide(
+    *,
+    record: ChainRecord,
+    leaf: crypto.X509 | None,
+    sent: Sequence[crypto.X509],
+    entries: Sequence[ClientEntry],
+) -> Identity | Refusal:
+    """Decide who the client is.
+
+    Args:
+        record: What the verify callback saw.
+        leaf: The certificate whose key the client has proved to hold; None: it presented none.
+        sent: The other certificates that the client sent; not trusted.
+        entries: Who may come.
+
+    Raises:
+        VerdictMissingError: validation was not seen, so nothing may be decided.
+    """
+    # 1. A certificate is presented.
+    if leaf is None:
+        return Refusal(reason=Reason.NO_CERTIFICATE, detail="the client presented no certificate")
+    # 2. Its validation was seen. An empty record means "no errors" only then.
+    if not record.seen:
+        raise VerdictMissingError("a client certificate was presented, and its validation was not recorded")
+    # 3. It can be read: what is logged and compared below is what OpenSSL has validated.
+    try:
+        certificate = leaf.to_cryptography()
+        summary = summarise(certificate)
+        common_names, dns_names = _names(certificate)
+    except _X509_FAULTS as fault:
+        return Refusal(reason=Reason.BAD_CHAIN, detail=f"the leaf cannot be read ({type(fault).__name__})")
+    # 4. OpenSSL found no fault: chain, dates, purpose, depth, strength of keys and digests.
+    if record.errors:
+        return _refuse_recorded(record, summary)
+    # 5. The client entry's own anchors verify the chain: the store of the handshake holds everybody's.
+    verified: dict[str, str] = {}
+    fault_code = 0
+    for entry in entries:
+        outcome = _verify(entry, leaf, sent)
+        if isinstance(outcome, int):
+            fault_code = fault_code or outcome
+        else:
+            verified[entry.name] = outcome
+    if not verified:
+        return Refusal(reason=reason_for_x509_error(fault_code), detail=_explain(fault_code, 0), leaf=summary)
+    # 6. One of that entry's names equals the leaf's, exactly.
+    matched = {
+        entry.name: name
+        for entry in entries
+        if entry.name in verified and (name := match_name(common_names, dns_names, entry.names)) is not None
+    }
+    if not matched:
+        return Refusal(
+            reason=Reason.WRONG_NAME,
+            detail=f"a good chain, but its name is not one of those that {', '.join(verified)} may bear",
+            leaf=summary,
+        )
+    first = next(iter(matched))
+    return Identity(
+        clients=frozenset(matched),
+        name=matched[first],
+        leaf=summary,
+        anchor_sha256=verified[first],
+    )
+
+
+def summarise(certificate: x509.Certificate) -> LeafSummary:
+    """Say what a leaf says of itself, cut to a length that a log can bear."""
+    return LeafSummary(
+        subject=certificate.subject.rfc4514_string()[:MAX_NAME_CHARACTERS],
+        issuer=certificate.issuer.rfc4514_string()[:MAX_NAME_CHARACTERS],
+        serial=f"{certificate.serial_number:x}",
+        sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def _refuse_recorded(record: ChainRecord, summary: LeafSummary) -> Refusal:
+    reason = reason_for_x509_errors([code for code, _ in record.errors])
+    told = next((one for one in record.errors if reason_for_x509_error(one[0]) == reason), record.errors[0])
+    return Refusal(reason=reason, detail=_explain(*told), leaf=summary)
+
+
+def _explain(code: int, depth: int) -> str:
+    """Say it with OpenSSL's number: the text of an error differs between versions, its number does not."""
+    whose = "the leaf" if depth == 0 else f"the certificate at depth {depth}"
+    return f"X509 error {code} at {whose}"
+
+
+def _verify(entry: ClientEntry, leaf: crypto.X509, sent: Sequence[crypto.X509]) -> str | int:
+    """Return the SHA-256 of the anchor that ends the chain, or the X509 error."""
+    try:
+        chain = crypto.X509StoreContext(entry.store, leaf, sent).get_verified_chain()
+    except crypto.X509StoreContextError as error:
+        return int(error.errors[0]) or _UNSPECIFIED
+    # The depth of a store on its own cannot be set through pyOpenSSL: leaf, authorities between, anchor.
+    if len(chain) > VERIFY_DEPTH + 2:
+        return _CHAIN_TOO_LONG
+    return chain[-1].to_cryptography().fingerprint(hashes.SHA256()).hex()
+
+
+_UNSPECIFIED: Final = 1
+"""X509_V_ERR_UNSPECIFIED."""
+_CHAIN_TOO_LONG: Final = 22
+"""X509_V_ERR_CERT_CHAIN_TOO_LONG."""
+
+
+def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
+    """Return the common names and, where there is none, the dNSNames of a leaf."""
+    common_names = [
+        attribute.value if isinstance(attribute.value, str) else ""
+        for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    ]
+    if common_names:
+        return common_names, []
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return [], []
+    return [], alternatives.value.get_values_for_type(x509.DNSName)
