@@ -1,0 +1,194 @@
+"""The public port's ASGI app: from a request to a notification on disk, and only then 200.
+
+Plain ASGI 3, scopes `http` and `lifespan`. It knows nothing of the server under it, except that
+`scope["state"]` may hold a `peer` (core.identity), and that it may answer before the body has come.
+
+The way of a POST, each step with its answer (contract, section 3):
+
+    path 404 - method 405 - client certificate 403 - Content-Encoding 415 - room 503 - size 413
+    body read: size 413, time 408, memory 503 - signature 401 - stored or known 200, not stored 503
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+import trio
+
+from gateway.core.envelope import parse_envelope
+from gateway.core.routing import RoutingTable, delivery_ids
+from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
+from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
+from gateway.ingress.asgi import AsgiApp, Receive, Scope, Send, run_lifespan, send_answer
+from gateway.ingress.body import BODY_TIMEOUT_SECONDS, MAX_HELD_BYTES, BodyFault, BodyMemory, Held, read_body
+from gateway.ingress.checks import (
+    DISCONNECTED,
+    SIGNATURE_HEADER,
+    UNKNOWN_PATH,
+    Challenge,
+    Head,
+    IngressApp,
+    ReadBody,
+    Refuse,
+    examine,
+    presented,
+    too_large,
+    unavailable,
+)
+from gateway.ingress.record import NotificationLog, Record
+from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
+from gateway.telemetry.metrics import Metrics
+
+__all__ = ["IngressApp", "IngressLimits", "build_ingress_app"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressLimits:
+    """The bounds of what is taken in."""
+
+    max_body_bytes: int
+    body_timeout_seconds: float = BODY_TIMEOUT_SECONDS
+    max_held_bytes: int = MAX_HELD_BYTES
+
+
+class UnservedScopeError(GatewayError):
+    """The server offered something else than HTTP: a WebSocket, say."""
+
+
+def build_ingress_app(
+    *,
+    apps: Mapping[str, IngressApp],
+    routing: Callable[[], RoutingTable],
+    spool: Spool,
+    metrics: Metrics,
+    now_ms: Callable[[], int],
+    new_id: Callable[[], str],
+    limits: IngressLimits,
+    log_notifications: NotificationLog = "problems",
+) -> AsgiApp:
+    """Make the app.
+
+    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids).
+    """
+    record = Record(metrics, now_ms=now_ms, notifications=log_notifications)
+    return _Ingress(apps, routing, spool, record, now_ms, new_id, limits)
+
+
+class _Ingress:
+    def __init__(
+        self,
+        apps: Mapping[str, IngressApp],
+        routing: Callable[[], RoutingTable],
+        spool: Spool,
+        record: Record,
+        now_ms: Callable[[], int],
+        new_id: Callable[[], str],
+        limits: IngressLimits,
+    ) -> None:
+        self._by_path = {app.path: app for app in apps.values()}
+        if len(self._by_path) != len(apps):
+            raise ValueError("two apps share a path")
+        self._routing = routing
+        self._spool = spool
+        self._record = record
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self._limits = limits
+        self._memory = BodyMemory(limits.max_held_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._serve(Head.of(scope), receive, send)
+            case "lifespan":
+                await run_lifespan(receive, send)
+            case other:
+                raise UnservedScopeError(f"scope type {other!r} is not served")
+
+    async def _serve(self, head: Head, receive: Receive, send: Send) -> None:
+        app = self._by_path.get(head.path) if head.path is not None else None
+        if app is None:
+            await self._refuse(None, head, UNKNOWN_PATH, send)
+            return
+        room, max_body_bytes = self._spool.room(), self._limits.max_body_bytes
+        match examine(app, head, room=room, max_body_bytes=max_body_bytes):
+            case Refuse() as refuse:
+                await self._refuse(app, head, refuse, send)
+            case Challenge(challenge=challenge):
+                self._record.challenged(app, head)
+                await send_answer(send, 200, challenge)
+            case ReadBody():
+                await self._take(app, head, receive, send)
+            case never:
+                assert_never(never)
+
+    async def _refuse(self, app: IngressApp | None, head: Head, refuse: Refuse, send: Send) -> None:
+        self._record.refused(app, head, refuse)
+        if refuse is DISCONNECTED:
+            return  # nobody is there to read an answer
+        body = b"" if head.method == "HEAD" else refuse.word.encode("ascii") + b"\n"
+        await send_answer(send, refuse.status, body, headers=refuse.headers)
+
+    async def _take(self, app: IngressApp, head: Head, receive: Receive, send: Send) -> None:
+        started_seconds = trio.current_time()
+        with self._memory.hold(proved=presented(app, head.peer) == "accepted") as held:
+            refuse = await self._store(app, head, receive, held)
+        if refuse is not None:
+            await self._refuse(app, head, refuse, send)
+            return
+        await send_answer(send, 200, b"")
+        self._record.answered(app, trio.current_time() - started_seconds)
+
+    async def _store(self, app: IngressApp, head: Head, receive: Receive, held: Held) -> Refuse | None:
+        """Take a notification in; None: it is on disk."""
+        limits = self._limits
+        raw = await read_body(
+            receive, held, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds
+        )
+        if isinstance(raw, BodyFault):
+            return _BODY_FAULTS[raw]
+        values = head.values(SIGNATURE_HEADER)
+        body = verify_signature(app=app.name, raw=raw, header_values=values, secrets=app.secrets)
+        if isinstance(body, SignatureFault):
+            return Refuse(status=401, word="signature", detail=body)
+        self._record.verified(app, head, body.secret_index)
+        # From here on a cancelled request (the client left, the server stops) must not tear the write, nor
+        # leave it uncounted: the disk's answer is waited for in any case, and is milliseconds away.
+        with trio.CancelScope(shield=True):
+            refuse = await self._append(body)
+        return refuse
+
+    async def _append(self, body: VerifiedBody) -> Refuse | None:
+        notification_id = self._new_id()
+        envelope = parse_envelope(body.raw)
+        plan = self._routing().plan(body.app, envelope)
+        ids = delivery_ids(notification_id, plan)
+        notification = Notification(
+            id=notification_id,
+            received_at_ms=self._now_ms(),
+            body=body,
+            deliveries=tuple(
+                NewDelivery(id=ids[planned.target], target=planned.target, selection=planned.selection)
+                for planned in plan
+            ),
+        )
+        try:
+            appended = await self._spool.append(notification)
+        except SpoolUnavailableError as error:
+            return unavailable(error.message)
+        except SpoolBrokenError:
+            return unavailable("the spool has failed")
+        match appended:
+            case Appended.STORED:
+                self._record.stored(notification, envelope)
+            case Appended.DUPLICATE:
+                self._record.duplicate(notification)
+        return None
+
+
+_BODY_FAULTS = {
+    BodyFault.TOO_LARGE: too_large("body"),
+    BodyFault.TIMEOUT: Refuse(status=408, word="timeout", detail="body"),
+    BodyFault.DISCONNECTED: DISCONNECTED,
+    BodyFault.NO_MEMORY: unavailable("too many bodies under way"),
+}
