@@ -1,0 +1,215 @@
+"""Meta's part on the wire: the verification GET, and signed POSTs with or without a client certificate.
+
+Headers are those that Meta has been seen to send. One `MetaClient` holds one connection and reuses it.
+"""
+
+import hmac
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlencode
+
+import httpx
+import trio
+
+from gateway.core.signature import sign
+from gateway.errors import PeerError, UsageError
+
+TIMEOUT_SECONDS: Final = 20.0
+"""One request, from connecting to the end of the answer: generous, so that the gateway's own answer to a
+slow request is seen, and not a time-out of ours."""
+
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+"""TCP and TLS: the gateway's own deadline on a handshake is as long."""
+
+_POST_HEADERS: Final = {
+    "user-agent": "facebookexternalua",
+    "accept": "*/*",
+    "accept-encoding": "deflate, gzip",
+    "content-type": "application/json",
+}
+_GET_HEADERS: Final = {
+    "user-agent": "facebookplatform/1.0 (+http://developers.facebook.com)",
+    "accept": "*/*",
+    "accept-encoding": "deflate, gzip",
+}
+
+
+class ClosedWithoutAnswerError(PeerError):
+    """The gateway closed the connection and said nothing: so it treats a certificate that it refuses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request of Meta's and what came back."""
+
+    status: int
+    milliseconds: float
+    """From sending to the end of the answer; the handshake is in it where a new connection was needed."""
+    http_version: str
+    """`HTTP/1.1` or `HTTP/2`."""
+    body: bytes
+    content_type: str
+    """Empty where the answer named none."""
+
+
+class MetaClient:
+    """Plays Meta towards one gateway. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        secret: bytes,
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        private_key: Path | None = None,
+        http2: bool = False,
+    ) -> None:
+        """`secret`: the app's. `ca`: whom to believe the gateway's own certificate; None: the system's trust store.
+
+        `certificate` is leaf and intermediate in one PEM file, as Meta sends them; None: no client
+        certificate.
+
+        Raises:
+            UsageError: one of the files cannot be used, or the secret is empty.
+        """
+        if not secret:
+            raise UsageError("the app secret is empty", remedy="Meta signs with the app secret of the dashboard")
+        self._base_url = base_url.rstrip("/")
+        self._secret = secret
+        self._client = httpx.AsyncClient(
+            base_url=self._base_url,
+            verify=_client_context(ca, certificate, private_key),
+            http2=http2,
+            headers={},
+            timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+            # Meta calls the gateway directly; a proxy in between would end the TLS that is to be shown.
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def challenge(self, path: str, *, verify_token: str, challenge: str) -> Exchange:
+        """Send the verification GET (Meta, "Webhooks, getting started": verification requests).
+
+        Raises:
+            PeerError: no answer.
+        """
+        query = urlencode(
+            {"hub.mode": "subscribe", "hub.challenge": challenge, "hub.verify_token": verify_token}
+        )
+        joint = "&" if "?" in path else "?"
+        return await self._exchange("GET", f"{path}{joint}{query}", headers=_GET_HEADERS, body=None)
+
+    async def post(self, path: str, body: bytes, *, signature: str | None = None) -> Exchange:
+        """Send a notification, signed as Meta signs: over these bytes, with the app secret.
+
+        `signature` goes out as `X-Hub-Signature-256` instead of the true one; empty: no signature at all.
+
+        Raises:
+            PeerError: no answer; `ClosedWithoutAnswerError` where the gateway closed the connection.
+        """
+        headers = dict(_POST_HEADERS)
+        if signature is None:
+            # The legacy header is still sent beside the other one; receivers ignore it.
+            headers["x-hub-signature"] = "sha1=" + hmac.digest(self._secret, body, "sha1").hex()
+            headers["x-hub-signature-256"] = sign(self._secret, body)
+        elif signature:
+            headers["x-hub-signature-256"] = signature
+        return await self._exchange("POST", path, headers=headers, body=body)
+
+    async def _exchange(
+        self, method: str, path: str, *, headers: dict[str, str], body: bytes | None
+    ) -> Exchange:
+        request = httpx.Request(method, self._base_url + path, headers=headers, content=body)
+        started = trio.current_time()
+        try:
+            with trio.fail_after(TIMEOUT_SECONDS):
+                answer = await self._client.send(request)
+        except (httpx.TransportError, httpx.InvalidURL, trio.TooSlowError, OSError) as error:
+            raise _as_ours(error, url=self._base_url + path.partition("?")[0]) from error
+        return Exchange(
+            status=answer.status_code,
+            milliseconds=(trio.current_time() - started) * 1000,
+            http_version=answer.http_version,
+            body=answer.content,
+            content_type=answer.headers.get("content-type", ""),
+        )
+
+
+def _client_context(ca: Path | None, certificate: Path | None, private_key: Path | None) -> ssl.SSLContext:
+    if ca is not None and not ca.is_file():
+        raise UsageError(f"{ca}: no such file", remedy="--ca names the CA of the gateway's own certificate")
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"{ca}: cannot be read as CA certificates ({_reason(error)})",
+            remedy="--ca names a PEM file with the CA of the gateway's own certificate",
+        ) from error
+    if certificate is not None:
+        try:
+            context.load_cert_chain(certificate, private_key)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"{certificate} and {private_key or 'the key in it'}: cannot be used as client certificate"
+                f" ({_reason(error)})",
+                remedy="--cert is a PEM file with leaf and intermediate, --key the leaf's private key",
+            ) from error
+    return context
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _as_ours(error: Exception, *, url: str) -> PeerError:
+    """The boundary at which httpx's exceptions become ours; the wording tells a user's next step."""
+    reason = _reason(error)
+    match error:
+        case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return PeerError(
+                f"{url}: the gateway's own certificate is not trusted here ({reason})",
+                remedy="name its CA with --ca (gateway init writes one to certs/ca.pem), and in the URL a"
+                " host that the certificate names",
+            )
+        case httpx.ConnectError():
+            return PeerError(
+                f"{url}: no connection ({reason})", remedy="is the gateway running, and is this its address?"
+            )
+        case httpx.TimeoutException() | trio.TooSlowError():
+            return PeerError(
+                f"{url}: no answer within {TIMEOUT_SECONDS:g} s",
+                remedy="look at the gateway's log and /readyz",
+            )
+        case httpx.ReadError() | httpx.WriteError() | httpx.RemoteProtocolError():
+            return ClosedWithoutAnswerError(
+                f"{url}: the gateway closed the connection without an answer ({reason})",
+                remedy="it does so to a client certificate that it does not accept: its log names the reason"
+                " (event handshake_refused)",
+            )
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            return PeerError(
+                f"{url}: not a URL that can be called ({reason})", remedy="write it as https://HOST:PORT/PATH"
+            )
+        case _:
+            return PeerError(f"{url}: {reason}", remedy="look at the gateway's log")
