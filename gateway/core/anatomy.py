@@ -1,19 +1,21 @@
-"""Where the changes of an envelope stand in its bytes: the one walk that counts them, for reading and for cutting.
+"""Where the changes of an envelope stand in its bytes: the one walk that counts them.
 
-An envelope is taken apart into *units*: the pieces of raw JSON that count as one change each. Reading gives every
-unit a `Change`, cutting keeps or drops whole units; both number them by this walk, so that positions agree.
+An envelope is taken apart into *units*: the pieces of raw JSON that count as one change each. Reading gives
+every unit a `Change`, cutting keeps or drops whole units; both number them by this walk, so that positions
+agree.
 
 The rules, for whatever Meta (or somebody with the app secret) may send:
 
 - At the top stands one object, or an array of nothing but objects.
 - A unit is an element of an entry's `changes`, `messaging`, `standby` or `changed_fields`.
-- Odd shapes never vanish: an entry that is no object, one of those members (or `entry` itself) that is no array,
-  and an entry that has no unit but does hold an object or array under a name nobody knows, are a unit each, as a
-  whole. null stands for an absent member.
+- Odd shapes never vanish. A whole unit each is: an entry that is no object; `entry`, or one of those members,
+  that
+  is no array; and what has no unit but holds objects or arrays under names nobody knows: an entry, or one of
+  several objects at the top. null stands for an absent member.
 - Of a repeated name the last one counts, as in every common JSON parser (RFC 8259, section 4).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,11 +25,12 @@ CHANGES: Final = "changes"
 MESSAGING: Final = "messaging"
 STANDBY: Final = "standby"
 CHANGED_FIELDS: Final = "changed_fields"
-CONTAINERS: Final = frozenset({CHANGES, MESSAGING, STANDBY, CHANGED_FIELDS})
-"""The members of an entry whose elements are changes (Meta, "Webhooks, getting started" and Messenger's reference)."""
+_HOLDERS: Final = frozenset({CHANGES, MESSAGING, STANDBY, CHANGED_FIELDS})
+"""Members of an entry whose elements are changes (Meta, "Webhooks, getting started"; Messenger Platform)."""
 
 _as_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _as_array: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_as_anything: Final = msgspec.json.Decoder(msgspec.Raw)
 
 _WHITESPACE: Final = b" \t\n\r"
 """Of JSON (RFC 8259, section 2)."""
@@ -35,14 +38,14 @@ _WHITESPACE: Final = b" \t\n\r"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of an entry: raw bytes, or the units it holds."""
+    """One member of an entry."""
 
     name: str
     raw: bytes
-    units: tuple[bytes, ...] | None
-    """None: the member holds no units and is kept as it is."""
+    units: tuple[bytes, ...]
+    """Empty for a member that goes along with every cut."""
     whole: bool
-    """The member is itself its only unit, since it is no array."""
+    """The member is its own only unit, since it is no array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +55,19 @@ class Entry:
     raw: bytes
     members: tuple[Member, ...]
     whole: bool
-    """The entry is itself one unit: no object, or an object whose content nobody knows."""
+    """The entry is one unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Top:
     """One object at the top."""
 
+    raw: bytes
     members: Mapping[str, bytes]
-    """All members, raw, in order; `entry` among them."""
+    """All of them, raw, in order; `entry` among them."""
     entries: tuple[Entry, ...]
     whole: bool
-    """`entry` is no array: it is itself one unit, the only entry here."""
+    """The object is one unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,46 +85,54 @@ def dissect(raw: bytes) -> Anatomy | None:
         msgspec.DecodeError: not JSON.
         RecursionError: nested too deeply.
     """
-    start = first_byte(raw)
-    if start == b"{":
-        return Anatomy(tops=(_top(raw),), array=False)
-    if start != b"[":
-        _as_array.decode(raw)  # tells apart what is no JSON from what is merely no object
-        return None
-    elements = [bytes(element) for element in _as_array.decode(raw)]
-    if not all(first_byte(element) == b"{" for element in elements):
-        return None
-    return Anatomy(tops=tuple(_top(element) for element in elements), array=True)
+    match first_byte(raw):
+        case b"{":
+            return Anatomy(tops=(_top(raw, alone=True),), array=False)
+        case b"[":
+            elements = elements_of(raw)
+            if all(first_byte(element) == b"{" for element in elements):
+                alone = len(elements) == 1
+                return Anatomy(tops=tuple(_top(element, alone=alone) for element in elements), array=True)
+        case _:
+            _as_anything.decode(raw)  # raises where it is not even JSON
+    return None
 
 
-def _top(raw: bytes) -> Top:
+def _top(raw: bytes, *, alone: bool) -> Top:
     members = members_of(raw)
     entry = members.get("entry", b"null")
-    if first_byte(entry) == b"[":
-        entries = tuple(_entry(element) for element in elements_of(entry))
-        return Top(members=members, entries=entries, whole=False)
-    if entry == b"null":
-        return Top(members=members, entries=(), whole=False)
-    return Top(members=members, entries=(Entry(raw=entry, members=(), whole=True),), whole=True)
+    whole = entry != b"null" and first_byte(entry) != b"["
+    entries = () if whole or entry == b"null" else tuple(map(_entry, elements_of(entry)))
+    if not alone and not any(_counts(entry) for entry in entries):
+        # Alone it is a body without changes; beside others it would vanish when they are cut apart.
+        whole = whole or _holds_unknown(value for name, value in members.items() if name != "entry")
+    return Top(raw=raw, members=members, entries=() if whole else entries, whole=whole)
 
 
 def _entry(raw: bytes) -> Entry:
     if first_byte(raw) != b"{":
         return Entry(raw=raw, members=(), whole=True)
     members = tuple(_member(name, value) for name, value in members_of(raw).items())
-    counted = any(member.units for member in members)
-    unknown = any(
-        first_byte(member.raw) in (b"{", b"[") for member in members if member.name not in CONTAINERS
+    whole = not any(member.units for member in members) and _holds_unknown(
+        member.raw for member in members if member.name not in _HOLDERS
     )
-    return Entry(raw=raw, members=members, whole=unknown and not counted)
+    return Entry(raw=raw, members=members, whole=whole)
 
 
 def _member(name: str, raw: bytes) -> Member:
-    if name not in CONTAINERS or raw == b"null":
-        return Member(name=name, raw=raw, units=None, whole=False)
+    if name not in _HOLDERS or raw == b"null":
+        return Member(name=name, raw=raw, units=(), whole=False)
     if first_byte(raw) == b"[":
         return Member(name=name, raw=raw, units=elements_of(raw), whole=False)
     return Member(name=name, raw=raw, units=(raw,), whole=True)
+
+
+def _counts(entry: Entry) -> bool:
+    return entry.whole or any(member.units for member in entry.members)
+
+
+def _holds_unknown(values: Iterable[bytes]) -> bool:
+    return any(first_byte(value) in (b"{", b"[") for value in values)
 
 
 def members_of(raw: bytes) -> Mapping[str, bytes]:

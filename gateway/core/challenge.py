@@ -29,8 +29,8 @@ class ChallengeRefused:
 def answer_challenge(query: bytes, *, verify_token: bytes) -> ChallengeAccepted | ChallengeRefused:
     """Decide on the raw query string (without `?`); the token is compared in constant time.
 
-    Parameters of others are passed over: Meta keeps the callback URL's own query string. An empty verify token
-    admits nobody.
+    Parameters of others are passed over: Meta keeps the callback URL's own query string. An empty verify
+    token admits nobody.
     """
     values = _hub_parameters(query)
     if isinstance(values, ChallengeRefused):

@@ -11,9 +11,11 @@ _WILDCARD: Final = re.compile(r"[*?]")
 
 
 def compile_globs(patterns: Sequence[str] | None) -> Glob:
-    """Return a predicate: whether a text matches any of the patterns (None: no patterns stated, everything does).
+    """Return a predicate: whether a text matches any of the patterns (None: no patterns stated, everything
+    does).
 
-    `*` stands for any number of characters, `?` for one; everything else, `[` included, for itself. Case matters.
+    `*` stands for any number of characters, `?` for one; everything else, `[` included, for itself. Case
+    matters.
     """
     if patterns is None or "*" in patterns:
         return _everything
@@ -30,7 +32,8 @@ def _everything(_text: str) -> bool:
 
 
 def _glob_to_regex(pattern: str) -> str:
-    """Translate one pattern. Middle parts are atomic groups: the first place where one fits is as good as any later."""
+    """Translate one pattern. Middle parts are atomic groups: the first place where one fits is as good as any
+    later."""
     first, *rest = (re.escape(part).replace(r"\?", ".") for part in re.split(r"\*+", pattern))
     if not rest:
         return first

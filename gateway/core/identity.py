@@ -37,7 +37,8 @@ class LeafSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A client certificate was accepted: its chain leads to an anchor of these entries, its name is theirs."""
+    """A client certificate was accepted: its chain leads to an anchor of these entries, its name is
+    theirs."""
 
     clients: frozenset[str]
     """Names of the `tls.clients` entries that accept it; never empty."""
@@ -93,13 +94,15 @@ _CHAIN_REASONS: Final = (
 )
 """Which reason is told when OpenSSL recorded several: the one that makes the others pointless comes first.
 
-Dates and purposes of a stranger's certificate mean nothing; a broken chain cannot be read; a revoked certificate
-stays so when its dates are right; a certificate for another purpose will not do after a renewal either.
+Dates and purposes of a stranger's certificate mean nothing; a broken chain cannot be read; a revoked
+certificate stays so when its dates are right; a certificate for another purpose will not do after a renewal
+either.
 """
 
 
 def reason_for_x509_error(code: int) -> Reason:
-    """Return the reason for one X509 verification error; whatever is not in the table is `bad_chain`, 0 included."""
+    """Return the reason for one X509 verification error; whatever is not in the table is `bad_chain`, 0
+    included."""
     return _REASON_OF_X509_ERROR.get(code, Reason.BAD_CHAIN)
 
 
@@ -119,7 +122,8 @@ def match_name(common_names: Sequence[str], dns_names: Sequence[str], allowed: C
 
     1. One CN: it must equal an allowed name, character by character; no wildcards, no folding of case.
     2. Two CNs or more: no name at all, since readers of certificates differ over which one counts.
-    3. No CN in the subject: the first dNSName that equals an allowed name. Beside a CN, dNSNames prove nothing.
+    3. No CN in the subject: the first dNSName that equals an allowed name. Beside a CN, dNSNames prove
+    nothing.
     """
     candidates = common_names if common_names else dns_names
     if len(common_names) > 1:

@@ -3,7 +3,8 @@
 from typing import Final
 
 RANDOM_BYTES: Final = 10
-"""A UUID of version 7 has room for 74 random bits (RFC 9562, 5.7): ten bytes, of which six bits are dropped."""
+"""A UUID of version 7 has room for 74 random bits (RFC 9562, 5.7): ten bytes, of which six bits are
+dropped."""
 
 
 def new_notification_id(now_ms: int, random_bits: bytes) -> str:

@@ -59,7 +59,8 @@ Outcome = Delivered | Refused | Retryable
 
 
 def classify(answer: Answer | NoAnswer, *, refuse_statuses: frozenset[int], now_ms: int) -> Outcome:
-    """Read an outcome from an answer; `now_ms` (Unix) is what an HTTP-date in `Retry-After` is compared with."""
+    """Read an outcome from an answer; `now_ms` (Unix) is what an HTTP-date in `Retry-After` is compared
+    with."""
     match answer:
         case NoAnswer(error=error):
             return Retryable(status=None, error=error, retry_after_seconds=None)
@@ -73,7 +74,8 @@ def classify(answer: Answer | NoAnswer, *, refuse_statuses: frozenset[int], now_
 
 
 def _retry_after_seconds(value: str, *, now_ms: int) -> float | None:
-    """Read `delay-seconds` or an HTTP-date (RFC 9110, 10.2.3); None for nonsense and for a time that is past."""
+    """Read `delay-seconds` or an HTTP-date (RFC 9110, 10.2.3); None for nonsense and for a time that is
+    past."""
     text = value.strip(" \t")
     if _DELAY_SECONDS.fullmatch(text):
         digits = text.lstrip("0") or "0"

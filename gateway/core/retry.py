@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 JITTER: Final = 0.2
-"""Each step of a schedule is spread by +-20 % (contract, section 2), so that retries do not come in lockstep."""
+"""Each step of a schedule is spread by +-20 % (contract, section 2), so that retries do not come in
+lockstep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +48,12 @@ def decide_retry(
 ) -> RetryAt | GiveUp:
     """Decide after attempt number `attempt` has failed retryably.
 
-    `started_ms` is when the give-up clock started: acceptance, or replay. `retry_after_seconds` is honoured as a
-    lower bound of the next step, itself bounded by the longest step of the schedule. The last attempt falls on the
-    give-up time: a next time beyond it is moved to it, and a failure at or after it gives up.
+    `started_ms` is when the give-up clock started: acceptance, or replay. `retry_after_seconds` is honoured
+    as a lower bound of the next step, itself bounded by the longest step of the schedule. The last attempt
+    falls on the give-up time: a next time beyond it is moved to it, and a failure at or after it gives up.
 
-    The next time is always counted from now. A clock that was set back, so that now is before the start, therefore
-    neither hurries nor strands a delivery; it only moves the end away by as much.
+    The next time is always counted from now. A clock that was set back, so that now is before the start,
+    therefore neither hurries nor strands a delivery; it only moves the end away by as much.
     """
     give_up_at_ms = started_ms + round(policy.give_up_after_seconds * 1000)
     if now_ms >= give_up_at_ms:

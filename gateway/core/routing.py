@@ -1,11 +1,12 @@
 """Routing: which changes of a notification go to which targets, decided once, before the commit (law 4)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
-from gateway.core.envelope import Change, Envelope, Unparseable
+from gateway.core.change import Change, Kind
+from gateway.core.envelope import Envelope, Unparseable
 from gateway.core.globs import Glob, compile_globs
 
 UNROUTED: Final = "_unrouted"
@@ -13,12 +14,14 @@ UNROUTED: Final = "_unrouted"
 
 _WHATSAPP: Final = "whatsapp_business_account"
 _MAX_CACHED_KEYS: Final = 4096
-"""Triples of app, object and field whose routes are remembered: some fifty are in use, and each is a few hundred bytes."""
+"""Triples of app, object and field whose routes are remembered: some fifty are in use, and each is a few
+hundred bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route of the configuration; `None` for a key that it does not state. Patterns as in a shell (`*`, `?`)."""
+    """One route of the configuration; `None` for a key that it does not state. Patterns as in a shell (`*`,
+    `?`)."""
 
     to: tuple[str, ...]
     app: tuple[str, ...] | None = None
@@ -36,7 +39,8 @@ class PlannedDelivery:
 
     target: str
     selection: tuple[int, ...] | None
-    """Positions in `Envelope.changes`, ascending; None: the original bytes go (all changes, or `payload: original`)."""
+    """Positions in `Envelope.changes`, ascending; None: the original bytes go (all changes, or `payload:
+    original`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,8 @@ class RouteExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CompiledRoute:
-    """A route with its patterns as predicates: first those on what few changes differ in, then the others."""
+    """A route with its patterns as predicates; those on ids stand apart, since nearly every change differs in
+    them."""
 
     position: int
     to: tuple[str, ...]
@@ -62,13 +67,28 @@ class _CompiledRoute:
     kind: Glob | None
     ids: tuple[tuple[Callable[[Change], str], Glob], ...]
 
-    def may_take(self, app: str, object_: str, field: str) -> bool:
-        return self.app(app) and self.object(object_) and self.field(field)
-
-    def takes(self, change: Change) -> bool:
-        if self.kind is not None and not any(map(self.kind, change.kinds)):
+    def may_take(self, app: str, object_: str, field: str, kinds: frozenset[Kind]) -> bool:
+        """Whether everything but the ids matches."""
+        if not (self.app(app) and self.object(object_) and self.field(field)):
             return False
+        return self.kind is None or any(map(self.kind, kinds))
+
+    def takes_ids(self, change: Change) -> bool:
+        """Whether the ids match: what a route states, a change must have."""
         return all(bool(id_ := read(change)) and glob(id_) for read, glob in self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidates:
+    """The routes that may take the changes of one app, object, field and set of kinds."""
+
+    routes: tuple[_CompiledRoute, ...]
+    targets: tuple[str, ...] | None
+    """Where all of these changes go, if no route looks at ids."""
+
+
+def _targets_of(routes: Iterable[_CompiledRoute]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(target for route in routes for target in route.to))
 
 
 def _compile(position: int, route: Route) -> _CompiledRoute:
@@ -103,7 +123,7 @@ class RoutingTable:
         self._routes = tuple(_compile(position, route) for position, route in enumerate(routes))
         self._payload_original = payload_original
         self._drop_unrouted = drop_unrouted
-        self._candidates: dict[tuple[str, str, str], tuple[_CompiledRoute, ...]] = {}
+        self._candidates: dict[tuple[str, str, str, frozenset[Kind]], _Candidates] = {}
 
     def plan(self, app: str, envelope: Envelope | Unparseable) -> tuple[PlannedDelivery, ...]:
         """One delivery a target; what no route takes, one delivery to `UNROUTED` (none with `drop_unrouted`).
@@ -135,28 +155,40 @@ class RoutingTable:
 
     def explain(self, app: str, change: Change) -> RouteExplanation:
         """Say which routes match one change, and where it goes."""
-        matched = tuple(route.position for route in self._matching(app, change))
-        return RouteExplanation(change=change, matched=matched, targets=tuple(self._targets(app, change)))
+        matched = [route for route in self._candidates_for(app, change).routes if route.takes_ids(change)]
+        return RouteExplanation(
+            change=change,
+            matched=tuple(route.position for route in matched),
+            targets=_targets_of(matched),
+        )
 
-    def _targets(self, app: str, change: Change) -> Mapping[str, None]:
-        return dict.fromkeys(target for route in self._matching(app, change) for target in route.to)
+    def _targets(self, app: str, change: Change) -> tuple[str, ...]:
+        candidates = self._candidates_for(app, change)
+        if candidates.targets is not None:
+            return candidates.targets
+        return _targets_of(route for route in candidates.routes if route.takes_ids(change))
 
-    def _matching(self, app: str, change: Change) -> Iterator[_CompiledRoute]:
-        key = (app, change.object, change.field)
-        candidates = self._candidates.get(key)
-        if candidates is None:
-            candidates = tuple(route for route in self._routes if route.may_take(*key))
+    def _candidates_for(self, app: str, change: Change) -> _Candidates:
+        key = (app, change.object, change.field, change.kinds)
+        found = self._candidates.get(key)
+        if found is None:
+            routes = tuple(route for route in self._routes if route.may_take(*key))
+            found = _Candidates(
+                routes=routes,
+                targets=None if any(route.ids for route in routes) else _targets_of(routes),
+            )
             # Field names come from outside: the cache is emptied rather than let grow.
             if len(self._candidates) >= _MAX_CACHED_KEYS:
                 self._candidates.clear()
-            self._candidates[key] = candidates
-        return (route for route in candidates if route.takes(change))
+            self._candidates[key] = found
+        return found
 
 
 def delivery_ids(notification_id: str, plan: Sequence[PlannedDelivery]) -> Mapping[str, str]:
     """Return target -> delivery id, `<notification id>-<target>`: unique, stable, and derived, never drawn.
 
-    Notification ids are 32 hexadecimal digits (UUID version 7); targets match `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
+    Notification ids are 32 hexadecimal digits (UUID version 7); targets match
+    `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
     """
     return {delivery.target: f"{notification_id}-{delivery.target}" for delivery in plan}
 
@@ -164,7 +196,7 @@ def delivery_ids(notification_id: str, plan: Sequence[PlannedDelivery]) -> Mappi
 def rerouted_delivery_ids(dead_letter_id: str, plan: Sequence[PlannedDelivery]) -> Mapping[str, str]:
     """Return target -> delivery id for what is routed again from an `_unrouted` dead letter.
 
-    `<id of the dead letter>-<target>`: no target's name begins with `_`, so it meets no id of the first routing,
-    and a replay that is done twice gives the same ids twice.
+    `<id of the dead letter>-<target>`: no target's name begins with `_`, so it meets no id of the first
+    routing, and a replay that is done twice gives the same ids twice.
     """
     return {delivery.target: f"{dead_letter_id}-{delivery.target}" for delivery in plan}

@@ -27,7 +27,8 @@ def seal(key: bytes, *, app: str, raw: bytes) -> str:
 
 
 def unseal(key: bytes, *, app: str, raw: bytes, integrity: str, accept_edited: bool) -> VerifiedBody | None:
-    """Make a `VerifiedBody` of a dead letter's bytes; None where the seal does not fit and edits are not accepted."""
+    """Make a `VerifiedBody` of a dead letter's bytes; None where the seal does not fit and edits are not
+    accepted."""
     intact = bool(key) and hmac.compare_digest(
         seal(key, app=app, raw=raw).encode(), integrity.encode(errors="surrogatepass")
     )

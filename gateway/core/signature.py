@@ -58,9 +58,9 @@ def verify_signature(
 ) -> VerifiedBody | SignatureFault:
     """Check the values of all `X-Hub-Signature-256` headers of one request against an app's secrets.
 
-    1. Exactly one header value. 2. Exactly `sha256=` and 64 lowercase hexadecimal digits. 3. Made with one of the
-    secrets over the raw bytes: compared in constant time, and with every secret, so that the time tells nothing
-    about which one fits. An empty secret fits nothing.
+    1. Exactly one header value. 2. Exactly `sha256=` and 64 lowercase hexadecimal digits. 3. Made with one of
+    the secrets over the raw bytes: compared in constant time, and with every secret, so that the time tells
+    nothing about which one fits. An empty secret fits nothing.
     """
     if len(header_values) != 1:
         return SignatureFault.DOUBLE if header_values else SignatureFault.ABSENT
@@ -79,5 +79,6 @@ def verify_signature(
 
 
 def vouched_by_seal(*, app: str, raw: bytes) -> VerifiedBody:
-    """Make a `VerifiedBody` of a dead letter's bytes. For `core.seal` alone, which has judged the seal before."""
+    """Make a `VerifiedBody` of a dead letter's bytes. For `core.seal` alone, which has judged the seal
+    before."""
     return VerifiedBody(app=app, raw=raw, secret_index=-1, maker=_MAKER)

@@ -1,0 +1,99 @@
+"""Reading the usual envelope in one pass: entries with `changes` and nothing odd. The way of nearly
+everything."""
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gateway.core.anatomy import STANDBY, first_byte
+from gateway.core.change import Change, bare_change, kinds_of
+
+_Text = str | None
+"""null stands for an absent member. Ids that are numbers go to the patient reader, which keeps their
+digits."""
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    phone_number_id: _Text = None
+    display_phone_number: _Text = None
+
+
+class _Items(msgspec.Struct, gc=False):
+    """Only the presence of these counts: `Raw` skips them."""
+
+    messages: msgspec.Raw | UnsetType = UNSET
+    statuses: msgspec.Raw | UnsetType = UNSET
+    errors: msgspec.Raw | UnsetType = UNSET
+
+
+class _Value(_Items, gc=False):
+    metadata: _Metadata | None = None
+    display_phone_number: _Text = None
+    standby: msgspec.Raw | UnsetType = UNSET
+
+
+class _Change(msgspec.Struct, gc=False):
+    value: _Value | None = None
+    field: _Text = None
+
+
+class _Entry(msgspec.Struct, gc=False):
+    """An entry with anything else that counts as changes beside `changes` is for the patient reader."""
+
+    changes: list[_Change]
+    id: _Text = None
+    messaging: None = None
+    standby: None = None
+    changed_fields: None = None
+
+
+class _Top(msgspec.Struct, gc=False):
+    entry: list[_Entry]
+    object: _Text = None
+
+
+_object: Final = msgspec.json.Decoder(_Top)
+_array: Final = msgspec.json.Decoder(list[_Top])
+_standby: Final = msgspec.json.Decoder(_Items)
+
+
+def read_typed(raw: bytes) -> tuple[Change, ...]:
+    """Read an envelope of the usual shape.
+
+    Raises:
+        msgspec.ValidationError: JSON of another shape.
+        msgspec.DecodeError: not JSON.
+        RecursionError: nested too deeply.
+    """
+    tops = _array.decode(raw) if first_byte(raw) == b"[" else [_object.decode(raw)]
+    if not all(top.entry and all(entry.changes for entry in top.entry) for top in tops):
+        raise msgspec.ValidationError("something is empty")
+    return tuple(
+        _change(top.object or "", entry.id or "", change)
+        for top in tops
+        for entry in top.entry
+        for change in entry.changes
+    )
+
+
+def _change(object_: str, entry_id: str, change: _Change) -> Change:
+    value = change.value
+    field = change.field or ""
+    if value is None:
+        return bare_change(object_, field, entry_id)
+    metadata = value.metadata
+    # WhatsApp's `standby` keeps its items one level deeper, under `value.standby`.
+    items = value if field != STANDBY or value.standby is UNSET else _standby.decode(value.standby)
+    return Change(
+        object=object_,
+        field=field,
+        kinds=kinds_of(
+            messages=items.messages is not UNSET,
+            statuses=items.statuses is not UNSET,
+            errors=items.errors is not UNSET,
+        ),
+        entry_id=entry_id,
+        phone_number_id=(metadata and metadata.phone_number_id) or "",
+        display_phone_number=(metadata and metadata.display_phone_number) or value.display_phone_number or "",
+    )
