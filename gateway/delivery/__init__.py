@@ -1,0 +1,1 @@
+"""Handing deliveries to targets, and keeping what no target took."""

@@ -1,0 +1,430 @@
+"""Dead letters as files: `DIRECTORY/TARGET/YYYY-MM-DD/HH/ID.json` (contract, section 5).
+
+Laws
+ 1. `write` returns only when the file and every directory entry on the way to it are on disk.
+ 2. A name that ends in `.json` is a whole file, at every moment: content is written and fsynced under a
+    temporary name, and only then renamed. So every prefix of `write`'s system calls leaves either nothing,
+    a leftover `*.tmp` (swept after an hour), or the whole letter; and the delivery is still in the spool
+    until `write` has returned.
+ 3. What is removed is what was read. A replayed delivery may die again at once and be written under the
+    same name: `remove` compares the file's identity under the lock that `write`'s rename takes, so a new
+    letter is never lost.
+ 4. No symbolic link below the directory is followed, and no id or target can name a place outside it.
+
+The lock is `flock` on the directory: it holds among threads and among processes, and ends with its holder.
+All methods block; the gateway calls them in threads.
+"""
+
+import errno
+import os
+import secrets
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from gateway.delivery.dead_letter_record import DELIVERY_ID, TARGET_NAME, DeadLetter, decode, encode
+from gateway.delivery.descriptors import (
+    DIRECTORY_FLAGS,
+    identity,
+    locked,
+    make_directory,
+    make_parents,
+    opened,
+    read_file,
+    subdirectories,
+    write_file,
+)
+from gateway.delivery.message import rfc3339
+from gateway.errors import DeadLetterError
+from gateway.telemetry.log import get_logger
+
+MAX_FILE_BYTES: Final = 64 * 1024**2
+"""A 3 MiB body of control characters is 18 MiB in JSON, and attempts add to it; what is larger is none
+of ours.
+"""
+LEFTOVER_SECONDS: Final = 3600
+"""A temporary file that old belongs to no write under way: a crash left it."""
+
+_SUFFIX: Final = ".json"
+_HOUR_MS: Final = 3_600_000
+_PAGE: Final = 4096
+"""Names sorted at a time."""
+_MAKE_TRIES: Final = 5
+"""A directory just made may be pruned, being empty, before its first file; a few turns always win that
+race.
+"""
+
+_log = get_logger("dead_letter")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A dead-letter file: where it is, and which file it was when it was seen."""
+
+    target: str
+    day: str
+    hour: str
+    id: str
+    identity: tuple[int, int]
+    """Inode and change time: another file under the same name has another."""
+    size_bytes: int
+    written_ms: int
+    """Unix time, from the file system: when it died, unless someone edited it."""
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """The directories on the way."""
+        return self.target, self.day, self.hour
+
+    @property
+    def name(self) -> str:
+        """The path below the store's directory."""
+        return "/".join((*self.parts, self.id + _SUFFIX))
+
+
+class DeadLetterStore:
+    """The directory of dead letters."""
+
+    def __init__(self, directory: Path, seal_key: bytes) -> None:
+        self.directory = directory
+        self.seal_key = seal_key
+        self._counts: Counter[str] = Counter()
+        self._counts_lock = threading.Lock()
+        self._uncounted: set[tuple[str, str, str]] | None = None
+        """While `count` runs: directories that it has still to look at."""
+        self._durable: set[tuple[str, ...]] = set()
+        """Directories whose entries in their parents are known to be on disk."""
+
+    # -- writing
+
+    def write(self, letter: DeadLetter) -> None:
+        """Write one dead letter, durable on return; writing it again replaces it.
+
+        Raises:
+            DeadLetterError: it could not be written; nothing, or a whole file, stands under its name.
+        """
+        if not DELIVERY_ID.fullmatch(letter.id) or not TARGET_NAME.fullmatch(letter.target):
+            raise DeadLetterError("a dead letter's id or target is not fit for a file name")
+        content = encode(letter, seal_key=self.seal_key)
+        try:
+            self._store(letter.directory, letter.id, content)
+        except OSError as error:
+            raise DeadLetterError(
+                f"dead letter {letter.id} cannot be written: {os.strerror(error.errno or 0).lower()}",
+                remedy=f"make room in, or give the gateway write access to, {self.directory}",
+            ) from error
+
+    def _store(self, parts: tuple[str, str, str], identifier: str, content: bytes) -> None:
+        with self._root(make=True) as root:
+            for _ in range(_MAKE_TRIES):
+                try:
+                    with self._made(root, parts) as hour:
+                        self._place(root, hour, parts, identifier, content)
+                        return
+                except FileNotFoundError:
+                    self._durable.clear()
+        raise FileNotFoundError(errno.ENOENT, "the directory goes away as it is made")
+
+    def _place(
+        self, root: int, hour: int, parts: tuple[str, str, str], identifier: str, content: bytes
+    ) -> None:
+        """Write, fsync, rename, fsync (law 2)."""
+        name, temporary = identifier + _SUFFIX, f".{identifier}.{secrets.token_hex(8)}.tmp"
+        try:
+            write_file(temporary, content, hour)
+            with locked(root):
+                new = identity(name, hour) is None
+                os.rename(temporary, name, src_dir_fd=hour, dst_dir_fd=hour)
+                if new:
+                    self._counted(parts, +1)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=hour)
+            raise
+        os.fsync(hour)
+
+    @contextmanager
+    def _made(self, root: int, parts: tuple[str, str, str]) -> Iterator[int]:
+        """Open the directory of an hour, making and fsyncing what is missing on the way."""
+        current = os.dup(root)
+        try:
+            for depth, part in enumerate(parts, start=1):
+                made = make_directory(part, current)
+                if made or parts[:depth] not in self._durable:
+                    # Where it was there already, another writer may have made it and not yet come to its
+                    # fsync.
+                    os.fsync(current)
+                    self._durable.add(parts[:depth])
+                child = os.open(part, DIRECTORY_FLAGS, dir_fd=current)
+                os.close(current)
+                current = child
+            yield current
+        finally:
+            os.close(current)
+
+    # -- reading
+
+    def find(self, identifier: str) -> Found | None:
+        """Find a dead letter by its id; None where there is none.
+
+        Raises:
+            DeadLetterError: the id is not one, or the directory cannot be read.
+        """
+        if not DELIVERY_ID.fullmatch(identifier):
+            raise DeadLetterError(f"{identifier!r:.80} is not the id of a dead letter")
+        with self._reading(), self._root() as root:
+            for parts in _likely(identifier):
+                if found := _look(root, parts, identifier):
+                    return found
+            for parts in self._hours(root):
+                if found := _look(root, parts, identifier):
+                    return found
+        return None
+
+    def read(self, found: Found) -> DeadLetter:
+        """Read a dead letter; its seal is judged by whoever replays it.
+
+        Raises:
+            DeadLetterError: it is gone, or damaged; names the file and says what is wrong.
+        """
+        name = str(self.directory / found.name)
+        try:
+            with self._root() as root, opened(root, found.parts) as hour:
+                content = read_file(found.id + _SUFFIX, hour, max_bytes=MAX_FILE_BYTES)
+        except OSError as error:
+            raise DeadLetterError(f"{name}: {os.strerror(error.errno or 0).lower()}") from error
+        if content is None:
+            raise DeadLetterError(f"{name}: not a plain file, or larger than {MAX_FILE_BYTES} bytes")
+        letter = decode(content, name=name)
+        if (letter.target, letter.id) != (found.target, found.id):
+            raise DeadLetterError(
+                f"{name}: id and target do not fit the file's place", remedy="move it back, or discard it"
+            )
+        return letter
+
+    def iterate(self, *, target: str | None = None) -> Iterator[Found]:
+        """Go through the files, oldest hour first; holds one hour's names in memory at a time.
+
+        Raises:
+            DeadLetterError: the directory cannot be read.
+        """
+        with self._reading(), self._root() as root:
+            for parts in self._hours(root, target=target):
+                yield from _files(root, parts)
+
+    def _hours(self, root: int, *, target: str | None = None) -> list[tuple[str, str, str]]:
+        hours = [
+            (name, day, hour)
+            for name in subdirectories(root, ())
+            if TARGET_NAME.fullmatch(name) and target in (None, name)
+            for day in subdirectories(root, (name,))
+            for hour in subdirectories(root, (name, day))
+        ]
+        return sorted(hours, key=lambda parts: (parts[1], parts[2], parts[0]))
+
+    # -- removing
+
+    def remove(self, found: Found) -> bool:
+        """Remove this very file, durable on return; False where it is gone, or another took its place.
+
+        Raises:
+            DeadLetterError: it cannot be removed.
+        """
+        try:
+            with self._root() as root:
+                return self._remove(root, found)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise DeadLetterError(
+                f"{self.directory / found.name} cannot be removed: {os.strerror(error.errno or 0).lower()}"
+            ) from error
+
+    def _remove(self, root: int, found: Found) -> bool:
+        with opened(root, found.parts) as hour:
+            with locked(root):
+                if identity(found.id + _SUFFIX, hour) != found.identity:
+                    return False
+                os.unlink(found.id + _SUFFIX, dir_fd=hour)
+                self._counted(found.parts, -1)
+            os.fsync(hour)
+        self._tidy(root, found.parts)
+        return True
+
+    def remove_delivered(self, target: str, received_at_ms: int, identifier: str) -> bool:
+        """Remove the dead letter of a delivery that was delivered after all; False where there is none.
+
+        There is one when the process ended between the file and the spool's settlement, or between a replay's
+        storing and its removing.
+        """
+        moment = rfc3339(received_at_ms)
+        found = None
+        with self._reading(), self._root() as root:
+            found = _look(root, (target, moment[:10], moment[11:13]), identifier)
+        return found is not None and self.remove(found)
+
+    def _tidy(self, root: int, parts: tuple[str, str, str]) -> None:
+        """Remove directories that have become empty."""
+        for depth in (3, 2):
+            try:
+                with opened(root, parts[: depth - 1]) as parent:
+                    os.rmdir(parts[depth - 1], dir_fd=parent)
+            except OSError:
+                return  # not empty, or gone already
+            self._durable.discard(parts[:depth])
+
+    def prune(self, *, keep_seconds: float, max_size_bytes: int, now_ms: int) -> int:
+        """Remove what is older than `keep_seconds` (since it died), then the oldest above `max_size_bytes`.
+
+        Returns how many were removed; each is logged.
+
+        Raises:
+            DeadLetterError: the directory cannot be read, or a file not be removed.
+        """
+        total, removed = 0, 0
+        for found in self.iterate():
+            if found.written_ms < now_ms - keep_seconds * 1000:
+                removed += self._prune(found, "age")
+            else:
+                total += found.size_bytes
+        if total > max_size_bytes:
+            for found in self.iterate():
+                if total <= max_size_bytes:
+                    break
+                total -= found.size_bytes
+                removed += self._prune(found, "size")
+        self._sweep(now_ms)
+        return removed
+
+    def _prune(self, found: Found, why: str) -> bool:
+        gone = self.remove(found)
+        if gone:
+            _log.warning("dead_letter_pruned", id=found.id, target=found.target, why=why)
+        return gone
+
+    def _sweep(self, now_ms: int) -> None:
+        """Remove temporary files that a crash left."""
+        with self._reading(), self._root() as root:
+            for parts in self._hours(root):
+                with suppress(OSError), opened(root, parts) as hour, os.scandir(hour) as entries:
+                    for entry in entries:
+                        age_seconds = now_ms / 1000 - entry.stat(follow_symlinks=False).st_mtime
+                        if entry.name.endswith(".tmp") and age_seconds > LEFTOVER_SECONDS:
+                            os.unlink(entry.name, dir_fd=hour)
+
+    # -- counting
+
+    def counts(self) -> Mapping[str, int]:
+        """Files per target, as far as counted; costs nothing."""
+        return dict(self._counts)
+
+    def count(self) -> None:
+        """Count what is there, once, at start; writing and removing may go on meanwhile.
+
+        Raises:
+            DeadLetterError: the directory cannot be read.
+        """
+        with self._reading(), self._root() as root:
+            with self._counts_lock:
+                # A directory that is made from here on is counted as its files come.
+                waiting = self._hours(root)
+                self._uncounted = set(waiting)
+                self._counts.clear()
+            for parts in waiting:
+                with locked(root):
+                    number = sum(1 for _ in _names(root, parts))
+                    with self._counts_lock:
+                        self._uncounted.discard(parts)
+                        self._counts[parts[0]] += number
+            self._uncounted = None
+
+    def _counted(self, parts: tuple[str, str, str], change: int) -> None:
+        """Keep the count; called under the directory's lock, so that `count` sees a file or its change,
+        never both.
+        """
+        with self._counts_lock:
+            if self._uncounted is None or parts not in self._uncounted:
+                self._counts[parts[0]] += change
+
+    # -- the directory itself
+
+    @contextmanager
+    def _root(self, *, make: bool = False) -> Iterator[int]:
+        """Open the store's directory (which the operator may have made a link), made if need be."""
+        if make and not self.directory.is_dir():
+            make_parents(self.directory)
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            return  # no directory yet: no dead letter yet
+        except OSError as error:
+            raise DeadLetterError(
+                f"{self.directory} cannot be read: {os.strerror(error.errno or 0).lower()}"
+            ) from error
+
+
+def _names(root: int, parts: tuple[str, str, str]) -> Iterator[str]:
+    """Yield the names of an hour as they come, sorted a page at a time: an hour may hold a million."""
+    try:
+        with opened(root, parts) as hour, os.scandir(hour) as entries:
+            names = (entry.name for entry in entries if entry.name.endswith(_SUFFIX))
+            while page := sorted(islice(names, _PAGE)):
+                yield from page
+    except FileNotFoundError:
+        return  # pruned meanwhile
+
+
+def _files(root: int, parts: tuple[str, str, str]) -> Iterator[Found]:
+    for name in _names(root, parts):
+        if found := _look(root, parts, name.removesuffix(_SUFFIX)):
+            yield found
+
+
+def _look(root: int, parts: tuple[str, str, str], identifier: str) -> Found | None:
+    """See whether there is such a file: a plain one with an id for a name."""
+    if not DELIVERY_ID.fullmatch(identifier):
+        return None
+    try:
+        with opened(root, parts) as hour:
+            state = os.stat(identifier + _SUFFIX, dir_fd=hour, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(state.st_mode):
+        return None
+    return Found(
+        target=parts[0],
+        day=parts[1],
+        hour=parts[2],
+        id=identifier,
+        identity=(state.st_ino, state.st_ctime_ns),
+        size_bytes=state.st_size,
+        written_ms=state.st_mtime_ns // 1_000_000,
+    )
+
+
+def _likely(identifier: str) -> Iterator[tuple[str, str, str]]:
+    """Guess the place from the id, `<UUID version 7>-...-<target>`: the hour of its time stamp, or a
+    neighbour.
+    """
+    try:
+        created_ms = int(identifier[:12], 16)
+        moments = [rfc3339(created_ms + shift) for shift in (0, _HOUR_MS, -_HOUR_MS)]
+    except (ValueError, OverflowError, OSError):
+        return
+    for cut in (position for position, sign in enumerate(identifier) if sign == "-"):
+        for moment in moments:
+            yield identifier[cut + 1 :], moment[:10], moment[11:13]

@@ -1,0 +1,61 @@
+"""A target as the dispatcher needs it: settings made ready, once, at start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from gateway.core.retry import RetryPolicy
+from gateway.delivery.message import signing_key
+from gateway.delivery.sender import Endpoint, tls_context
+from gateway.settings.model import Target
+from gateway.settings.values import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchTarget:
+    """One target, ready to be delivered to. Not for logs: it holds secrets."""
+
+    endpoint: Endpoint
+    shown_url: str
+    """Without credentials: what a dead letter names."""
+    concurrency: int
+    """Attempts at once."""
+    headers: Mapping[str, bytes]
+    webhook_key: bytes | None
+    """Key of the Standard Webhooks signature; None: no such headers."""
+    policy: RetryPolicy
+    refuse_statuses: frozenset[int]
+    drops: bool
+    """A shadow target: what it refuses, and what is given up, leaves no dead letter."""
+
+
+def dispatch_target(target: Target) -> DispatchTarget:
+    """Make a target of the settings ready.
+
+    Raises:
+        GatewayError: a TLS file or the signing secret cannot be used.
+    """
+    return DispatchTarget(
+        endpoint=Endpoint(
+            url=target.url, timeout_seconds=target.timeout_seconds, tls=tls_context(target.url, target.tls)
+        ),
+        shown_url=without_credentials(target.url),
+        concurrency=target.concurrency,
+        headers={
+            name: value.reveal() if isinstance(value, Secret) else value.encode()
+            for name, value in target.headers.items()
+        },
+        webhook_key=signing_key(target.signing_secret.reveal()) if target.signing_secret else None,
+        policy=RetryPolicy(
+            schedule_seconds=target.retry.schedule_seconds,
+            give_up_after_seconds=target.retry.give_up_after_seconds,
+        ),
+        refuse_statuses=frozenset(target.retry.refuse_statuses),
+        drops=target.on_give_up == "drop",
+    )
+
+
+def without_credentials(url: str) -> str:
+    """Return the URL without `user:password@`."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
