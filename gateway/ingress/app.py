@@ -152,11 +152,7 @@ class _Ingress:
         if isinstance(body, SignatureFault):
             return Refuse(status=401, word="signature", detail=body)
         self._record.verified(app, head, body.secret_index)
-        # From here on a cancelled request (the client left, the server stops) must not tear the write, nor
-        # leave it uncounted: the disk's answer is waited for in any case, and is milliseconds away.
-        with trio.CancelScope(shield=True):
-            refuse = await self._append(body)
-        return refuse
+        return await self._append(body)
 
     async def _append(self, body: VerifiedBody) -> Refuse | None:
         notification_id = self._new_id()
@@ -173,7 +169,10 @@ class _Ingress:
             ),
         )
         try:
-            appended = await self._spool.append(notification)
+            # A request cancelled from here on (the client left, the server stops) must not tear the write, nor
+            # leave it uncounted: the disk's answer is waited for in any case, and is milliseconds away.
+            with trio.CancelScope(shield=True):
+                appended = await self._spool.append(notification)
         except SpoolUnavailableError as error:
             return unavailable(error.message)
         except SpoolBrokenError:
