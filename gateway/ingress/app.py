@@ -169,8 +169,8 @@ class _Ingress:
             ),
         )
         try:
-            # A request cancelled from here on (the client left, the server stops) must not tear the write, nor
-            # leave it uncounted: the disk's answer is waited for in any case, and is milliseconds away.
+            # A request cancelled from here on (the client left, the server stops) must not tear the write,
+            # nor leave it uncounted: the disk's answer is waited for anyhow, and is milliseconds away.
             with trio.CancelScope(shield=True):
                 appended = await self._spool.append(notification)
         except SpoolUnavailableError as error:

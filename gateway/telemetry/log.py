@@ -1,12 +1,22 @@
 """Named events with fields, not sentences. The only importer of structlog.
 
 Events go to stderr: JSON lines, or a console format on a terminal. No secret, token, message text or full phone
-number is ever a field (law 8).
+number is ever a field (law 8); `redaction` is the second line of defence. The table of events is in `events`.
 """
 
-from typing import Literal, Protocol
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, Literal, Protocol, TextIO
 
 import structlog
+
+from gateway.telemetry.redaction import redact, visible
+
+Level = Literal["debug", "info", "warning", "error"]
+_LEVELS: Final[Mapping[Level, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+_UNREDACTED: Final = frozenset({"event", "level", "timestamp", "exc_info"})
+"""Set by us or by structlog; a traceback is kept whole."""
 
 
 class Logger(Protocol):
@@ -24,6 +34,67 @@ def get_logger(component: str) -> Logger:
     return logger
 
 
-def configure_logging(*, level: Literal["debug", "info", "warning", "error"], json: bool) -> None:
-    """Set up structlog once, at start."""
-    raise NotImplementedError
+def wants_json(format_: Literal["auto", "json", "console"], stream: TextIO) -> bool:
+    """Read `log.format`: `auto` is the console format on a terminal, JSON lines everywhere else."""
+    return format_ == "json" or (format_ == "auto" and not stream.isatty())
+
+
+def configure_logging(*, level: Level, json: bool) -> None:
+    """Set up structlog, at start; events below `level` cost next to nothing."""
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
+        if json
+        else [_escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redact_event,
+            *renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=_StderrLogger,
+        # Uncached: a second call (a test, a reload of log.level) takes effect on loggers that exist.
+        cache_logger_on_first_use=False,
+    )
+
+
+class _StderrLogger:
+    """Writes whole lines to stderr.
+
+    A log that cannot be written (its disk is full, its reader is gone) must not cost a notification: the line is
+    dropped, and the next one that gets through says how many were.
+    """
+
+    _dropped = 0
+
+    def __init__(self, *_: object) -> None: ...
+
+    def _write(self, line: str) -> None:
+        cls = type(self)
+        if cls._dropped:
+            line += f"\n{cls._dropped} log lines could not be written before this one"
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):  # ValueError: stderr is closed
+            cls._dropped += 1
+        else:
+            cls._dropped = 0
+
+    debug = info = warning = error = _write
+
+
+def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if key not in _UNREDACTED:
+            event[key] = redact(key, value)
+    return event
+
+
+def _escape_controls(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = visible(value)
+    return event

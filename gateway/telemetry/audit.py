@@ -1,0 +1,70 @@
+"""The audit log: who did what to stored notifications, by hand. JSON lines, durable before the answer."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from gateway.errors import GatewayError
+from gateway.telemetry.redaction import redact
+
+FILE_NAME: Final = "audit.log"
+"""In the parent directory of the spool's."""
+
+
+class AuditLogError(GatewayError):
+    """Ours: an action could not be put on record, so it must not be done."""
+
+
+class AuditLog:
+    """Appends one line an action to a file that only its owner may read. Safe to call from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+
+    def record(self, action: str, **fields: object) -> None:
+        """Write `{"at": ..., "action": ..., ...}`; on disk when this returns.
+
+        It waits for the disk: from Trio, call it in a thread.
+
+        Raises:
+            AuditLogError: nothing (or not all) was written; the action must not be done.
+        """
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        shown = {key: redact(key, value) for key, value in fields.items()}
+        line = json.dumps({"at": at, "action": action, **shown}).encode("ascii") + b"\n"
+        try:
+            with self._lock:
+                self._append(line)
+        except OSError as error:
+            raise AuditLogError(
+                f"cannot write {self._path}: {error.strerror}",
+                remedy="make the directory writable, or free some space; nothing was done",
+            ) from error
+
+    def _append(self, line: bytes) -> None:
+        is_new = not self._path.exists()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            written = os.write(descriptor, line)
+            if written != len(line):
+                raise OSError(
+                    28, "the line was cut short"
+                )  # ENOSPC: a regular file is cut short by nothing else
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            _sync_directory(self._path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
