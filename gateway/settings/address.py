@@ -69,7 +69,3 @@ class Address:
         return core_schema.no_info_plain_validator_function(
             read, serialization=core_schema.to_string_ser_schema()
         )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: object) -> dict[str, Any]:
-        return {"type": "string", "pattern": "^.+:[0-9]{1,5}$", "examples": ["127.0.0.1:9090", "[::]:8443"]}

@@ -6,11 +6,11 @@ nowhere. Each passes over what has not the right form; that is complained of els
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Final
 
 from pydantic_core import PydanticCustomError
 
+from gateway.core.globs import compile_globs
 from gateway.settings.address import Address
 from gateway.settings.model import META_CLIENT, Admin, Listen
 from gateway.settings.reading import shown
@@ -89,7 +89,7 @@ def _targets_are_used(root: Root) -> Iterator[Found]:
 def _route_apps_exist(root: Root) -> Iterator[Found]:
     apps = _mapping(root, "apps")
     for path, pattern in _routes(root, "app"):
-        if apps and not any(fnmatchcase(name, pattern) for name in apps):
+        if apps and not any(map(compile_globs([pattern]), apps)):
             yield path, f"there is no app {shown(pattern)}", _nearest(pattern, apps, "apps")
 
 

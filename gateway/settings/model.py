@@ -4,13 +4,13 @@ Paths are absolute after loading, secrets are read, id lists are expanded. The d
 entry in the reference. Python code builds a model by attribute names; the file knows the keys alone.
 """
 
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from gateway.core.envelope import Kind
+from gateway.core.change import Kind
+from gateway.core.globs import compile_globs
 from gateway.settings.reading import Reading, fault, shown
 from gateway.settings.values import (
     Address,
@@ -40,6 +40,7 @@ META_NAME: Final = "client.webhooks.fbclientcerts.com"
 """The CN of Meta's client certificate (Meta, "Webhooks, mTLS"; unchanged by the move to Meta's own CA)."""
 
 Several = Field(min_length=1)
+ANY = Otherwise("any")
 
 
 class Model(BaseModel):
@@ -227,7 +228,7 @@ class Target(Model):
 
 def _known_kinds(patterns: tuple[str, ...]) -> tuple[str, ...]:
     for pattern in patterns:
-        if not any(fnmatchcase(kind, pattern) for kind in Kind):
+        if not any(map(compile_globs([pattern]), Kind)):
             raise fault(f"{shown(pattern)} is no kind of change", f"write one of {', '.join(Kind)}")
     return patterns
 
@@ -236,19 +237,19 @@ class Route(Model):
     """Which changes go to which targets: every key that is stated must match, and every route that matches
     adds its targets. `*` and `?` as in a shell."""
 
-    app: ListOrOne | None = None
+    app: Annotated[ListOrOne | None, ANY] = None
     """Names of apps."""
-    object: ListOrOne | None = None
+    object: Annotated[ListOrOne | None, ANY] = None
     """Objects, such as `whatsapp_business_account`, `page`, `instagram`."""
-    field: ListOrOne | None = None
+    field: Annotated[ListOrOne | None, ANY] = None
     """Webhook fields, such as `messages`; see `gateway fields`."""
-    kind: Annotated[ListOrOne, AfterValidator(_known_kinds)] | None = None
+    kind: Annotated[Annotated[ListOrOne, AfterValidator(_known_kinds)] | None, ANY] = None
     """`message`, `status`, `error` or `other`, read from the keys of the value."""
-    waba: IdList | None = None
+    waba: Annotated[IdList | None, ANY] = None
     """Ids of WhatsApp Business Accounts (`entry.id`)."""
-    phone_number_id: IdList | None = None
+    phone_number_id: Annotated[IdList | None, ANY] = None
     """Ids of business phone numbers."""
-    display_phone_number: IdList | None = None
+    display_phone_number: Annotated[IdList | None, ANY] = None
     """Business phone numbers as Meta shows them, digits alone."""
     to: ListOrOne
     """Names of the targets."""
@@ -316,7 +317,7 @@ class Log(Model):
 
 
 class Settings(Model):
-    """The whole file."""
+    """The sections, at the top level."""
 
     listen: Listen = Listen()
     """The public port: TLS only."""

@@ -59,10 +59,6 @@ class Secret:
             read_secret, serialization=core_schema.to_string_ser_schema()
         )
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: object) -> dict[str, Any]:
-        return SECRET_SHAPE
-
 
 def read_secret(value: object, info: ValidationInfo) -> Secret:
     """Read a secret from where the configuration says it is; what the file holds instead is never echoed."""

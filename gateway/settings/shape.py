@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from gateway.settings.address import Address
+from gateway.settings.amounts import write_duration, write_size
 from gateway.settings.model import Model
+from gateway.settings.secret import SECRET_SHAPE, Secret
 from gateway.settings.values import Otherwise, Written
 
 
@@ -68,7 +71,7 @@ def _entry(key: str, info: FieldInfo) -> Entry:
         info=info,
         model=annotation if is_model else None,
         holds=holds,
-        written=written or _of_class(annotation),
+        written=written or _OF_CLASSES.get(annotation),
         choices=choices,
     )
 
@@ -85,8 +88,32 @@ def _unwrap(annotation: Any, marks: tuple[object, ...]) -> tuple[Any, tuple[obje
             return annotation, marks
 
 
-def _of_class(annotation: object) -> Written | None:
-    """Types that are classes of ours say what they are by their name."""
-    names = {"Secret": "secret", "Address": "address"}
-    name = names.get(annotation.__name__) if isinstance(annotation, type) else None
-    return Written(kind=name) if name else None
+_OF_CLASSES: Final[Mapping[object, Written]] = {
+    Secret: Written("secret", SECRET_SHAPE),
+    Address: Written(
+        "address",
+        {"type": "string", "pattern": "^.+:[0-9]{1,5}$", "examples": ["127.0.0.1:9090", "[::]:8443"]},
+    ),
+}
+"""Types that are classes of ours, and need no annotation to be read."""
+
+
+def default_in_file(entry: Entry) -> object | None:
+    """Return a default as it would stand in the file (`10s`, `3MiB`); None where no constant can say it."""
+    default = entry.info.default
+    if entry.info.is_required() or entry.otherwise or default is None or isinstance(default, Model):
+        return None
+    if isinstance(default, tuple):
+        return [_in_file(entry, item) for item in default]
+    return default if isinstance(default, dict) else _in_file(entry, default)
+
+
+def _in_file(entry: Entry, value: Any) -> object:
+    match entry.written.kind if entry.written else "":
+        case "duration":
+            return write_duration(value)
+        case "size":
+            return write_size(value)
+        case "address":
+            return str(value)
+    return value

@@ -5,12 +5,12 @@ Every scalar arrives as the text that stands in the file: YAML would read `01234
 zero; here the field decides. What is already a value, because Python code built the model, passes through.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
-from pydantic import WithJsonSchema as Shape
 
 from gateway.settings.address import Address
 from gateway.settings.amounts import (
@@ -22,8 +22,6 @@ from gateway.settings.amounts import (
     read_duration,
     read_size,
     refusable,
-    write_duration,
-    write_size,
 )
 from gateway.settings.reading import fault, read_named_file, read_path, read_text
 from gateway.settings.secret import SECRET_SHAPE, Secret, read_header_value, read_signing_secret
@@ -43,19 +41,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Written:
-    """How a type is spoken of in the reference, and how a value of it is written in the file."""
+    """How a type stands in the file: its name in the reference, and its JSON Schema."""
 
     kind: str
-
-    def write(self, value: object) -> str:
-        """Write a value as it would stand in the file."""
-        if isinstance(value, float):
-            return write_duration(value)
-        if isinstance(value, int) and self.kind == "size":
-            return write_size(value)
-        return str(value)
+    shape: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,97 +54,6 @@ class Otherwise:
     """What holds where an optional key is absent, when no constant can say it."""
 
     text: str
-
-
-Text = Annotated[
-    str, PlainValidator(read_text), Shape({"type": "string", "minLength": 1}), Written(kind="text")
-]
-"""One line of text."""
-Name = Annotated[
-    str,
-    PlainValidator(read_name),
-    Shape({"type": "string", "pattern": f"^{NAME_PATTERN}$"}),
-    Written(kind="name"),
-]
-"""Letters, digits, `-`, `_`; at most 64."""
-HeaderName = Annotated[
-    str, PlainValidator(read_header_name), Shape({"type": "string"}), Written(kind="header name")
-]
-"""A header that neither the gateway nor HTTP itself claims."""
-HeaderValue = Annotated[
-    Secret | str,
-    PlainValidator(read_header_value),
-    Shape({"anyOf": [{"type": "string"}, SECRET_SHAPE]}),
-    Written(kind="text or secret"),
-]
-"""Plain text, `{env: NAME}` or `{file: PATH}`."""
-SigningSecret = Annotated[
-    Secret, PlainValidator(read_signing_secret), Shape(SECRET_SHAPE), Written(kind="secret")
-]
-"""`whsec_` and base64."""
-AppPath = Annotated[
-    str,
-    PlainValidator(read_app_path),
-    Shape({"type": "string", "pattern": "^/[^ ?#]*$"}),
-    Written(kind="path of a URL"),
-]
-"""The path of a callback URL."""
-TargetUrl = Annotated[
-    str,
-    PlainValidator(read_target_url),
-    Shape({"type": "string", "pattern": "^https?://"}),
-    Written(kind="URL"),
-]
-"""http or https, with a host."""
-PublicUrl = Annotated[
-    str,
-    PlainValidator(read_public_url),
-    Shape({"type": "string", "pattern": "^https://"}),
-    Written(kind="URL"),
-]
-"""https, without a path."""
-
-
-Count = Annotated[
-    int,
-    PlainValidator(read_count),
-    AfterValidator(at_least_one),
-    Shape({"type": "integer", "minimum": 1}),
-    Written(kind="number"),
-]
-"""A whole number, 1 or more."""
-Status = Annotated[
-    int,
-    PlainValidator(read_count),
-    AfterValidator(refusable),
-    Shape({"type": "integer", "minimum": 300, "maximum": 599}),
-    Written(kind="HTTP status"),
-]
-"""An HTTP status that is no success."""
-
-
-Duration = Annotated[
-    float,
-    PlainValidator(read_duration),
-    Shape(
-        {
-            "type": "string",
-            "pattern": f"^{DURATION_PATTERN}$",
-            "examples": ["250ms", "10s", "5m", "2h", "3d"],
-        }
-    ),
-    Written(kind="duration"),
-]
-"""`250ms 10s 5m 2h 3d` -> seconds."""
-PositiveDuration = Annotated[Duration, AfterValidator(positive)]
-"""A duration longer than nothing."""
-Size = Annotated[
-    int,
-    PlainValidator(read_size),
-    Shape({"type": "string", "pattern": f"^{SIZE_PATTERN}$", "examples": ["64KiB", "3MiB", "10GiB"]}),
-    Written(kind="size"),
-]
-"""`64KiB 3MiB 10GiB` -> bytes."""
 
 
 def _one_or_more(value: object) -> object:
@@ -178,32 +78,82 @@ def read_id_list(value: object, info: ValidationInfo) -> object:
     return ids
 
 
-SettingsPath = Annotated[
-    Path, PlainValidator(read_path), Shape({"type": "string", "minLength": 1}), Written(kind="path")
+def _pattern(pattern: str, *examples: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}$"} | ({"examples": list(examples)} if examples else {})
+
+
+def _one_or_list(item: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1}, *more]}
+
+
+_LINE: Final = {"type": "string", "minLength": 1}
+_ID: Final = {"type": ["string", "integer"]}
+_ID_FILE: Final = {
+    "type": "object",
+    "properties": {"file": _LINE},
+    "required": ["file"],
+    "additionalProperties": False,
+}
+
+Text = Annotated[str, PlainValidator(read_text), Written("text", _LINE)]
+"""One line of text."""
+Name = Annotated[str, PlainValidator(read_name), Written("name", _pattern(NAME_PATTERN))]
+"""Letters, digits, `-`, `_`; at most 64."""
+HeaderName = Annotated[str, PlainValidator(read_header_name), Written("header name", _LINE)]
+"""A header that neither the gateway nor HTTP itself claims."""
+HeaderValue = Annotated[
+    Secret | str,
+    PlainValidator(read_header_value),
+    Written("text or secret", {"anyOf": [_LINE, SECRET_SHAPE]}),
 ]
+"""Plain text, `{env: NAME}` or `{file: PATH}`."""
+SigningSecret = Annotated[Secret, PlainValidator(read_signing_secret), Written("secret", SECRET_SHAPE)]
+"""`whsec_` and base64."""
+AppPath = Annotated[str, PlainValidator(read_app_path), Written("path of a URL", _pattern("/[^ ?#]*"))]
+"""The path of a callback URL."""
+TargetUrl = Annotated[str, PlainValidator(read_target_url), Written("URL", _pattern("https?://.+"))]
+"""http or https, with a host."""
+PublicUrl = Annotated[str, PlainValidator(read_public_url), Written("URL", _pattern("https://.+"))]
+"""https, without a path."""
+Count = Annotated[
+    int,
+    PlainValidator(read_count),
+    AfterValidator(at_least_one),
+    Written("number", {"type": "integer", "minimum": 1}),
+]
+"""A whole number, 1 or more."""
+Status = Annotated[
+    int,
+    PlainValidator(read_count),
+    AfterValidator(refusable),
+    Written("HTTP status", {"type": "integer", "minimum": 300, "maximum": 599}),
+]
+"""An HTTP status that is no success."""
+Duration = Annotated[
+    float,
+    PlainValidator(read_duration),
+    Written("duration", _pattern(DURATION_PATTERN, "250ms", "10s", "5m", "2h", "3d")),
+]
+"""`250ms 10s 5m 2h 3d` -> seconds."""
+PositiveDuration = Annotated[Duration, AfterValidator(positive)]
+"""A duration longer than nothing."""
+Size = Annotated[
+    int, PlainValidator(read_size), Written("size", _pattern(SIZE_PATTERN, "64KiB", "3MiB", "10GiB"))
+]
+"""`64KiB 3MiB 10GiB` -> bytes."""
+SettingsPath = Annotated[Path, PlainValidator(read_path), Written("path", _LINE)]
 """Relative to the configuration file -> absolute."""
 ListOrOne = Annotated[
     tuple[Text, ...],
     Field(min_length=1),
     BeforeValidator(_one_or_more),
-    Shape({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
-    Written(kind="text or list of texts"),
+    Written("text or list of texts", _one_or_list(_LINE)),
 ]
 """One string or a list of them."""
 IdList = Annotated[
     tuple[Text, ...],
     Field(min_length=1),
     BeforeValidator(read_id_list),
-    Shape(
-        {
-            "anyOf": [
-                {"type": ["string", "integer"]},
-                {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1},
-                {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"],
-                 "additionalProperties": False},
-            ]
-        }
-    ),
-    Written(kind="id, list of ids, or {file: PATH}"),
-]  # fmt: skip
+    Written("id, list of ids, or `{file: PATH}`", _one_or_list(_ID, _ID_FILE)),
+]
 """One id, a list of ids, or `{file: PATH}` with one a line."""
