@@ -7,7 +7,8 @@ COPY requirements-runtime.lock ./
 RUN /opt/gateway/bin/python -m pip install --no-cache-dir --only-binary=:all: --require-hashes -r requirements-runtime.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway ./gateway
-RUN /opt/gateway/bin/python -m pip install --no-cache-dir --no-deps .
+RUN /opt/gateway/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN /opt/gateway/bin/python -m pip uninstall --yes setuptools pip
 RUN /opt/gateway/bin/python -m compileall -q /opt/gateway
 
 FROM python:3.13.9-slim-trixie

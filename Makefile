@@ -46,4 +46,4 @@ lock: ## pin all dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group dev --output-file requirements.lock --upgrade pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+	  --group build --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
