@@ -1,5 +1,6 @@
 """The audit log: who did what to stored notifications, by hand. JSON lines, durable before the answer."""
 
+import errno
 import json
 import os
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ class AuditLogError(GatewayError):
 
 
 class AuditLog:
-    """Appends one line an action to a file that only its owner may read. Safe to call from several threads."""
+    """Appends one line an action to a file that only its owner may read. Fit for several threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,11 +51,10 @@ class AuditLog:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, 0o600)
         try:
-            written = os.write(descriptor, line)
-            if written != len(line):
-                raise OSError(
-                    28, "the line was cut short"
-                )  # ENOSPC: a regular file is cut short by nothing else
+            size_before = os.fstat(descriptor).st_size
+            if os.write(descriptor, line) != len(line):
+                os.ftruncate(descriptor, size_before)
+                raise OSError(errno.ENOSPC, "no room for the whole line")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -1,7 +1,7 @@
 """Named events with fields, not sentences. The only importer of structlog.
 
-Events go to stderr: JSON lines, or a console format on a terminal. No secret, token, message text or full phone
-number is ever a field (law 8); `redaction` is the second line of defence. The table of events is in `events`.
+Events go to stderr: JSON lines, or a console format on a terminal. No secret, token, message text or full
+phone number is ever a field (law 8); `redaction` is the second line of defence. `events` holds the table.
 """
 
 import sys
@@ -63,25 +63,23 @@ def configure_logging(*, level: Level, json: bool) -> None:
 class _StderrLogger:
     """Writes whole lines to stderr.
 
-    A log that cannot be written (its disk is full, its reader is gone) must not cost a notification: the line is
-    dropped, and the next one that gets through says how many were.
+    A log that cannot be written (its disk is full, its reader is gone) must not cost a notification: the line
+    is dropped, and the next one that gets through says how many were (`lost_lines`).
     """
 
-    _dropped = 0
+    lost_lines = 0
 
     def __init__(self, *_: object) -> None: ...
 
     def _write(self, line: str) -> None:
         cls = type(self)
-        if cls._dropped:
-            line += f"\n{cls._dropped} log lines could not be written before this one"
         try:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
         except (OSError, ValueError):  # ValueError: stderr is closed
-            cls._dropped += 1
+            cls.lost_lines += 1
         else:
-            cls._dropped = 0
+            cls.lost_lines = 0
 
     debug = info = warning = error = _write
 
@@ -90,6 +88,8 @@ def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
     for key, value in event.items():
         if key not in _UNREDACTED:
             event[key] = redact(key, value)
+    if _StderrLogger.lost_lines:
+        event["lost_lines"] = _StderrLogger.lost_lines
     return event
 
 

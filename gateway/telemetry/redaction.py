@@ -46,12 +46,12 @@ def redact(key: str, value: object) -> Plain:
         case list() | tuple() | set() | frozenset():
             return [redact(key, item) for item in value]
         case _:
-            # Secrets name only their source in their repr; other objects of ours keep their bytes out of theirs.
+            # A Secret's repr names its source alone; other objects of ours keep their bytes out of theirs.
             return _bounded(repr(value))
 
 
 def visible(text: str) -> str:
-    """Escape what could steer a terminal, or begin a line of its own: texts of strangers come as they please."""
+    """Escape what could steer a terminal or begin a line of its own: strangers' texts hold anything."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
