@@ -1,0 +1,159 @@
+"""Serves HTTP on connections that are already there: TLS done, peer known.
+
+`WebServer.serve` is one connection, over any trio stream. It raises nothing but Cancelled: what a peer does
+wrong is answered, counted and logged, and a defect of ours ends one connection and no more.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Literal
+
+import trio
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
+
+from gateway.core.identity import Peer
+from gateway.telemetry.log import get_logger
+from gateway.telemetry.metrics import Metrics
+from gateway.web.connection import Connection
+from gateway.web.exchange import Requests, describe
+from gateway.web.http1 import Http1
+from gateway.web.http2 import Http2
+from gateway.web.limits import HttpLimits
+from gateway.web.wire import HttpProtocol, Surroundings, Terms, hypercorn_config
+
+log = get_logger("web")
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""ASGI 3: `app(scope, receive, send)`; `http` scopes only."""
+
+NO_APP = "none"
+"""The label `app` of `requests_total` for what no app has answered (contract, section 6)."""
+
+PROTOCOLS: Mapping[str, Callable[[Terms, Requests, Surroundings], HttpProtocol]] = MappingProxyType(
+    {"h2": Http2}
+)
+"""What is spoken for which ALPN name; HTTP/1.1 for every other. The one place where a protocol is chosen."""
+
+
+class WebServer:
+    """An ASGI app, and the connections on which it is served."""
+
+    def __init__(self, app: AsgiApp, *, limits: HttpLimits, metrics: Metrics | None) -> None:
+        """`metrics` is None where requests are not counted: `requests_total` is the public port's."""
+        self._app = wrap_app(app, 0, "asgi")
+        self._limits = limits
+        self._metrics = metrics
+        self._config = hypercorn_config(limits)
+        self._context = WorkerContext(None)
+        self._connections: set[Connection] = set()
+        self._shutdown = trio.Event()
+        self._nobody = trio.lowlevel.ParkingLot()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are being served."""
+        return len(self._connections)
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Whether `shutdown` was called."""
+        return self._shutdown.is_set()
+
+    def shutdown(self) -> None:
+        """Let requests in flight finish, each as the last on its connection; end idle connections now."""
+        self._shutdown.set()
+        for connection in self._connections:
+            connection.drain()
+
+    async def wait_shutdown(self) -> None:
+        """Return once `shutdown` was called."""
+        await self._shutdown.wait()
+
+    async def wait_idle(self) -> None:
+        """Return once no connection is open: after `shutdown`, that is when the last request is answered."""
+        while self._connections:
+            await self._nobody.park()
+
+    async def serve(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        peer: Peer | None,
+        alpn: str,
+        server: tuple[str, int],
+        client: tuple[str, int] | None = None,
+        scheme: Literal["https", "http"] = "https",
+    ) -> None:
+        """Serve one connection from first byte to close, and close the stream.
+
+        `peer` (None: not the public port) arrives in `scope["state"]["peer"]`; without an identity it has one
+        request and 5 s. `client` is the address where there is no `peer` to have one.
+        """
+        is_anonymous = peer is not None and peer.identity is None
+        limits = self._limits
+        terms = Terms(
+            limits=limits,
+            max_requests=1 if is_anonymous else limits.max_requests,
+            idle_seconds=limits.anonymous_idle_seconds if is_anonymous else limits.idle_seconds,
+            is_draining=self._shutdown.is_set,
+            record_refusal=partial(self._record_refusal, peer),
+            record_abuse=partial(self._record_abuse, peer),
+        )
+        state = ConnectionState({} if peer is None else {"peer": peer})
+        address = client if peer is None else (peer.address, peer.port)
+
+        def make_protocol(connection: Connection, nursery: trio.Nursery) -> HttpProtocol:
+            around = Surroundings(
+                app=self._app,
+                config=self._config,
+                context=self._context,
+                state=state,
+                is_tls=scheme == "https",
+                client=address,
+                server=server,
+                send=connection.protocol_send,
+            )
+            requests = Requests(nursery=nursery, count_answer=self._count)
+            return PROTOCOLS.get(alpn, Http1)(terms, requests, around)
+
+        connection = Connection(
+            stream,
+            app=self._app,
+            config=self._config,
+            context=self._context,
+            state=state,
+            terms=terms,
+            make_protocol=make_protocol,
+        )
+        self._connections.add(connection)
+        if self.is_shut_down:
+            connection.drain()
+        try:
+            await connection.run()
+        except* Exception as errors:  # noqa: BLE001 (the last line of defence)
+            # A defect, recorded; the listener's nursery and every other connection go on.
+            log.error(  # noqa: TRY400 (the text of an exception may quote a body)
+                "connection_failed", errors=describe(errors), **_address(peer)
+            )
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._nobody.unpark_all()
+
+    def _record_refusal(self, peer: Peer | None, status: int, reason: str) -> None:
+        log.info("request_refused", status=status, reason=reason, **_address(peer))
+        self._count(status)
+
+    def _record_abuse(self, peer: Peer | None, what: str) -> None:
+        log.warning("connection_refused", reason=what, **_address(peer))
+
+    def _count(self, status: int) -> None:
+        if self._metrics is not None:
+            self._metrics.requests_total.labels(app=NO_APP, status=str(status)).inc()
+
+
+def _address(peer: Peer | None) -> dict[str, str]:
+    return {} if peer is None else {"address": peer.address}
