@@ -5,6 +5,7 @@ Headers are those that Meta has been seen to send. One `MetaClient` holds one co
 
 import hmac
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +56,25 @@ class Exchange:
     """Empty where the answer named none."""
 
 
+class _Body(httpx.AsyncByteStream):
+    """A request's body in one piece.
+
+    httpx's own is an async generator, and is left unfinished when the other side closes in the middle of it:
+    Trio reports that as a leak.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._pieces = iter((body,) if body else ())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
 class MetaClient:
     """Plays Meta towards one gateway. Use it as an async context manager."""
 
@@ -68,7 +88,7 @@ class MetaClient:
         private_key: Path | None = None,
         http2: bool = False,
     ) -> None:
-        """`secret`: the app's. `ca`: whom to believe the gateway's own certificate; None: the system's trust store.
+        """`secret`: the app's. `ca`: whose certificates the gateway may show; None: the system's trust store.
 
         `certificate` is leaf and intermediate in one PEM file, as Meta sends them; None: no client
         certificate.
@@ -77,7 +97,9 @@ class MetaClient:
             UsageError: one of the files cannot be used, or the secret is empty.
         """
         if not secret:
-            raise UsageError("the app secret is empty", remedy="Meta signs with the app secret of the dashboard")
+            raise UsageError(
+                "the app secret is empty", remedy="Meta signs with the app secret of the dashboard"
+            )
         self._base_url = base_url.rstrip("/")
         self._secret = secret
         self._client = httpx.AsyncClient(
@@ -136,9 +158,13 @@ class MetaClient:
     async def _exchange(
         self, method: str, path: str, *, headers: dict[str, str], body: bytes | None
     ) -> Exchange:
-        request = httpx.Request(method, self._base_url + path, headers=headers, content=body)
         started = trio.current_time()
         try:
+            url = httpx.URL(self._base_url + path)
+            fields = {"host": url.netloc.decode("ascii"), **headers}
+            if body is not None:
+                fields["content-length"] = str(len(body))
+            request = httpx.Request(method, url, headers=fields, stream=_Body(body or b""))
             with trio.fail_after(TIMEOUT_SECONDS):
                 answer = await self._client.send(request)
         except (httpx.TransportError, httpx.InvalidURL, trio.TooSlowError, OSError) as error:
@@ -175,18 +201,31 @@ def _client_context(ca: Path | None, certificate: Path | None, private_key: Path
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    """Tell the cause deepest down that says something: httpx, httpcore and Trio each wrap the one below."""
+    reason = str(error) or type(error).__name__
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return cause.reason.replace("_", " ").lower()
+        if isinstance(cause, OSError) and cause.strerror:
+            reason = cause.strerror
+    return reason
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _as_ours(error: Exception, *, url: str) -> PeerError:
     """The boundary at which httpx's exceptions become ours; the wording tells a user's next step."""
     reason = _reason(error)
     match error:
-        case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        case httpx.ConnectError() if any(
+            isinstance(one, ssl.SSLCertVerificationError) for one in _causes(error)
+        ):
             return PeerError(
                 f"{url}: the gateway's own certificate is not trusted here ({reason})",
                 remedy="name its CA with --ca (gateway init writes one to certs/ca.pem), and in the URL a"

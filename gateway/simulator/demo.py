@@ -5,7 +5,6 @@ what was observed, and every expectation is checked against it.
 """
 
 import secrets
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from gateway.simulator.client import ClosedWithoutAnswerError, Exchange, MetaCli
 from gateway.simulator.journeys import DeadLetterFile, Evidence, Journey, State, judge, strays
 from gateway.simulator.observed import parse_metrics, read_dead_letters
 from gateway.simulator.pki import PkiFiles, make_pki
-from gateway.simulator.process import GatewayProcess, log_tail, start_gateway
+from gateway.simulator.process import GatewayProcess, free_ports, log_tail, start_gateway
 from gateway.simulator.reasons import why
 from gateway.simulator.report import Addresses, Audience, Report, Step
 from gateway.simulator.scenario import (
@@ -327,13 +326,3 @@ def _leaves(group: BaseExceptionGroup[GatewayError]) -> list[BaseException]:
         for one in group.exceptions
         for leaf in (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
     ]
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback that nobody uses now (somebody else may, until they are bound again)."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

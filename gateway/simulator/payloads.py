@@ -118,7 +118,9 @@ def freshen(body: Any, *, now_ms: int, draw: Callable[[], str]) -> bytes:
             case list():
                 return [renew(item) for item in value]
             case str() if found := _MESSAGE_ID.fullmatch(value):
-                return renewed.setdefault(value, found.group(1) + draw())
+                if value not in renewed:
+                    renewed[value] = found.group(1) + draw()
+                return renewed[value]
             case str() if value.isascii() and value.isdecimal():
                 moved = _moved(int(value), shift_seconds)
                 return value if moved == int(value) else str(moved)

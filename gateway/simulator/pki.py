@@ -116,6 +116,7 @@ def issue(
     signing_key: PrivateKey | None = None,
     key_cert_sign: bool | None = None,
     extra: Sequence[x509.ExtensionType] = (),
+    critical: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """Issue any certificate, a broken one too.
 
@@ -132,6 +133,7 @@ def issue(
         signing_key: Sign with this key instead of the issuer's: a forged signature.
         key_cert_sign: The key usage bit of an authority; follows `ca` where not given.
         extra: More extensions, not critical.
+        critical: More extensions, critical.
     """
     now = datetime.now(UTC)
     own_key = key or p256_key()
@@ -159,8 +161,8 @@ def issue(
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
         # RFC 5280 section 4.2.1.6: critical where the subject is empty.
         builder = builder.add_extension(alternatives, critical=not list(subject))
-    for extension in extra:
-        builder = builder.add_extension(extension, critical=False)
+    for extension in (*extra, *critical):
+        builder = builder.add_extension(extension, critical=extension in critical)
     if isinstance(signer, ed25519.Ed25519PrivateKey):
         return Issued(certificate=builder.sign(signer, None), key=own_key)
     return Issued(certificate=builder.sign(signer, hashes.SHA256()), key=own_key)

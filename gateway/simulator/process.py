@@ -1,5 +1,6 @@
 """A real gateway process: started with a configuration, awaited through its admin port, always ended."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
@@ -96,6 +97,16 @@ class GatewayProcess:
             return await self._process.wait()
         self._process.kill()
         return await self._process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback that nobody uses now (somebody else may, until they are bound again)."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
 
 
 def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class Expected:
     fields: tuple[str, ...]
     """The fields of the changes that it carries, in order."""
     answers: tuple[int, ...] = (200,)
-    """What the target answers, attempt by attempt. With `gave_up` the last repeats, as often as jitter has it."""
+    """What the target answers, attempt by attempt. With `gave_up` the last one repeats."""
     end: str = "delivered"
     """`delivered`, or the reason of the dead letter."""
 
