@@ -1,1 +1,1 @@
-"""The spool: where a notification is durable before Meta hears 200, and stays until every delivery has left."""
+"""The spool: a notification is durable here before Meta hears 200, and stays until all of it has left."""

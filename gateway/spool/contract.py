@@ -2,27 +2,29 @@
 
 The promises, numbered; tests name them.
 
- 1. `append` returns `STORED` only after body and deliveries are durable: after a crash at any later moment, both
-    are there.
+ 1. `append` returns `STORED` only after body and deliveries are durable: after a crash at any later moment,
+    both are there.
  2. Body and deliveries appear together or not at all.
- 3. The same bytes for the same app within the window are stored once; the second `append` returns `DUPLICATE`,
-    and does so only when the first is durable. A batch that fails leaves no trace in the window.
+ 3. The same bytes for the same app within the window are stored once; the second `append` returns
+    `DUPLICATE`, and does so only when the first is durable. A batch that fails leaves no trace in the window.
  4. The window outlives a restart, and is bounded by age and by count; the oldest go first.
  5. `lease` hands out deliveries that are due, oldest acceptance first, each to one holder at a time.
  6. The attempt's number and the time of the next attempt are durable before `lease` returns.
  7. A lease ends by one `settle`; a second settlement of the same lease changes nothing.
  8. `Done` and `Buried` remove the delivery; the body goes with the last delivery of it.
  9. `RetryLater` keeps the delivery with the record of the attempt, due at the stated time.
-10. `Release` undoes the lease: the attempt was not made, its number is free again, the delivery is due at once.
-11. After a restart no lease is held: what was leased is due at the time that was stored with the lease, and the
-    attempt that was under way is on record as interrupted.
-12. `restore` adds a delivery under its old id with a fresh give-up clock; an id that is pending is not added twice.
-    It passes by the duplicates window.
+10. `Release` undoes the lease: the attempt was not made, its number is free again, the delivery is due at
+    once.
+11. After a restart no lease is held: what was leased is due at the time that was stored with the lease, and
+    the attempt that was under way is on record as interrupted.
+12. `restore` adds a delivery under its old id with a fresh give-up clock; an id that is pending is not added
+    twice. It passes by the duplicates window.
 13. Bytes come back as they went in, NUL and invalid UTF-8 included.
 14. `pending` costs the same with ten deliveries as with a million.
-15. What cannot be stored now raises `SpoolUnavailableError`, leaves nothing behind, and later appends may succeed.
-16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call raises
-    it, no fsync is tried again, and nothing is overwritten.
+15. What cannot be stored now raises `SpoolUnavailableError`, leaves nothing behind, and later appends may
+    succeed.
+16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call
+    raises it, no fsync is tried again, and nothing is overwritten.
 17. A second opener of the same spool is refused with `SpoolLockedError`.
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all.
 """
@@ -153,7 +155,7 @@ class Spool(Protocol):
         ...
 
     async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
-        """Add the deliveries of a dead letter again; returns the ids that were added (12). Raises like `append`."""
+        """Add the deliveries of a dead letter again; returns those added (12). Raises as `append`."""
         ...
 
     async def lease(
@@ -161,8 +163,8 @@ class Spool(Protocol):
     ) -> tuple[Lease, ...]:
         """Lease up to `limit` deliveries that are due (5, 6).
 
-        `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it is
-        called on the spool's own thread and must be pure.
+        `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it
+        is called on the spool's own thread and must be pure.
         """
         ...
 

@@ -1,0 +1,160 @@
+"""One batch of requests becomes one transaction. Runs on the writer thread; knows SQLite, not Trio.
+
+What a batch changes in memory is a draft until the commit: a batch that fails leaves no trace (promises 3,
+15). Within a batch: settlements, then appends and restores, then leases, then questions. All callers of a
+batch wait at the same time, so any order is one that they may have had.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apsw
+
+from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
+from gateway.spool import duplicates
+from gateway.spool.database import close_database, translate
+from gateway.spool.leasing import Leasing
+from gateway.spool.requests import Append, Effects, NextDue, Oldest, Request, Restore, Settle, Take
+from gateway.spool.session import Draft, Session, json_rows
+from gateway.spool.storing import Storing
+
+_STORING = (Append, Restore)
+_VACUUM_PAGES = 256
+"""Pages given back to the file system in one idle step: 1 MiB, some milliseconds."""
+_SPARE_PAGES = 4096
+"""Free pages kept in the file for the next wave: 16 MiB."""
+
+
+class Engine:
+    """The spool file, on the thread that writes it."""
+
+    def __init__(self, connection: apsw.Connection, path: Path, limits: duplicates.Limits) -> None:
+        self._file = Session(connection, path)
+        self._limits = limits
+        self._storing = Storing(self._file, limits)
+        self._leasing = Leasing(self._file)
+        self.wal_pages = 0
+        """Pages in the log as of the last commit."""
+        connection.set_wal_hook(self._committed)
+        try:
+            self._next_seq = int(self._file.rows("last_seq")[0][0]) + 1
+            self._buckets = tuple(
+                duplicates.Bucket(id=row[0], start_ms=row[1], end_ms=row[2], keys=row[3])
+                for row in self._file.rows("buckets")
+            )
+            self.pending: dict[str, int] = dict(self._file.rows("count_pending"))
+            """Deliveries by target as found at open: a scan of one index, 0.1 s a million."""
+        except apsw.Error as error:
+            raise translate(error, path) from error
+
+    def run(self, batch: list[Request]) -> Effects:
+        """Do a batch; every request gets its result or its error.
+
+        A full disk must not keep deliveries from leaving: what stores fails, and the rest is done without it.
+
+        Raises:
+            SpoolBrokenError: the disk or the file failed; nothing may be tried again.
+        """
+        try:
+            return self._in_transaction(lambda draft: self._steps(batch, draft))
+        except SpoolUnavailableError as failure:
+            storing = [request for request in batch if isinstance(request, _STORING)]
+            rest = [request for request in batch if not isinstance(request, _STORING)]
+            if storing and rest:
+                _fail(storing, failure)
+                effects = self.run(rest)
+                return Effects(pending=effects.pending, ready=effects.ready, failure=failure)
+            _fail(batch, failure)
+            return Effects(failure=failure)
+
+    def tidy(self, now_ms: int) -> bool:
+        """Do one small step of upkeep: forget old keys, give pages back. False where there is none left to
+        do.
+
+        Raises:
+            SpoolUnavailableError: no room for it now.
+            SpoolBrokenError: as `run`.
+        """
+        if duplicates.excess(self._buckets, now_ms, self._limits) is not None:
+            self._in_transaction(lambda draft: self._forget(draft, now_ms))
+            return True
+        try:
+            if self._file.connection.pragma("freelist_count") <= _SPARE_PAGES:
+                return False
+            self._file.connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        except apsw.Error as error:
+            raise self._after_failure(error) from error
+        return True
+
+    def checkpoint(self) -> None:
+        """Move the log into the main file, both synced. Raises like `tidy`."""
+        try:
+            self._file.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            raise self._after_failure(error) from error
+        self.wal_pages = 0
+
+    def close(self, *, clean: bool) -> None:
+        """Close the file. Raises like `tidy`; then it is closed without the checkpoint."""
+        try:
+            close_database(self._file.connection, clean=clean)
+        except apsw.Error as error:
+            close_database(self._file.connection, clean=False)
+            raise translate(error, self._file.path) from error
+
+    # -- one transaction
+
+    def _committed(self, connection: apsw.Connection, database: str, pages: int) -> int:
+        del connection, database
+        self.wal_pages = pages
+        return int(apsw.SQLITE_OK)
+
+    def _in_transaction(self, steps: Callable[[Draft], None]) -> Effects:
+        draft = Draft(next_seq=self._next_seq, buckets=self._buckets)
+        try:
+            self._file.connection.execute("BEGIN IMMEDIATE")
+            steps(draft)
+            self._file.connection.execute("COMMIT")
+        except apsw.Error as error:
+            raise self._after_failure(error) from error
+        self._next_seq = draft.next_seq
+        self._buckets = draft.buckets
+        self._leasing.adopt(draft)
+        return Effects(pending=draft.pending, ready=frozenset(draft.ready), stored=draft.stored)
+
+    def _steps(self, batch: list[Request], draft: Draft) -> None:
+        self._leasing.settle([request for request in batch if isinstance(request, Settle)], draft)
+        self._storing.append([request for request in batch if isinstance(request, Append)], draft)
+        for request in batch:
+            if isinstance(request, Restore):
+                self._storing.restore(request, draft)
+        for request in batch:
+            if isinstance(request, Take):
+                self._leasing.take(request, draft)
+        for request in batch:
+            if isinstance(request, NextDue):
+                request.result = self._leasing.next_due(request.target, draft)
+            elif isinstance(request, Oldest):
+                rows = self._file.rows("oldest", json_rows(request.targets))
+                request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
+
+    def _forget(self, draft: Draft, now_ms: int) -> None:
+        self._storing.forget_excess(draft, now_ms)
+
+    def _after_failure(self, error: apsw.Error) -> GatewayError:
+        """Roll back where that is safe, and say what the failure means."""
+        ours = translate(error, self._file.path)
+        if not isinstance(ours, SpoolUnavailableError):
+            # After EIO or damage the connection is left as it is: not one more write.
+            return ours if isinstance(ours, SpoolBrokenError) else self._file.damaged(str(error))
+        try:
+            if not self._file.connection.get_autocommit():
+                self._file.connection.execute("ROLLBACK")
+        except apsw.Error as worse:
+            return self._file.damaged(f"no rollback after {error}: {worse}")
+        return ours
+
+
+def _fail(requests: Sequence[Request], failure: GatewayError) -> None:
+    for request in requests:
+        request.error = failure

@@ -1,0 +1,32 @@
+"""What any spool checks of its arguments, on the caller's side, before they share a batch with others."""
+
+from gateway.spool.contract import Lease, Notification, RetryLater, Settlement
+
+MAX_TIME_MS = 2**53
+"""The year 287396: integers above it lose digits in JSON."""
+
+
+def check_notification(notification: Notification) -> None:
+    """Hold ids, names and times to what every store can keep.
+
+    Raises:
+        ValueError: one of them is not printable text, or out of range. (A dead letter may have been edited.)
+    """
+    texts = [notification.id, notification.body.app]
+    for delivery in notification.deliveries:
+        texts += (delivery.id, delivery.target)
+    for text in texts:
+        if not text or not text.isprintable():
+            raise ValueError(f"an id or a name is empty or not printable: {text!a}")
+    if not 0 <= notification.received_at_ms < MAX_TIME_MS:
+        raise ValueError(f"received_at_ms is out of range: {notification.received_at_ms}")
+
+
+def check_settlement(lease: Lease, settlement: Settlement) -> None:
+    """Hold the record of an attempt to the lease that it was made under.
+
+    Raises:
+        ValueError: it is the record of another attempt.
+    """
+    if isinstance(settlement, RetryLater) and settlement.record.number != lease.attempt:
+        raise ValueError(f"the record of attempt {settlement.record.number} for attempt {lease.attempt}")

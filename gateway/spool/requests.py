@@ -1,0 +1,99 @@
+"""What the Trio side asks of the writer thread: one object a call, with a place for the answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from gateway.errors import GatewayError
+from gateway.spool.contract import Appended, Lease, Notification, Settlement
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Request:
+    """One call that waits. `error`, or the result, is set before its task is woken."""
+
+    task: trio.lowlevel.Task | None = None
+    error: Exception | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What it adds to the queue and to the batch."""
+        return 0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Append(Request):
+    """`Spool.append`."""
+
+    notification: Notification
+    result: Appended = Appended.STORED
+
+    @property
+    def size_bytes(self) -> int:
+        """What it adds to the queue and to the batch."""
+        return len(self.notification.body.raw)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Restore(Request):
+    """`Spool.restore`."""
+
+    notification: Notification
+    clock_started_ms: int
+    result: frozenset[str] = frozenset()
+
+    @property
+    def size_bytes(self) -> int:
+        """What it adds to the queue and to the batch."""
+        return len(self.notification.body.raw)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Take(Request):
+    """`Spool.lease`."""
+
+    target: str
+    now_ms: int
+    limit: int
+    next_due_ms: Callable[[int], int]
+    result: tuple[Lease, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Settle(Request):
+    """`Spool.settle`."""
+
+    token: int
+    settlement: Settlement
+    result: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class NextDue(Request):
+    """`Spool.next_due_ms`."""
+
+    target: str
+    result: int | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Oldest(Request):
+    """`Spool.oldest_received_ms`."""
+
+    targets: tuple[str, ...]
+    result: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """What a batch did that the Trio side has to know, once it is durable."""
+
+    pending: dict[str, int] = field(default_factory=dict)
+    """Change of the number of deliveries, by target."""
+    ready: frozenset[str] = frozenset()
+    """Targets with deliveries that became due at once."""
+    failure: GatewayError | None = None
+    """Why something could not be stored."""
+    stored: bool = False
+    """Whether something new was stored: there is room."""

@@ -1,0 +1,74 @@
+"""Whether there is room on the disk: looked up at most once a second (`Spool.room`)."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.spool.contract import Room
+
+LOOK_SECONDS = 1.0
+"""How old a look at the file system may be: `room` is asked at every request."""
+FAILURE_SECONDS = 5.0
+"""How long a failed write counts. After that one notification is let through to try; meanwhile Meta hears
+503."""
+
+
+class DiskRoom:
+    """Free space of the file system, and what became of the last write."""
+
+    def __init__(
+        self, directory: Path, min_free_bytes: int, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._directory = directory
+        self._min_free_bytes = min_free_bytes
+        self._monotonic = monotonic
+        self._looked_at = float("-inf")
+        self._free_bytes = 0
+        self._total_bytes = 0
+        self._no_look = ""
+        self._failure = ""
+        self._failed_at = float("-inf")
+        self._final = ""
+
+    def write_failed(self, detail: str) -> None:
+        """Remember that something could not be stored."""
+        self._failure = detail
+        self._failed_at = self._monotonic()
+
+    def write_succeeded(self) -> None:
+        """Forget the failure."""
+        self._failure = ""
+
+    def failed_for_good(self, detail: str) -> None:
+        """Remember that nothing will be stored any more."""
+        self._final = detail
+
+    def now(self) -> Room:
+        """Return the state."""
+        now = self._monotonic()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            self._look()
+        failure = self._failure if now - self._failed_at < FAILURE_SECONDS else ""
+        reason = self._final or self._no_look or failure
+        enough = self._free_bytes >= self._min_free_bytes
+        if not reason and not enough:
+            reason = f"{self._free_bytes} bytes are free, {self._min_free_bytes} are kept"
+        return Room(
+            free_bytes=self._free_bytes,
+            total_bytes=self._total_bytes,
+            enough=enough,
+            writable=not (self._final or self._no_look or failure),
+            detail=reason,
+        )
+
+    def _look(self) -> None:
+        try:
+            found = os.statvfs(self._directory)
+        except OSError as error:
+            self._no_look = f"{self._directory} cannot be looked at: {error.strerror}"
+            return
+        self._no_look = f"{self._directory} is read-only" if found.f_flag & os.ST_RDONLY else ""
+        self._free_bytes = found.f_bavail * found.f_frsize
+        self._total_bytes = found.f_blocks * found.f_frsize

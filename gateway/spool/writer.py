@@ -1,0 +1,171 @@
+"""The writer thread: group commit (promises 1, 16 and 18).
+
+The Trio side puts requests into a queue; the thread takes whatever has piled up during the last fsync as one
+batch, commits it, and wakes Trio once, where the answers are given out. There is no timer that waits for
+more: under load the fsync itself is the time in which the next batch gathers, and without load nobody is kept
+waiting.
+
+A caller that waits cannot be cancelled: the write may have begun, and a commit is a matter of milliseconds.
+After a failure of the disk the thread touches the file no more and answers every request with the error.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import trio
+
+from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
+from gateway.spool.engine import Engine
+from gateway.spool.requests import Effects, Request
+
+MAX_BATCH_REQUESTS = 512
+"""Requests a transaction: beyond that the fsync is shared by so many that more only adds latency."""
+MAX_BATCH_BYTES = 16 * 1024**2
+"""Bodies a transaction: some large ones, and still no stall."""
+CHECKPOINT_PAGES = 4096
+"""Pages of log (16 MiB) after which a checkpoint is due even under load: each page that is written again and
+again is moved once, and the stall stays around 50 ms on a plain disk."""
+IDLE_SECONDS = 0.25
+"""Quiet after which upkeep begins while there is some to do."""
+SLEEP_SECONDS = 30.0
+"""Between two looks at the age of the duplicates window while nothing comes in."""
+
+
+class Writer:
+    """Runs an engine on a thread of its own."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        observe_commit_seconds: Callable[[float], object],
+        wake: Callable[[list[Request], Effects], None],
+        broken: Callable[[SpoolBrokenError], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        """`wake` and `broken` are called on the Trio thread and must not raise."""
+        self._engine = engine
+        self._observe = observe_commit_seconds
+        self._wake = wake
+        self._broken = broken
+        self._now_ms = now_ms
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._token = trio.lowlevel.current_trio_token()
+        self._ended = trio.Event()
+        self._failure: SpoolBrokenError | None = None
+        self._close_failure: GatewayError | None = None
+        self._stopping = False
+        # Daemon: should the Trio run crash, the thread must not keep the process; a commit is atomic anyway.
+        self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, request: Request) -> None:
+        """Queue a request; its task is woken when it is done."""
+        self._queue.put(request)
+
+    async def close(self) -> None:
+        """Finish what is queued, checkpoint, close the file.
+
+        Raises:
+            SpoolUnavailableError: the last checkpoint had no room; nothing is lost, the next opening does it.
+            SpoolBrokenError: the disk failed just then.
+        """
+        self._queue.put(None)
+        with trio.CancelScope(shield=True):  # the file must be closed before the lock is given back
+            await self._ended.wait()
+        if self._close_failure is not None:
+            raise self._close_failure
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            upkeep = True
+            while not self._stopping:
+                batch = self._take(IDLE_SECONDS if upkeep else SLEEP_SECONDS)
+                if batch:
+                    self._do(batch)
+                    upkeep = True
+                elif not self._stopping:
+                    upkeep = self._tidy()
+            self._close()
+            self._call(self._ended.set)
+        except trio.RunFinishedError:
+            # Nobody is left to answer. What was committed stays; the file is closed as after a crash.
+            self._engine.close(clean=False)
+
+    def _take(self, timeout_seconds: float) -> list[Request]:
+        """Wait for a request, then take what else is there; empty when nothing came, or on the way out."""
+        batch: list[Request] = []
+        size_bytes = 0
+        try:
+            request = self._queue.get(timeout=timeout_seconds)
+            while request is not None:
+                batch.append(request)
+                size_bytes += request.size_bytes
+                if len(batch) >= MAX_BATCH_REQUESTS or size_bytes >= MAX_BATCH_BYTES:
+                    return batch
+                request = self._queue.get_nowait()
+            self._stopping = True
+        except Empty:
+            pass
+        return batch
+
+    def _do(self, batch: list[Request]) -> None:
+        effects = Effects()
+        if self._failure is None:
+            started = time.perf_counter()
+            try:
+                effects = self._engine.run(batch)
+            except Exception as error:  # noqa: BLE001 - a bug here must stop the spool, not hang its callers
+                self._fail(error)
+            else:
+                self._observe(time.perf_counter() - started)
+        if self._failure is not None:
+            for request in batch:
+                request.error = self._failure
+        self._call(self._wake, batch, effects)
+        if self._failure is None and self._engine.wal_pages >= CHECKPOINT_PAGES:
+            self._attempt(self._engine.checkpoint)
+
+    def _tidy(self) -> bool:
+        """Do a step of upkeep; True while there may be more."""
+        if self._failure is not None:
+            return False
+        if self._attempt(lambda: self._engine.tidy(self._now_ms())):
+            return True
+        if self._engine.wal_pages:
+            self._attempt(self._engine.checkpoint)
+        return False
+
+    def _attempt(self, step: Callable[[], bool | None]) -> bool:
+        """Do upkeep; without room for it, it waits for the next occasion."""
+        try:
+            return bool(step())
+        except SpoolUnavailableError:
+            return False
+        except Exception as error:  # noqa: BLE001 - as in _do
+            self._fail(error)
+            return False
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, SpoolBrokenError):
+            self._failure = error
+        else:
+            self._failure = SpoolBrokenError(
+                f"the spool met a fault of its own: {type(error).__name__}: {error}",
+                remedy="report it, with the log",
+            )
+            self._failure.__cause__ = error
+        self._call(self._broken, self._failure)
+
+    def _close(self) -> None:
+        try:
+            self._engine.close(clean=self._failure is None)
+        except GatewayError as error:
+            self._close_failure = error
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        self._token.run_sync_soon(function, *arguments)
