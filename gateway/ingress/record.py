@@ -10,6 +10,7 @@ from gateway.core.envelope import Envelope, Unparseable
 from gateway.core.fields import metric_field, metric_object
 from gateway.ingress.checks import Head, IngressApp, Refuse, presented
 from gateway.spool.contract import Notification
+from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -18,37 +19,12 @@ NotificationLog = Literal["problems", "sample", "all"]
 SAMPLE: Final = 100
 """One notification in so many is logged with `log.notifications: sample`; the first is."""
 
-_BURST_LINES: Final = 20
-"""Refusals of one status that are logged at once: enough to see a pattern."""
 _NOISE_LINES_PER_SECOND: Final = 0.1
-"""After that, of strangers: a scanner writes at most some 2 MB a day and status."""
+"""Of strangers, after a burst: a scanner writes at most some 2 MB a day and status."""
 _ALARM_LINES_PER_SECOND: Final = 1.0
-"""After that, of Meta itself (or of our own disk): each may be a notification that is late."""
+"""Of Meta itself (or of our own disk): each may be a notification that is late."""
 
 log = get_logger("ingress")
-
-
-class LineBudget:
-    """A token bucket for log lines: pure, time comes in."""
-
-    def __init__(self, *, lines_per_second: float, burst: int = _BURST_LINES) -> None:
-        self._lines_per_second = lines_per_second
-        self._burst = burst
-        self._tokens = float(burst)
-        self._at_seconds = 0.0
-        self._suppressed = 0
-
-    def take(self, now_seconds: float) -> int | None:
-        """Return how many lines were left out since the last one; None: leave this one out too."""
-        earned = max(0.0, now_seconds - self._at_seconds) * self._lines_per_second
-        self._tokens = min(float(self._burst), self._tokens + earned)
-        self._at_seconds = now_seconds
-        if self._tokens < 1.0:
-            self._suppressed += 1
-            return None
-        self._tokens -= 1.0
-        suppressed, self._suppressed = self._suppressed, 0
-        return suppressed
 
 
 class Record:

@@ -1,0 +1,259 @@
+"""The apps of the admin port and of the metrics port.
+
+| path | answers |
+|---|---|
+| `GET /healthz` | 200 `{"status": "ok"}`: the process answers |
+| `GET /readyz` | 200 or 503, an object a check: `{"listener": {"ok": true, "detail": ""}, ...}` |
+| `GET /metrics` | the text exposition format |
+| `GET /api/status` | counts per target; no token, since they hold nothing of any notification |
+| `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
+| `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
+
+Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
+
+On the admin port, in this order: `Host` neither loopback nor configured 421, unknown path 404, other method 405;
+for a POST also: token 401, not `application/json` 415, body too large 413, not here in time 408, not what is
+asked for 400. The metrics port has the first three paths and nothing else, and asks for no `Host`: there is
+nothing to protect from a browser.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final, Protocol, TypeVar
+
+import msgspec
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.admin.guard import host_is_ours, is_json, token_is_right
+from gateway.admin.health import Health
+from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
+from gateway.telemetry.line_budget import LineBudget
+from gateway.telemetry.log import get_logger
+from gateway.telemetry.metrics import CONTENT_TYPE
+
+MAX_BODY_BYTES: Final = 1024**2
+"""Some 10 000 ids in one request; the commands send fewer at a time."""
+BODY_TIMEOUT_SECONDS: Final = 10.0
+"""A command on the same machine needs milliseconds."""
+
+_LINES_PER_SECOND: Final = 1.0
+"""Of refusals in the log: somebody tries tokens, once a second is often enough to say so."""
+
+log = get_logger("admin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionResult:
+    """What became of one dead letter."""
+
+    result: str
+    """One word: `replayed`, `discarded`, `not_found`, ..."""
+    detail: str = ""
+
+
+class Actions(Protocol):
+    """What the admin port does on request. Each action puts itself on the audit log before it acts."""
+
+    async def status(self) -> Mapping[str, object]:
+        """Return counts, fit for JSON: `{"targets": {NAME: {"pending": 0, "oldest_seconds": 0.0}}, ...}`."""
+        ...
+
+    async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Store dead letters again; a result for each id."""
+        ...
+
+    async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
+        """Remove dead letters for good; a result for each id."""
+        ...
+
+
+RenderMetrics = Callable[[], Awaitable[bytes]]
+
+DeliveryId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z")]
+
+
+class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a replay."""
+
+    ids: list[DeliveryId]
+    accept_edited: bool = False
+
+
+class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a discard."""
+
+    ids: list[DeliveryId]
+
+
+Asked = TypeVar("Asked", ReplayRequest, DiscardRequest)
+
+
+def build_admin_app(
+    *,
+    health: Health,
+    render_metrics: RenderMetrics,
+    token: bytes,
+    hosts: frozenset[str],
+    actions: Actions,
+) -> ASGIApp:
+    """Make the app of the admin port."""
+    api = _Api(actions, token)
+    routes = [
+        Route("/api/status", api.status, methods=["GET"]),
+        Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
+        Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
+    ]
+    return _HostGuard(_starlette([*_probes(health, render_metrics), *routes]), hosts)
+
+
+def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIApp:
+    """Make the app of the second listener: metrics, health and readiness, nothing else."""
+    return _starlette(_probes(health, render_metrics))
+
+
+def _starlette(routes: list[Route]) -> ASGIApp:
+    app = Starlette(
+        routes=routes, exception_handlers={HTTPException: _http_error, GatewayError: _gateway_error}
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    fixed = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+    return JSONResponse(content, status_code=status, headers={**fixed, **(headers or {})})
+
+
+def _error(status: int, word: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    return _json({"error": word, "detail": detail}, status, headers)
+
+
+def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
+    async def healthz(_: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        checks = health()
+        shown = {name: {"ok": check.ok, "detail": check.detail} for name, check in checks.items()}
+        return _json(shown, 200 if all(check.ok for check in checks.values()) else 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(await render_metrics(), headers={"content-type": CONTENT_TYPE})
+
+    endpoints = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
+
+
+class _Api:
+    def __init__(self, actions: Actions, token: bytes) -> None:
+        self._actions = actions
+        self._token = token
+        self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
+
+    async def status(self, _: Request) -> Response:
+        return _json(await self._actions.status())
+
+    async def replay(self, request: Request) -> Response:
+        asked = await self._read(request, ReplayRequest)
+        if isinstance(asked, Response):
+            return asked
+        return _results(await self._actions.replay(asked.ids, accept_edited=asked.accept_edited))
+
+    async def discard(self, request: Request) -> Response:
+        asked = await self._read(request, DiscardRequest)
+        if isinstance(asked, Response):
+            return asked
+        return _results(await self._actions.discard(asked.ids))
+
+    async def _read(self, request: Request, shape: type[Asked]) -> Asked | Response:
+        # 1. Who asks. 2. Not a form that a web page could send. 3. What is asked, within bounds.
+        if not token_is_right(_values(request.scope, b"authorization"), token=self._token):
+            self._tell(request)
+            return _error(
+                401,
+                "token",
+                "send Authorization: Bearer TOKEN",
+                {"www-authenticate": 'Bearer realm="gateway"'},
+            )
+        if not is_json(_values(request.scope, b"content-type")):
+            return _error(415, "content_type", "send application/json")
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
+        try:
+            return msgspec.json.decode(body, type=shape)
+        except msgspec.DecodeError as error:  # ValidationError is one too
+            return _error(400, "body", str(error))
+
+    def _tell(self, request: Request) -> None:
+        suppressed = self._budget.take(trio.current_time())
+        if suppressed is not None:
+            address = request.client.host if request.client is not None else ""
+            log.warning("admin_token_refused", path=request.url.path, address=address, suppressed=suppressed)
+
+
+def _results(results: Mapping[str, ActionResult]) -> Response:
+    return _json(
+        {"results": {id_: {"result": one.result, "detail": one.detail} for id_, one in results.items()}}
+    )
+
+
+async def _body(request: Request) -> bytes | Response:
+    body = bytearray()
+    with trio.move_on_after(BODY_TIMEOUT_SECONDS):
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    return _error(413, "too_large", f"send at most {MAX_BODY_BYTES} bytes")
+        except ClientDisconnect:
+            return _error(400, "body", "the body was cut short")
+        return bytes(body)
+    return _error(408, "timeout", f"send the body within {BODY_TIMEOUT_SECONDS:.0f} s")
+
+
+class _HostGuard:
+    """Turns away requests for hosts that are not ours, before anything looks at them (RFC 9110, 15.5.20)."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not host_is_ours(_values(scope, b"host"), hosts=self._hosts):
+            refusal = _error(421, "host", "ask for a loopback address, or name the host in admin.hosts")
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for key, value in scope["headers"] if key == name]
+
+
+_WORDS: Final = {404: "unknown_path", 405: "method"}
+_FAULTS: Final[Mapping[type[GatewayError], tuple[int, str]]] = {
+    UsageError: (400, "usage"),
+    SpoolUnavailableError: (503, "unavailable"),
+}
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    word = _WORDS.get(error.status_code, "failed")
+    return _error(error.status_code, word, error.detail, error.headers)
+
+
+async def _gateway_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, GatewayError):
+        raise error
+    status, word = _FAULTS.get(type(error), (500, "failed"))
+    log.error("admin_action_failed", path=request.url.path, status=status, error=str(error))
+    return _error(status, word, str(error))

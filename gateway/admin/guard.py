@@ -1,0 +1,51 @@
+"""Who may talk to the admin port: the judgements, pure.
+
+The port is plain HTTP on loopback, and so within reach of every web page that the operator's browser shows.
+Three things keep such a page out: its requests carry a foreign `Host` once its name has been rebound to
+127.0.0.1 (DNS rebinding), it cannot know the token, and it cannot send `application/json` across origins.
+"""
+
+import hmac
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Final
+
+_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+"""RFC 9110 section 7.2: uri-host, and maybe a port."""
+
+
+def host_is_ours(values: Sequence[bytes], *, hosts: frozenset[str]) -> bool:
+    """Judge the `Host` headers of a request: exactly one, loopback or configured, with any port.
+
+    `hosts` are names or addresses, with or without a port; where one has a port, the port must be equal.
+    """
+    if len(values) != 1:
+        return False
+    value = values[0].decode("latin-1").lower()
+    match = _HOST.fullmatch(value)
+    if match is None:
+        return False
+    name = match["name"]
+    wanted = {host.lower() for host in hosts}
+    return name == "localhost" or _is_loopback(name.strip("[]")) or name in wanted or value in wanted
+
+
+def token_is_right(values: Sequence[bytes], *, token: bytes) -> bool:
+    """Judge the `Authorization` headers of a request: `Bearer TOKEN`, in constant time (RFC 6750)."""
+    if len(values) != 1 or not token:
+        return False
+    scheme, _, presented = values[0].partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(presented.strip(b" "), token)
+
+
+def is_json(values: Sequence[bytes]) -> bool:
+    """Judge the `Content-Type` headers of a request: `application/json`, whatever its parameters."""
+    return len(values) == 1 and values[0].split(b";")[0].strip().lower() == b"application/json"
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
