@@ -60,6 +60,14 @@ class Endpoint:
     tls: ssl.SSLContext
 
 
+class Closable(Protocol):
+    """What can be closed."""
+
+    async def aclose(self) -> None:
+        """Close it; again, to no effect."""
+        ...
+
+
 class AttemptLane(Protocol):
     """What the dispatcher needs of a lane: one attempt at a time."""
 
@@ -105,6 +113,8 @@ class Lane:
         self._endpoint = endpoint
         self._url = httpx.URL(endpoint.url)
         self._transport: httpx.AsyncHTTPTransport | None = None
+        self._stream: Closable | None = None
+        """The connection beneath, before any TLS."""
         self._connected_now = False
         self._attempt: trio.CancelScope | None = None
         self._cut = False
@@ -143,10 +153,14 @@ class Lane:
     async def aclose(self) -> None:
         """Close the connection; the next attempt opens a new one."""
         transport, self._transport = self._transport, None
+        stream, self._stream = self._stream, None
         if transport is not None:
             # Shielded: a socket that is left open because its task was cancelled is a leak.
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await transport.aclose()
+                if stream is not None:
+                    # httpcore forgets a connection whose TLS handshake is cancelled; closing twice does no harm.
+                    await stream.aclose()
 
     async def _post(self, request: OutgoingRequest, reading: "_Reading") -> None:
         try:
@@ -160,7 +174,7 @@ class Lane:
         # Cancelling what reads too much lets every layer below close properly; leaving a half-read
         # generator does not.
         with trio.CancelScope() as enough:
-            async for chunk in response.stream:  # type: ignore[union-attr]  # the async transport's streams are async
+            async for chunk in response.stream:  # type: ignore[union-attr]  # an async transport's is async
                 reading.excerpt += chunk
                 if len(reading.excerpt) >= ANSWER_BYTES:
                     enough.cancel()
@@ -181,15 +195,39 @@ class Lane:
         outgoing = httpx.Request(
             "POST",
             self._url,
-            headers=request.headers,
-            content=request.body,
+            headers=(*self._framing(request), *request.headers),
+            stream=_Body(request.body),
             extensions={"trace": self._trace},
         )
         return await self._transport.handle_async_request(outgoing)
 
+    def _framing(self, request: OutgoingRequest) -> tuple[tuple[bytes, bytes], ...]:
+        length = (b"Content-Length", str(len(request.body)).encode())
+        if any(name.lower() == b"host" for name, _ in request.headers):
+            return (length,)
+        return (b"Host", self._url.netloc), length
+
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.started":
+        if event == "connection.connect_tcp.complete":
             self._connected_now = True
+            self._stream = info["return_value"]
+
+
+class _Body(httpx.AsyncByteStream):
+    """The bytes in one piece. No generator, as httpx's own is: one left half-read, when the target
+    closes, warns.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._rest = [body]
+
+    def __aiter__(self) -> "_Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop()
 
 
 class _Reading:
