@@ -8,10 +8,9 @@ The rules, for whatever Meta (or somebody with the app secret) may send:
 
 - At the top stands one object, or an array of nothing but objects.
 - A unit is an element of an entry's `changes`, `messaging`, `standby` or `changed_fields`.
-- Odd shapes never vanish. A whole unit each is: an entry that is no object; `entry`, or one of those members,
-  that
-  is no array; and what has no unit but holds objects or arrays under names nobody knows: an entry, or one of
-  several objects at the top. null stands for an absent member.
+- Odd shapes never vanish. One unit, whole, is each of these: an entry that is no object; `entry`, or one of
+  those members, that is no array; an entry, or an object of an array at the top, that has no unit but holds
+  objects or arrays under names nobody knows. null stands for an absent member.
 - Of a repeated name the last one counts, as in every common JSON parser (RFC 8259, section 4).
 """
 
@@ -87,24 +86,23 @@ def dissect(raw: bytes) -> Anatomy | None:
     """
     match first_byte(raw):
         case b"{":
-            return Anatomy(tops=(_top(raw, alone=True),), array=False)
+            return Anatomy(tops=(_top(raw, in_array=False),), array=False)
         case b"[":
             elements = elements_of(raw)
             if all(first_byte(element) == b"{" for element in elements):
-                alone = len(elements) == 1
-                return Anatomy(tops=tuple(_top(element, alone=alone) for element in elements), array=True)
+                return Anatomy(tops=tuple(_top(element, in_array=True) for element in elements), array=True)
         case _:
             _as_anything.decode(raw)  # raises where it is not even JSON
     return None
 
 
-def _top(raw: bytes, *, alone: bool) -> Top:
+def _top(raw: bytes, *, in_array: bool) -> Top:
     members = members_of(raw)
     entry = members.get("entry", b"null")
     whole = entry != b"null" and first_byte(entry) != b"["
     entries = () if whole or entry == b"null" else tuple(map(_entry, elements_of(entry)))
-    if not alone and not any(_counts(entry) for entry in entries):
-        # Alone it is a body without changes; beside others it would vanish when they are cut apart.
+    if in_array and not any(_counts(entry) for entry in entries):
+        # On its own it is a body without changes; beside others it would vanish when they are cut apart.
         whole = whole or _holds_unknown(value for name, value in members.items() if name != "entry")
     return Top(raw=raw, members=members, entries=() if whole else entries, whole=whole)
 

@@ -1,0 +1,78 @@
+"""Halves of surrogate pairs: a cut emoji makes no dead letter, and comes out as it went in."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.envelope import Envelope, Unparseable, cut, parse_envelope
+from gateway.core.surrogates import mend
+
+
+def envelope(*texts: str) -> bytes:
+    changes = ",".join(f'{{"field":"f{n}","value":{{"text":"{text}"}}}}' for n, text in enumerate(texts))
+    return f'{{"object":"page","entry":[{{"id":"1","changes":[{changes}]}}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\ud83d",
+        r"a\uD83D b",
+        r"\ude00",
+        r"\ude00\ud83d",
+        r"\ud83d\ud83d\ude00",
+        r"\ud83d\u0041",
+        r"\\\ud83d",
+    ],
+)
+def test_a_text_with_a_half_is_read_and_cut_like_any_other(text: str) -> None:
+    raw = envelope(text, "b", text + text)
+    parsed = parse_envelope(raw)
+    assert isinstance(parsed, Envelope)
+    assert [change.field for change in parsed.changes] == ["f0", "f1", "f2"]
+    assert cut(raw, [0]) == envelope(text)
+    assert cut(raw, [1]) == envelope("b").replace(b"f0", b"f1")
+    assert cut(raw, [0, 1, 2]) is raw
+
+
+def test_a_half_in_a_name_stays_too() -> None:
+    raw = rb'{"\ud83d":1,"entry":[{"x\udfffy":2,"changes":[{"field":"a"},{"field":"b"}]}]}'
+    assert cut(raw, [1]) == rb'{"\ud83d":1,"entry":[{"x\udfffy":2,"changes":[{"field":"b"}]}]}'
+
+
+def test_stand_ins_that_are_in_use_are_passed_over() -> None:
+    used = envelope(r"\ue000\uE001 \ud83d", "\ue002")
+    assert cut(used, [0]) == envelope(r"\ue000\uE001 \ud83d")
+    mended = mend(used)
+    assert mended is not None
+    assert set(mended.halves) == {0xE003}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", r"\ud83d\ude00", r"\\ud83d", r"\\\\ud83d", r"\u00e4", "\U0001f600"]
+)
+def test_where_there_is_no_half_nothing_is_mended(text: str) -> None:
+    assert mend(envelope(text)) is None
+
+
+def test_more_halves_than_stand_ins_are_a_dead_letter_and_no_crash() -> None:
+    """2048 halves in four spellings: more than the private use area holds, and nobody's message."""
+    spellings = [
+        f"\\u{d}{rest}"
+        for d in "dD"
+        for half in range(0x800, 0x1000)
+        for rest in (f"{half:03x}", f"{half:03X}")
+    ]
+    raw = envelope(" ".join(spellings))
+    assert mend(raw) is None
+    assert isinstance(parse_envelope(raw), Unparseable)
+
+
+@given(text=st.text(st.characters(codec=None), max_size=20), other=st.text(max_size=5))
+def test_any_text_that_json_can_write_comes_out_as_it_went_in(text: str, other: str) -> None:
+    raw = envelope(json.dumps(text)[1:-1], json.dumps(other)[1:-1])
+    assert isinstance(parse_envelope(raw), Envelope)
+    assert json.loads(cut(raw, [0]))["entry"][0]["changes"][0]["value"]["text"] == text
+    assert cut(raw, [0]) == envelope(json.dumps(text)[1:-1])
