@@ -177,7 +177,7 @@ def _configure(connection: apsw.Connection, file: Path, pragmas: dict[str, str |
 
 
 def _probe(connection: apsw.Connection, file: Path) -> None:
-    """Look for damage in the structure, for a bounded time (a body's content is checked when it is leased)."""
+    """Look for damage in the structure, for a bounded time (a body is checked at its lease)."""
     deadline = time.monotonic() + PROBE_SECONDS
     connection.set_progress_handler(lambda: time.monotonic() > deadline, PROBE_STEPS)
     try:

@@ -33,9 +33,6 @@ class Engine:
         self._limits = limits
         self._storing = Storing(self._file, limits)
         self._leasing = Leasing(self._file)
-        self.wal_pages = 0
-        """Pages in the log as of the last commit."""
-        connection.set_wal_hook(self._committed)
         try:
             self._next_seq = int(self._file.rows("last_seq")[0][0]) + 1
             self._buckets = tuple(
@@ -76,7 +73,7 @@ class Engine:
             SpoolBrokenError: as `run`.
         """
         if duplicates.excess(self._buckets, now_ms, self._limits) is not None:
-            self._in_transaction(lambda draft: self._forget(draft, now_ms))
+            self._in_transaction(lambda draft: self._storing.forget_excess(draft, now_ms))
             return True
         try:
             if self._file.connection.pragma("freelist_count") <= _SPARE_PAGES:
@@ -92,7 +89,14 @@ class Engine:
             self._file.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as error:
             raise self._after_failure(error) from error
-        self.wal_pages = 0
+
+    def wal_pages(self) -> int:
+        """Return how many pages of the log are not in the main file yet. Raises like `tidy`."""
+        try:
+            written, moved = self._file.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        except apsw.Error as error:
+            raise self._after_failure(error) from error
+        return written - moved
 
     def close(self, *, clean: bool) -> None:
         """Close the file. Raises like `tidy`; then it is closed without the checkpoint."""
@@ -103,11 +107,6 @@ class Engine:
             raise translate(error, self._file.path) from error
 
     # -- one transaction
-
-    def _committed(self, connection: apsw.Connection, database: str, pages: int) -> int:
-        del connection, database
-        self.wal_pages = pages
-        return int(apsw.SQLITE_OK)
 
     def _in_transaction(self, steps: Callable[[Draft], None]) -> Effects:
         draft = Draft(next_seq=self._next_seq, buckets=self._buckets)
@@ -137,9 +136,6 @@ class Engine:
             elif isinstance(request, Oldest):
                 rows = self._file.rows("oldest", json_rows(request.targets))
                 request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
-
-    def _forget(self, draft: Draft, now_ms: int) -> None:
-        self._storing.forget_excess(draft, now_ms)
 
     def _after_failure(self, error: apsw.Error) -> GatewayError:
         """Roll back where that is safe, and say what the failure means."""

@@ -8,7 +8,8 @@ tells of an attempt that was interrupted, and the next lease puts that on record
 import itertools
 import secrets
 import zlib
-from typing import Any, cast
+
+import msgspec
 
 from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater
 from gateway.spool.requests import Settle, Take
@@ -22,6 +23,31 @@ INTERRUPTED = "interrupted: the gateway ended during the attempt"
 
 Place = tuple[int, int, int]
 """A key without its target."""
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One delivery that may be leased, in the order of the columns of the statement `due`."""
+
+    received_at_ms: int
+    notification: int
+    position: int
+    id: str
+    selection: str | None
+    clock_started_ms: int
+    attempt: int
+    attempt_at_ms: int | None
+    notification_id: str
+    app: str
+    raw_crc32: int
+    raw_bytes: int
+
+    @property
+    def place(self) -> Place:
+        """Where it stands within its target."""
+        return (self.received_at_ms, self.notification, self.position)
+
+
+_ROWS = msgspec.json.Decoder(list[_Row])
 
 
 class Leasing:
@@ -60,7 +86,7 @@ class Leasing:
                     draft.count(target, -1)
                 case RetryLater(at_ms=at_ms, record=record):
                     self._file.do("retry_later", *key, max(1, at_ms))
-                    self._record(key, record)
+                    self._record(key[2:], record)
                 case Release():
                     self._file.do("release", *key)
                     draft.ready.add(target)
@@ -68,9 +94,9 @@ class Leasing:
             self._file.do("remove_deliveries", json_rows(gone))
             self._file.expect_changes(len(gone), "deliveries to remove")
 
-    def _record(self, key: Key, record: AttemptRecord) -> None:
+    def _record(self, of: tuple[int, int], record: AttemptRecord) -> None:
         bindings = (
-            *key[2:],
+            *of,
             record.number,
             record.at_ms,
             record.status,
@@ -84,84 +110,105 @@ class Leasing:
         held = {key[1:] for token, key in self._held.get(target, {}).items() if token not in draft.ended}
         return held | {key[1:] for key in draft.leased.values() if key[0] == target}
 
-    def _due(self, request: Take, draft: Draft) -> list[Place]:
-        """Return what may be leased, oldest acceptance first."""
-        held = self._held_keys(request.target, draft)
-        found = cast(
-            "list[Place]",
-            self._file.rows("due_at_once", request.target, request.limit)
-            + self._file.rows("due_by_now", request.target, request.now_ms, OVERDUE_SLICE + len(held)),
-        )
-        return sorted(row for row in found if row not in held)[: request.limit]
-
     def take(self, request: Take, draft: Draft) -> None:
         """Lease what is due; the attempt and the time of the next go into the rows (promises 5 and 6)."""
         due = self._due(request, draft)
-        if not due:
-            return
-        rows = self._file.rows("leasable", request.target, json_rows(due))
-        if len(rows) != len(due):
-            raise self._file.damaged("a delivery without its notification or body")
         try:
-            next_due = [(*row[:3], max(1, request.next_due_ms(row[6] + 1))) for row in rows]
+            starts = [
+                (request.target, *row.place, max(1, request.next_due_ms(row.attempt + 1))) for row, _ in due
+            ]
         except Exception as error:  # noqa: BLE001 - the caller's own function; its error is the caller's alone
             request.error = error
             return
-        earlier = self._earlier(due, rows)
-        self._file.do("start_attempts", request.target, request.now_ms, json_rows(next_due))
-        self._file.expect_changes(len(rows), "deliveries to lease")
-        request.result = tuple(self._lease(request, row, earlier, draft) for row in rows)
+        if not due:
+            return
+        earlier = self._earlier([row for row, _ in due])
+        self._file.do("start_attempts", request.now_ms, json_rows(starts))
+        self._file.expect_changes(len(due), "deliveries to lease")
+        request.result = tuple(self._lease(request, row, raw, earlier, draft) for row, raw in due)
 
-    def _earlier(self, due: list[Place], rows: list[Any]) -> dict[tuple[int, int], list[AttemptRecord]]:
-        """Return the records by delivery; an attempt that nobody holds and nobody ended was interrupted."""
-        earlier: dict[tuple[int, int], list[AttemptRecord]] = {}
-        if any(row[6] for row in rows):
-            for row in self._file.rows("attempts", json_rows(due)):
-                earlier.setdefault(row[:2], []).append(
-                    AttemptRecord(
-                        number=row[2],
-                        at_ms=row[3],
-                        status=row[4],
-                        error=row[5],
-                        duration_ms=row[6],
-                        response_excerpt=row[7],
-                    )
-                )
+    def _due(self, request: Take, draft: Draft) -> list[tuple[_Row, bytes]]:
+        """Return what may be leased with its bytes, oldest acceptance first."""
+        held = self._held_keys(request.target, draft)
+        [(found, bodies)] = self._file.rows(
+            "due",
+            request.target,
+            request.now_ms,
+            request.limit,
+            OVERDUE_SLICE + len(held),
+            json_rows(tuple(held)),
+        )
+        due: list[tuple[_Row, bytes]] = []
+        at = 0
+        try:
+            rows = _ROWS.decode(found)
+        except msgspec.ValidationError as error:
+            raise self._file.damaged(f"a delivery has lost its notification or its bytes: {error}") from error
         for row in rows:
-            if row[7] is not None:
+            raw = bodies[at : at + row.raw_bytes]
+            at += row.raw_bytes
+            if zlib.crc32(raw) != row.raw_crc32:
+                raise self._file.damaged(
+                    f"the bytes of notification {row.notification_id} are not those stored"
+                )
+            due.append((row, raw))
+        due.sort(key=lambda pair: pair[0].place)
+        return due
+
+    def _earlier(self, rows: list[_Row]) -> dict[Place, list[AttemptRecord]]:
+        """Return the records by place; an attempt that nobody holds and nobody ended was interrupted."""
+        earlier: dict[Place, list[AttemptRecord]] = {row.place: [] for row in rows}
+        again = {row.place[1:]: row.place for row in rows if row.attempt}
+        if again:
+            for seq, position, number, at_ms, status, error, duration_ms, excerpt in self._file.rows(
+                "attempts", json_rows(tuple(again.values()))
+            ):
                 record = AttemptRecord(
-                    number=row[6],
-                    at_ms=row[7],
+                    number=number,
+                    at_ms=at_ms,
+                    status=status,
+                    error=error,
+                    duration_ms=duration_ms,
+                    response_excerpt=excerpt,
+                )
+                earlier[again[seq, position]].append(record)
+        for row in rows:
+            if row.attempt_at_ms is not None:
+                record = AttemptRecord(
+                    number=row.attempt,
+                    at_ms=row.attempt_at_ms,
                     status=None,
                     error=INTERRUPTED,
                     duration_ms=0,
                     response_excerpt="",
                 )
-                self._record(("", *row[:3]), record)
-                earlier.setdefault(row[1:3], []).append(record)
+                self._record(row.place[1:], record)
+                earlier[row.place].append(record)
         return earlier
 
     def _lease(
-        self, request: Take, row: Any, earlier: dict[tuple[int, int], list[AttemptRecord]], draft: Draft
+        self,
+        request: Take,
+        row: _Row,
+        raw: bytes,
+        earlier: dict[Place, list[AttemptRecord]],
+        draft: Draft,
     ) -> Lease:
-        received_ms, seq, position, id_, chosen, clock_ms, attempt, _, notification_id, app, crc32, raw = row
-        if zlib.crc32(raw) != crc32:
-            raise self._file.damaged(f"the bytes of notification {notification_id} are not those stored")
         token = next(self._tokens)
-        draft.leased[token] = (request.target, received_ms, seq, position)
+        draft.leased[token] = (request.target, *row.place)
         return Lease(
             token=token,
-            delivery_id=id_,
-            notification_id=notification_id,
-            app=app,
+            delivery_id=row.id,
+            notification_id=row.notification_id,
+            app=row.app,
             target=request.target,
             raw=raw,
-            selection=_selection_of(chosen),
-            received_at_ms=received_ms,
-            clock_started_ms=clock_ms,
-            attempt=attempt + 1,
+            selection=_selection_of(row.selection),
+            received_at_ms=row.received_at_ms,
+            clock_started_ms=row.clock_started_ms,
+            attempt=row.attempt + 1,
             leased_at_ms=request.now_ms,
-            earlier=tuple(earlier.get((seq, position), ())),
+            earlier=tuple(earlier[row.place]),
         )
 
     def next_due(self, target: str, draft: Draft) -> int | None:
@@ -174,8 +221,7 @@ class Leasing:
 
 
 def _storable(text: str) -> str:
-    """Return text that SQLite takes: a lone surrogate, which an odd answer may leave, becomes a question
-    mark."""
+    """Return text that SQLite takes: a lone surrogate of an odd answer becomes a question mark."""
     return text.encode("utf-8", "replace").decode()
 
 

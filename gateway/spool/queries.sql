@@ -43,22 +43,35 @@ FROM json_each(?1);
 -- name: pending_ids
 SELECT id FROM delivery WHERE id IN (SELECT value FROM json_each(?1));
 
--- name: due_at_once
-SELECT received_at_ms, notification, position FROM delivery
-WHERE target = ?1 AND due_ms = 0 ORDER BY received_at_ms, notification, position LIMIT ?2;
-
--- name: due_by_now
-SELECT received_at_ms, notification, position FROM delivery
-WHERE target = ?1 AND due_ms > 0 AND due_ms <= ?2 ORDER BY due_ms LIMIT ?3;
-
--- name: leasable
-SELECT d.received_at_ms, d.notification, d.position, d.id, d.selection, d.clock_started_ms, d.attempt,
-       d.attempt_at_ms, n.id, n.app, n.raw_crc32, b.raw
-FROM json_each(?2) AS k
-CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = k.value ->> 0
-    AND d.notification = k.value ->> 1 AND d.position = k.value ->> 2
-CROSS JOIN notification AS n ON n.seq = d.notification
-CROSS JOIN body AS b ON b.seq = d.notification;
+-- name: due
+-- Of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue the longest;
+-- nothing that somebody holds (?5). All in one row: the columns as JSON, and all bodies as one blob in the same order.
+-- (group_concat takes the bytes of a blob as they are; lengths and checksums say where one ends, and that it did.)
+WITH due (received_at_ms, notification, position) AS (
+    SELECT * FROM (
+        SELECT received_at_ms, notification, position FROM delivery
+        WHERE target = ?1 AND due_ms = 0 ORDER BY received_at_ms, notification, position LIMIT ?3
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT received_at_ms, notification, position FROM delivery
+        WHERE target = ?1 AND due_ms > 0 AND due_ms <= ?2 ORDER BY due_ms LIMIT ?4
+    )
+), chosen AS (
+    SELECT * FROM due
+    WHERE (received_at_ms, notification, position) NOT IN (
+        SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?5)
+    )
+    ORDER BY received_at_ms, notification, position LIMIT ?3
+)
+SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.id, d.selection,
+           d.clock_started_ms, d.attempt, d.attempt_at_ms, n.id, n.app, n.raw_crc32, length(b.raw))),
+       CAST(group_concat(b.raw, '') AS BLOB)
+FROM chosen
+CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = chosen.received_at_ms
+    AND d.notification = chosen.notification AND d.position = chosen.position
+LEFT JOIN notification AS n ON n.seq = d.notification
+LEFT JOIN body AS b ON b.seq = d.notification;
 
 -- name: attempts
 SELECT a.notification, a.position, a.number, a.at_ms, a.status, a.error, a.duration_ms, a.response_excerpt
@@ -72,10 +85,11 @@ INSERT OR REPLACE INTO attempt
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
 
 -- name: start_attempts
-UPDATE delivery SET attempt = attempt + 1, attempt_at_ms = ?2, due_ms = k.due_ms
-FROM (SELECT value ->> 0 AS received_at_ms, value ->> 1 AS notification, value ->> 2 AS position,
-             value ->> 3 AS due_ms FROM json_each(?3)) AS k
-WHERE delivery.target = ?1 AND delivery.received_at_ms = k.received_at_ms
+-- (The target comes from the rows: were it a constant, SQLite would walk all deliveries of the target.)
+UPDATE delivery SET attempt = attempt + 1, attempt_at_ms = ?1, due_ms = k.due_ms
+FROM (SELECT value ->> 0 AS target, value ->> 1 AS received_at_ms, value ->> 2 AS notification,
+             value ->> 3 AS position, value ->> 4 AS due_ms FROM json_each(?2)) AS k
+WHERE delivery.target = k.target AND delivery.received_at_ms = k.received_at_ms
     AND delivery.notification = k.notification AND delivery.position = k.position;
 
 -- name: remove_deliveries

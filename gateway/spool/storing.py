@@ -42,12 +42,9 @@ class Storing:
         if missing:
             self._insert([(_with(notification, missing), request.clock_started_ms)], draft)
 
-    def forget_excess(self, draft: Draft, now_ms: int) -> bool:
-        """Remove a slice of what the window need not hold; False where there is nothing to remove."""
-        if duplicates.excess(draft.buckets, now_ms, self._limits) is None:
-            return False
+    def forget_excess(self, draft: Draft, now_ms: int) -> None:
+        """Remove a slice of what the duplicates window need not hold."""
         self._forget(draft, now_ms, FORGET_SLICE)
-        return True
 
     def _unseen(self, requests: list[Append], draft: Draft) -> list[Append]:
         """Return what is no duplicate, remembered; the others are marked."""

@@ -27,6 +27,8 @@ MAX_BATCH_BYTES = 16 * 1024**2
 CHECKPOINT_PAGES = 4096
 """Pages of log (16 MiB) after which a checkpoint is due even under load: each page that is written again and
 again is moved once, and the stall stays around 50 ms on a plain disk."""
+CHECKPOINT_EVERY = 8
+"""Batches between two looks at the size of the log."""
 IDLE_SECONDS = 0.25
 """Quiet after which upkeep begins while there is some to do."""
 SLEEP_SECONDS = 30.0
@@ -57,6 +59,7 @@ class Writer:
         self._failure: SpoolBrokenError | None = None
         self._close_failure: GatewayError | None = None
         self._stopping = False
+        self._batches = 0
         # Daemon: should the Trio run crash, the thread must not keep the process; a commit is atomic anyway.
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
@@ -127,8 +130,9 @@ class Writer:
             for request in batch:
                 request.error = self._failure
         self._call(self._wake, batch, effects)
-        if self._failure is None and self._engine.wal_pages >= CHECKPOINT_PAGES:
-            self._attempt(self._engine.checkpoint)
+        self._batches += 1
+        if self._batches % CHECKPOINT_EVERY == 0 and self._failure is None:
+            self._attempt(lambda: self._checkpoint(CHECKPOINT_PAGES))
 
     def _tidy(self) -> bool:
         """Do a step of upkeep; True while there may be more."""
@@ -136,11 +140,14 @@ class Writer:
             return False
         if self._attempt(lambda: self._engine.tidy(self._now_ms())):
             return True
-        if self._engine.wal_pages:
-            self._attempt(self._engine.checkpoint)
+        self._attempt(lambda: self._checkpoint(1))
         return False
 
-    def _attempt(self, step: Callable[[], bool | None]) -> bool:
+    def _checkpoint(self, pages: int) -> None:
+        if self._engine.wal_pages() >= pages:
+            self._engine.checkpoint()
+
+    def _attempt(self, step: Callable[[], object]) -> bool:
         """Do upkeep; without room for it, it waits for the next occasion."""
         try:
             return bool(step())
