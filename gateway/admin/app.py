@@ -11,7 +11,7 @@
 
 Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
 
-On the admin port, in this order: `Host` neither loopback nor configured 421, unknown path 404, other method 405;
+On the admin port, in this order: `Host` neither loopback nor configured 421, unknown path 404, method 405;
 for a POST also: token 401, not `application/json` 415, body too large 413, not here in time 408, not what is
 asked for 400. The metrics port has the first three paths and nothing else, and asks for no `Host`: there is
 nothing to protect from a browser.

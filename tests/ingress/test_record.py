@@ -1,0 +1,166 @@
+"""What the public port counts and logs."""
+
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+from gateway.core.identity import Peer, Reason
+from gateway.core.signature import sign
+from gateway.spool.contract import Room
+from tests.ingress.rig import MESSAGE, META, NOW_MS, SECRET, VERIFY_TOKEN, Edge, meta_peer, unproved_peer
+
+
+def numbered(number: int) -> bytes:
+    """Return a notification unlike the others."""
+    return MESSAGE.replace(b"wamid.x", f"wamid.{number}".encode())
+
+
+async def test_accepted_changes_are_counted_by_object_and_known_field(edge: Edge) -> None:
+    await edge.post()
+    await edge.post(MESSAGE.replace(b'"field":"messages"', b'"field":"made_up_by_somebody"'))
+    await edge.post(MESSAGE.replace(b'"whatsapp_business_account"', b'"made_up"'))
+    name = "notifications_total"
+    assert edge.sample(name, app="main", object="whatsapp_business_account", field="messages") == 1
+    assert edge.sample(name, app="main", object="whatsapp_business_account", field="other") == 1
+    assert edge.sample(name, app="main", object="other", field="other") == 1
+    last = "last_received_timestamp_seconds"
+    assert edge.sample(last, app="main", field="messages") == NOW_MS / 1000
+
+
+async def test_every_answer_is_counted_by_app_and_status(edge: Edge) -> None:
+    await edge.post()
+    await edge.post(signature=[])
+    await edge.post(peer=None)
+    await edge.call("PUT", b"/webhooks/lax")
+    await edge.call("GET", b"/webhooks/lax")
+    await edge.post(path=b"/nowhere")
+    counted = {
+        (sample.labels["app"], sample.labels["status"]): sample.value
+        for metric in edge.metrics.requests_total.collect()
+        for sample in metric.samples
+    }
+    assert counted == {
+        ("main", "200"): 1, ("main", "401"): 1, ("main", "403"): 1,
+        ("lax", "405"): 1, ("lax", "400"): 1, ("none", "404"): 1,
+    }  # fmt: skip
+
+
+async def test_only_notifications_count_into_the_time_of_acknowledgement(
+    edge: Edge, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def pause() -> None:
+        await trio.sleep(0.2)
+
+    await edge.post(chunks=[b"", pause, MESSAGE])
+    await edge.post(signature=[])
+    await edge.call("GET", b"/webhooks/main")
+    assert edge.sample("ack_seconds_count", app="main") == 1
+    assert edge.sample("ack_seconds_bucket", app="main", le="0.1") == 0
+    assert edge.sample("ack_seconds_bucket", app="main", le="0.25") == 1
+
+
+@pytest.mark.parametrize(
+    ("peer", "presented"),
+    [
+        (None, "none"),
+        (unproved_peer(), "none"),
+        (unproved_peer(Reason.EXPIRED), "refused"),
+        (meta_peer("somebody_else"), "refused"),
+        (META, "accepted"),
+    ],
+)
+async def test_what_signed_notifications_presented_shows_what_required_would_do(
+    edge: Edge, peer: Peer | None, presented: str
+) -> None:
+    await edge.post(path=b"/webhooks/lax", peer=peer, signature=[sign(b"guessed", MESSAGE).encode()])
+    await edge.post(path=b"/webhooks/lax", peer=peer)
+    counted = {
+        sample.labels["presented"]: sample.value
+        for metric in edge.metrics.client_certificates_total.collect()
+        for sample in metric.samples
+    }
+    assert counted == {presented: 1}
+
+
+async def test_a_refusal_is_noise_from_a_stranger_and_an_alarm_from_meta(edge: Edge) -> None:
+    with capture_logs() as lines:
+        await edge.post(peer=unproved_peer(Reason.WRONG_NAME))
+        await edge.post(signature=[])
+        await edge.post(path=b"/moved", peer=META)
+    assert [
+        (line["log_level"], line["app"], line["status"], line["reason"], line["detail"], line["proved"])
+        for line in lines
+    ] == [
+        ("info", "main", 403, "client_certificate", "wrong_name", False),
+        ("warning", "main", 401, "signature", "absent", True),
+        ("warning", "none", 404, "unknown_path", "", True),
+    ]
+    assert lines[0]["address"] == "192.0.2.8"
+    assert {line["event"] for line in lines} == {"request_refused"}
+
+
+async def test_no_room_is_an_alarm_whoever_meets_it(edge: Edge) -> None:
+    edge.spool.room_now = Room(free_bytes=0, total_bytes=1, enough=False, writable=True, detail="disk full")
+    with capture_logs() as lines:
+        await edge.post(path=b"/webhooks/lax", peer=None)
+    assert [(line["log_level"], line["detail"]) for line in lines] == [("warning", "disk full")]
+
+
+async def test_a_scanner_cannot_fill_the_disk_nor_hide_what_meta_is_refused(
+    edge: Edge, autojump_clock: trio.testing.MockClock
+) -> None:
+    with capture_logs() as lines:
+        for _ in range(1000):
+            await edge.post(path=b"/.env", peer=None)
+        assert len(lines) == 20
+        await edge.post(path=b"/.env", peer=META)
+        assert lines[-1]["proved"]
+        await trio.sleep(60)
+        await edge.post(path=b"/.env", peer=None)
+    assert lines[-1]["suppressed"] == 980
+    assert len(lines) == 22
+    assert edge.sample("requests_total", app="none", status="404") == 1002
+
+
+@pytest.mark.parametrize(("setting", "count"), [("problems", 0), ("sample", 3), ("all", 201)])
+async def test_accepted_notifications_are_logged_as_configured(setting: str, count: int) -> None:
+    edge = Edge(log_notifications=setting)
+    with capture_logs() as lines:
+        for number in range(201):
+            await edge.post(numbered(number))
+    assert [line["event"] for line in lines] == ["notification_accepted"] * count
+    if lines:
+        assert lines[0] == {
+            "event": "notification_accepted",
+            "log_level": "info",
+            "component": "ingress",
+            "id": edge.spool.stored[0].id,
+            "app": "main",
+            "changes": 1,
+            "deliveries": 2,
+            "bytes": len(numbered(0)),
+        }
+
+
+async def test_duplicates_are_logged_as_notifications_are() -> None:
+    edge = Edge(log_notifications="all")
+    with capture_logs() as lines:
+        await edge.post()
+        await edge.post()
+    assert [line["event"] for line in lines] == ["notification_accepted", "duplicate"]
+
+
+async def test_no_log_line_holds_content_or_secrets() -> None:
+    edge = Edge(log_notifications="all")
+    with capture_logs() as lines:
+        await edge.post()
+        await edge.post()
+        await edge.post(signature=[sign(b"guessed", MESSAGE).encode()])
+        query = b"hub.mode=subscribe&hub.challenge=4711&hub.verify_token="
+        await edge.call("GET", b"/webhooks/main", query=query + VERIFY_TOKEN)
+        await edge.call("GET", b"/webhooks/main", query=query + b"a-guess")
+    assert len(lines) == 5
+    told = repr(lines)
+    for unsaid in (SECRET.decode(), VERIFY_TOKEN.decode(), "a-guess", "wamid", "4711", "1065", "sha256="):
+        assert unsaid not in told
