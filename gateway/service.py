@@ -1,10 +1,11 @@
 """The composition root: settings -> objects -> nurseries; the order of start and of stop.
 
-Start: sockets are bound (so that a wrong address is told before anything else), the spool is opened and locked, the
-dispatcher runs, the admin port answers, and last the public port accepts: ready.
+Start: sockets are bound (so that a wrong address is told before anything else), the spool is opened and
+locked, the dispatcher runs, the admin port answers, and last the public port accepts: ready.
 
-Stop, on SIGTERM or SIGINT: `/readyz` says 503; after `drain.delay` nothing new is accepted; requests in flight and
-attempts in flight end within `drain.timeout`; everything else stays in the spool. A second signal skips the waiting.
+Stop, on SIGTERM or SIGINT: `/readyz` says 503; after `drain.delay` nothing new is accepted; requests in flight
+and attempts in flight end within `drain.timeout`; everything else stays in the spool. A second signal skips
+the waiting.
 """
 
 import os
@@ -53,8 +54,8 @@ from gateway.web.plain import serve_plain
 from gateway.web.server import AsgiApp, WebServer
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
-"""How long a thread may keep the others from running: the spool's writer and the loop contend for the interpreter, and the
-default of 5 ms would be added to acknowledgements."""
+"""How long a thread may keep the others from running: the spool's writer and the loop contend for the
+interpreter, and the default of 5 ms would be added to acknowledgements."""
 
 HTTPS_PORT: Final = 443
 """Left out of URLs."""
@@ -63,7 +64,7 @@ ADMIN_MAX_CONNECTIONS: Final = 64
 """A scraper, probes, and people: more wait in the kernel's queue."""
 
 PRUNE_EVERY_SECONDS: Final = 3600.0
-"""How often dead letters past `keep` and `max_size` are looked for: both are measured in days and gigabytes."""
+"""How often dead letters past `keep` and `max_size` are looked for: both are days and gigabytes."""
 
 log = get_logger("service")
 
@@ -135,7 +136,7 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
 
 
 class _Sockets(ExitStack):
-    """Sockets that listen; closed again where the start fails. Who serves them closes them besides, which is harmless."""
+    """Sockets that listen, closed again where the start fails; whoever serves them closes them as well."""
 
     def bind(self, key: str, address: Address) -> Bound:
         try:
@@ -250,7 +251,7 @@ class _Parts:
             await self._web.wait_idle()
 
     async def _keep_dead_letters(self) -> None:
-        """Count the files that are there, then remove those past `keep` and `max_size`, for as long as we run."""
+        """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""
         await trio.to_thread.run_sync(self._dead_letters.count)
         keep = self._settings.dead_letter
         prune = partial(
@@ -260,7 +261,7 @@ class _Parts:
             try:
                 await trio.to_thread.run_sync(lambda: prune(now_ms=unix_ms()))
             except GatewayError as error:
-                log.error("dead_letters_not_pruned", error=str(error))
+                log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
             await trio.sleep(PRUNE_EVERY_SECONDS)
 
     def _health(self) -> Mapping[str, Check]:
@@ -304,7 +305,7 @@ def ingress_apps(settings: Settings) -> dict[str, IngressApp]:
 
 
 def certificate_terms(settings: Settings) -> tuple[CertificateTerm, ...]:
-    """Read when the server certificate and the anchors are valid; anchors are named by their SHA-256, as in metrics."""
+    """Read when the server certificate and the anchors are valid; anchors are named as in the metrics."""
     server = read_certificates(settings.tls.certificate)[0]
     anchors = {
         anchor.sha256[:16]: anchor.certificate
@@ -375,8 +376,8 @@ def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
 def callback_urls(settings: Settings, addresses: Sequence[tuple[str, int]]) -> dict[str, str]:
     """Return app -> the URL to give to Meta.
 
-    `listen.public_url` where it is set; else the first name that the server certificate carries, with the port that is
-    listened on: another name would be refused by Meta, since the certificate must fit it.
+    `listen.public_url` where it is set; else the first name that the server certificate carries, with the port
+    that is listened on: another name would be refused by Meta, since the certificate must fit it.
     """
     base = settings.listen.public_url
     if base is None:

@@ -1,4 +1,4 @@
-"""The command line. A command's module is imported only when that command is called: `gateway --help` stays fast."""
+"""The command line. A command's module is imported only when it is called: `gateway --help` stays fast."""
 
 import importlib
 import sys
@@ -13,7 +13,7 @@ from gateway.cli.output import EXIT_FAILED, EXIT_USAGE, err, options
 from gateway.errors import ConfigurationError, GatewayError, UsageError
 
 _COMMANDS: Final = {
-    # name -> (module, one line for --help); the module has `command` (a function) or `commands` (a typer.Typer)
+    # name -> (module, one line for --help); a module has `command` (a function) or `commands` (a Typer)
     "demo": ("demo", "Run the whole job in one go, on throw-away certificates and real sockets."),
     "init": ("init", "Write a configuration, development certificates and secrets to start from."),
     "check": ("check", "Check the configuration and every file that it names; no network."),
@@ -28,12 +28,13 @@ _COMMANDS: Final = {
 
 app = typer.Typer(
     name="gateway",
-    help="The mTLS door for Meta and WhatsApp webhooks: verifies, stores durably, answers 200, fans out by field.",
+    help="The mTLS door for Meta and WhatsApp webhooks: verifies, stores durably, answers 200, fans out by"
+    " field.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: gateway demo. Then: gateway init. Exit codes: 0 done, 1 failed while running, 2 wrong usage"
-    " or configuration.",
+    epilog="Start with: gateway demo. Then: gateway init. Exit codes: 0 done, 1 failed while running, 2 wrong"
+    " usage or configuration.",
 )
 
 

@@ -8,9 +8,10 @@ from gateway.cli.output import err, options, out
 def command() -> None:
     """Serve until SIGTERM or SIGINT, and print the callback URL of each app.
 
-    Everything that `gateway check` complains about is complained about here too, before anything listens. Logs go to
-    stderr. On SIGTERM the gateway takes nothing new, finishes what is in flight within `listen.drain.timeout`, and
-    exits with 0; what is not delivered yet stays in the spool and goes out after the next start.
+    Everything that `gateway check` complains about is complained about here too, before anything listens.
+    Logs go to stderr. On SIGTERM the gateway takes nothing new, finishes what is in flight within
+    `listen.drain.timeout`, and exits with 0; what is not delivered yet stays in the spool and goes out after
+    the next start.
     """
     import sys
 
