@@ -224,7 +224,7 @@ def read_anchors(paths: Sequence[Path]) -> tuple[Anchor, ...]:
                 subject = certificate.subject.rfc4514_string()
                 raise CertificateFileError(
                     f"{path} holds a certificate that is not a CA ({subject})",
-                    remedy="name the CA that issues the clients' certificates, not a client's or the gateway's own",
+                    remedy="name the CA that issues the clients' certificates, not one that it has issued",
                 )
             anchors.append(Anchor(path=path, certificate=certificate))
     if not anchors:
@@ -290,5 +290,5 @@ def _read(path: Path) -> bytes:
     if not data.strip():
         raise CertificateFileError(f"{path} is empty", remedy="get the file again from its source")
     if len(data) > MAX_FILE_BYTES:
-        raise CertificateFileError(f"{path} is no certificate file (too big)", remedy="correct the path")
+        raise CertificateFileError(f"{path} is too big for a certificate file", remedy="correct the path")
     return data

@@ -246,9 +246,11 @@ class _Occupied:
         self.occupied = False
 
 
-def endpoint(name: tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int]:
+def endpoint(name: tuple[str, int] | tuple[str, int, int, int] | str) -> tuple[str, int]:
     """Return address and port of a socket's name; an IPv4 address in its own form on a dual-stack socket
     too."""
+    if isinstance(name, str):
+        return name, 0  # a Unix socket
     host, port = name[0], name[1]
     try:
         address = ip_address(host.partition("%")[0])

@@ -22,7 +22,6 @@ from gateway.core.identity import (
     Refusal,
     match_name,
     reason_for_x509_error,
-    reason_for_x509_errors,
 )
 
 VERIFY_DEPTH: Final = 3
@@ -157,9 +156,10 @@ def summarise(certificate: x509.Certificate) -> LeafSummary:
 
 
 def _refuse_recorded(record: ChainRecord, summary: LeafSummary) -> Refusal:
-    reason = reason_for_x509_errors([code for code, _ in record.errors])
-    told = next((one for one in record.errors if reason_for_x509_error(one[0]) == reason), record.errors[0])
-    return Refusal(reason=reason, detail=_explain(*told), leaf=summary)
+    # The first says it: OpenSSL builds the chain before it looks at purposes, and at those before dates; what
+    # follows is often its consequence (a chain that is too deep has no anchor either).
+    code, depth = record.errors[0]
+    return Refusal(reason=reason_for_x509_error(code), detail=_explain(code, depth), leaf=summary)
 
 
 def _explain(code: int, depth: int) -> str:

@@ -1,165 +1,16 @@
-"""A real door on a real socket, and clients of two TLS implementations to knock at it."""
+"""What the tests of the door share."""
 
-import socket
-import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pytest
-import trio
 
-from gateway.core.identity import Identity, Peer, Refusal
-from gateway.settings.model import Client, Tls
-from gateway.settings.values import Address
-from gateway.simulator.pki import (
-    META_CLIENT_NAME,
-    DevelopmentPki,
-    Issued,
-    chain_pem,
-    development_pki,
-)
-from gateway.telemetry.metrics import Metrics
-from gateway.tls.binding import bind
-from gateway.tls.context import ServerContext, make_context
-from gateway.tls.listener import TlsListener
-from gateway.tls.policy import DoorPolicy
-from gateway.tls.stream import TlsStream
-
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
-REQUEST = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
-PATIENCE_SECONDS = 10
-"""No test waits longer for the other side."""
+from gateway.simulator.pki import DevelopmentPki, development_pki
+from tests.tls.rig import Maker
 
 
 @pytest.fixture(scope="session")
 def pki() -> DevelopmentPki:
     return development_pki()
-
-
-@dataclass(kw_only=True)
-class Door:
-    """A listener that serves, and what became of those who knocked."""
-
-    port: int
-    listener: TlsListener
-    metrics: Metrics
-    peers: list[tuple[Peer, str]] = field(default_factory=list)
-    """Everybody who was handed over, with the protocol agreed upon."""
-
-    def count(self, result: str, reason: str) -> float:
-        name = "meta_gateway_handshakes_total"
-        return self.metrics.registry.get_sample_value(name, {"result": result, "reason": reason}) or 0.0
-
-    def verdict(self) -> Identity | Refusal:
-        """Return the verdict on the one connection that was handed over."""
-        ((peer, _),) = self.peers
-        verdict = peer.identity or peer.refusal
-        assert verdict is not None
-        return verdict
-
-
-@dataclass(frozen=True, kw_only=True)
-class Maker:
-    """Makes contexts and doors of a PKI."""
-
-    directory: Path
-    pki: DevelopmentPki
-
-    def tls(
-        self,
-        *anchors: Issued,
-        entries: dict[str, tuple[tuple[Issued, ...], tuple[str, ...]]] | None = None,
-        minimum_version: Literal["1.2", "1.3"] = "1.2",
-    ) -> Tls:
-        """Make settings; without anything said, Meta's root under Meta's name."""
-        certificate, key = self.directory / "server.pem", self.directory / "server.key"
-        certificate.write_bytes(self.pki.server_chain_pem)
-        key.write_bytes(self.pki.server.key_pem)
-        chosen = entries or {"meta": (anchors or (self.pki.meta_root,), (META_CLIENT_NAME,))}
-        clients = {}
-        for name, (issued, names) in chosen.items():
-            path = self.directory / f"{name}.pem"
-            path.write_bytes(chain_pem(*issued))
-            clients[name] = Client(trust_anchors=(path,), names=names)
-        return Tls(certificate=certificate, private_key=key, clients=clients, minimum_version=minimum_version)
-
-    def context(self, *anchors: Issued, **settings: object) -> ServerContext:
-        return make_context(self.tls(*anchors, **settings))  # type: ignore[arg-type] # passed on as they are
-
-    @asynccontextmanager
-    async def door(
-        self,
-        context: ServerContext | Callable[[], ServerContext] | None = None,
-        *,
-        handshake: Literal["ask", "demand"] = "ask",
-        report: bool = False,
-        max_connections: int = 4096,
-        handshake_seconds: float = PATIENCE_SECONDS,
-    ) -> AsyncIterator[Door]:
-        """Serve `ANSWER` to whoever is handed over and asks."""
-        bound = bind(Address(host="127.0.0.1", port=0))
-        made = context or self.context()
-        metrics = Metrics()
-        policy = DoorPolicy(
-            handshake=handshake,
-            report=report,
-            max_connections=max_connections,
-            handshake_seconds=handshake_seconds,
-        )
-        listener = TlsListener(
-            sockets=bound.sockets,
-            context=made if callable(made) else lambda: made,
-            policy=policy,
-            metrics=metrics,
-        )
-        door = Door(port=bound.addresses[0][1], listener=listener, metrics=metrics)
-
-        async def handle(stream: TlsStream, peer: Peer, alpn: str) -> None:
-            door.peers.append((peer, alpn))
-            if await stream.receive_some():
-                await stream.send_all(ANSWER)
-            await stream.aclose()
-
-        async with trio.open_nursery() as nursery:
-            await nursery.start(listener.serve, handle)
-            try:
-                with trio.fail_after(PATIENCE_SECONDS * 2):
-                    yield door
-            finally:
-                nursery.cancel_scope.cancel()
-
-    def client_context(self, chain: tuple[Issued, ...] = (), *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-        """Make a client of the standard library, which presents `chain` (leaf first)."""
-        context = ssl.create_default_context(cadata=self.pki.server_root.pem.decode())
-        if alpn:
-            context.set_alpn_protocols(list(alpn))
-        if chain:
-            path = self.directory / "presented.pem"
-            path.write_bytes(chain[0].key_pem + chain_pem(*chain))
-            context.load_cert_chain(path)
-        return context
-
-    async def knock(self, door: Door, chain: tuple[Issued, ...] = (), *, alpn: tuple[str, ...] = ()) -> bytes:
-        """Shake hands, ask, and return everything that comes back: nothing, where the door stays shut."""
-        context = self.client_context(chain, alpn=alpn)
-        return await trio.to_thread.run_sync(_knock, door.port, context)
-
-
-def _knock(port: int, context: ssl.SSLContext) -> bytes:
-    received = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as sock:
-        try:
-            with context.wrap_socket(sock, server_hostname="localhost") as tls:
-                tls.sendall(REQUEST)
-                while data := tls.recv(65536):
-                    received += data
-        except (ssl.SSLError, ConnectionError):
-            # Closed in our face: with a reset where the request was still unread.
-            pass
-    return received
 
 
 @pytest.fixture
