@@ -17,6 +17,9 @@ _MAX_CACHED_KEYS: Final = 4096
 """Triples of app, object and field whose routes are remembered: some fifty are in use, and each is a few
 hundred bytes."""
 
+_MAX_CACHED_NAMES_CHARS: Final = 256
+"""Object and field together: the longest known pair has 60, and a body may hold a name of 3 MiB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
@@ -177,10 +180,11 @@ class RoutingTable:
                 routes=routes,
                 targets=None if any(route.ids for route in routes) else _targets_of(routes),
             )
-            # Field names come from outside: the cache is emptied rather than let grow.
+            # Names come from outside: the cache is emptied rather than let grow, and long ones stay out.
             if len(self._candidates) >= _MAX_CACHED_KEYS:
                 self._candidates.clear()
-            self._candidates[key] = found
+            if len(change.object) + len(change.field) <= _MAX_CACHED_NAMES_CHARS:
+                self._candidates[key] = found
         return found
 
 

@@ -22,8 +22,8 @@ def seal(key: bytes, *, app: str, raw: bytes) -> str:
         raise ValueError("an empty key seals nothing")
     # A dead letter that was edited may name an app that is no Unicode text; it just does not fit then.
     name = app.encode(errors="surrogatepass")
-    # The lengths stand before the parts: no byte can move from the name into the body.
-    parts = (_DOMAIN, len(name).to_bytes(8, "big"), name, len(raw).to_bytes(8, "big"), raw)
+    # The length stands before the name: no byte can move from the name into the body.
+    parts = (_DOMAIN, len(name).to_bytes(8, "big"), name, raw)
     return "sha256=" + hmac.digest(key, b"".join(parts), "sha256").hex()
 
 

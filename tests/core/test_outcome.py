@@ -1,5 +1,7 @@
 """Outcomes: what a target's answer means."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -66,6 +68,17 @@ def test_retry_after_in_seconds(value: str, seconds: float) -> None:
     assert asked(value) == seconds
 
 
+@pytest.fixture(params=["UTC", "Asia/Kolkata", "America/New_York"])
+def local_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put the machine into a time zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("local_time")
 def test_retry_after_as_a_date_in_all_three_forms() -> None:
     """RFC 9110, section 5.6.7: senders use the first form, recipients must read all of them."""
     at = datetime.fromtimestamp(NOW_MS / 1000, UTC).replace(microsecond=0)

@@ -162,6 +162,12 @@ def test_what_is_remembered_of_field_names_is_bounded() -> None:
     assert len(routing._candidates) <= 4096
 
 
+def test_a_field_name_of_3_mib_is_routed_and_not_remembered() -> None:
+    routing = table(to("a", field="f*"))
+    assert plan(routing, change("f" * (3 << 20))) == {"a": None}
+    assert not routing._candidates
+
+
 patterns = st.none() | st.lists(st.sampled_from(["*", "a", "b", "a*", "?", ""]), max_size=2).map(tuple)
 routes = st.builds(
     Route,
