@@ -55,12 +55,11 @@ def _routes(root: Root, key: str) -> list[tuple[KeyPath, str]]:
 
 def _app_clients(root: Root) -> list[tuple[KeyPath, str]]:
     """Every client entry that an app asks for, the default included."""
-    return [
-        found
-        for name, app in _mapping(root, "apps").items()
-        if isinstance(app, dict)
-        for found in _texts(app.get("clients", [META_CLIENT]), ("apps", name, "clients"))
-    ]
+    found: list[tuple[KeyPath, str]] = []
+    for name, app in _mapping(root, "apps").items():
+        if isinstance(app, dict):
+            found += _texts(app.get("clients", META_CLIENT), ("apps", name, "clients"))
+    return found
 
 
 def _nearest(name: str, known: dict[str, Plain], what: str) -> str:
@@ -77,7 +76,7 @@ def _targets_exist(root: Root) -> Iterator[Found]:
 
 def _targets_are_used(root: Root) -> Iterator[Found]:
     used = {name for _, name in _routes(root, "to")}
-    for name in _mapping(root, "targets") if isinstance(root.get("routes"), list) else ():
+    for name in _mapping(root, "targets") if root.get("routes") else ():
         if name not in used:
             yield (
                 ("targets", name),

@@ -91,7 +91,7 @@ def _remedy(error: OSError) -> str:
     """Say what to do about a file that cannot be had."""
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
-            return "create it, or correct the path (relative paths start at the configuration file)"
+            return "create it (`gateway init DIR` makes a whole set to try), or correct the path"
         case errno.EISDIR:
             return "name a file, not a directory"
         case errno.EACCES | errno.EPERM:

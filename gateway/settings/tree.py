@@ -111,7 +111,7 @@ def _compose(text: str) -> Node | None:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
         raise _SyntaxError(
-            f"the character U+{ord(error.character):04X} may not stand in YAML",
+            f"the character U+{ord(text[error.position]):04X} may not stand in YAML",
             "remove it",
             position=(line, column),
         ) from None
