@@ -26,6 +26,7 @@ DELIVERY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 """No dot and no slash: an id cannot name another place. 200 characters leave room for the temporary
 name's own.
 """
+APP_NAME: Final = re.compile(r"[!-~]{1,200}")
 NOTIFICATION_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 _REPAIR: Final = "correct the file, or discard it with gateway dead-letters discard"
@@ -214,7 +215,7 @@ def decode(content: bytes, *, name: str) -> DeadLetter:
     return DeadLetter(
         id=checked("id", file.id, DELIVERY_ID),
         notification_id=checked("notification_id", file.notification_id, NOTIFICATION_ID),
-        app=file.app,
+        app=checked("app", file.app, APP_NAME),
         target=checked("target", file.target, TARGET_NAME),
         url=file.url,
         summary=Summary(

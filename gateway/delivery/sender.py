@@ -159,7 +159,8 @@ class Lane:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await transport.aclose()
                 if stream is not None:
-                    # httpcore forgets a connection whose TLS handshake is cancelled; closing twice does no harm.
+                    # httpcore forgets a connection whose TLS handshake is cancelled; closing twice does no
+                    # harm.
                     await stream.aclose()
 
     async def _post(self, request: OutgoingRequest, reading: "_Reading") -> None:

@@ -1,0 +1,190 @@
+"""Dead letters back into the spool: under their old ids, with a fresh give-up clock (contract, section 5).
+
+Store first, remove then. A crash in between leaves both, and a second replay finds the id pending and adds
+nothing; so replaying may be stopped and repeated at any point. What was stored is delivered at least once,
+as ever.
+
+An ordinary letter whose id is pending keeps its file: its burial may be under way this very moment, with
+the file already written and the spool's row about to go. Where the delivery is delivered after all, the
+dispatcher removes the file. An `_unrouted` letter gets new ids, which only an earlier replay can have
+stored: pending is as good as added.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import trio
+
+from gateway.core.envelope import Change, Envelope, parse_envelope
+from gateway.core.routing import UNROUTED, PlannedDelivery, RoutingTable, rerouted_delivery_ids
+from gateway.core.seal import unseal
+from gateway.delivery.dead_letter import DeadLetterStore, Found
+from gateway.delivery.dead_letter_record import DELIVERY_ID, DeadLetter
+from gateway.errors import DeadLetterError, SpoolUnavailableError
+from gateway.spool.contract import NewDelivery, Notification, Spool
+
+
+class Word(StrEnum):
+    """What became of one dead letter."""
+
+    REPLAYED = "replayed"
+    WOULD_REPLAY = "would_replay"
+    """A dry run: nothing stands in the way."""
+    PENDING = "pending"
+    """The delivery is in the spool already; the file stays."""
+    UNROUTED = "unrouted"
+    """Still no route takes it; it stays a dead letter."""
+    EDITED = "edited"
+    """The seal does not fit."""
+    UNKNOWN_TARGET = "unknown_target"
+    UNKNOWN_APP = "unknown_app"
+    NOT_FOUND = "not_found"
+    UNREADABLE = "unreadable"
+    UNAVAILABLE = "unavailable"
+    """The spool cannot store it now."""
+    DISCARDED = "discarded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one dead letter, and what to say about it."""
+
+    word: Word
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the configuration has: where a dead letter may go."""
+
+    apps: frozenset[str]
+    targets: frozenset[str]
+    table: RoutingTable
+
+
+def prepare(
+    letter: DeadLetter, *, known: Known, seal_key: bytes, accept_edited: bool
+) -> Notification | Result:
+    """Make the notification that is to be stored, or say what stands in the way. Pure."""
+    body = unseal(
+        seal_key,
+        app=letter.app,
+        raw=letter.body,
+        integrity=letter.integrity,
+        accept_edited=accept_edited,
+    )
+    if body is None:
+        return Result(
+            word=Word.EDITED, detail="the seal does not fit app and body; --accept-edited takes it as it is"
+        )
+    if letter.app not in known.apps:
+        return Result(word=Word.UNKNOWN_APP, detail=f"no app {letter.app}: there is no secret to sign with")
+    if letter.target == UNROUTED:
+        deliveries = _route_again(letter, known.table)
+        if not deliveries:
+            return Result(word=Word.UNROUTED, detail="still no route takes any of its changes")
+        if not all(DELIVERY_ID.fullmatch(delivery.id) for delivery in deliveries):
+            return Result(word=Word.FAILED, detail="it has been routed again too often: its id grew too long")
+    elif letter.target not in known.targets:
+        return Result(word=Word.UNKNOWN_TARGET, detail=f"no target {letter.target} in the configuration")
+    else:
+        deliveries = (NewDelivery(id=letter.id, target=letter.target, selection=None),)
+    return Notification(
+        id=letter.notification_id, received_at_ms=letter.received_at_ms, body=body, deliveries=deliveries
+    )
+
+
+def _route_again(letter: DeadLetter, table: RoutingTable) -> tuple[NewDelivery, ...]:
+    """One delivery a target; what still no route takes goes back to `_unrouted` as one more, never
+    dropped.
+    """
+    envelope = parse_envelope(letter.body)
+    changes: tuple[Change, ...] = envelope.changes if isinstance(envelope, Envelope) else ()
+    plan = [planned for planned in table.plan(letter.app, envelope) if planned.target != UNROUTED]
+    if not plan:
+        return ()
+    left = tuple(
+        position for position, change in enumerate(changes) if not table.explain(letter.app, change).targets
+    )
+    if left:
+        plan.append(PlannedDelivery(target=UNROUTED, selection=left))
+    ids = rerouted_delivery_ids(letter.id, plan)
+    return tuple(
+        NewDelivery(id=ids[planned.target], target=planned.target, selection=planned.selection)
+        for planned in plan
+    )
+
+
+class Replayer:
+    """Replays and discards dead letters: for the admin port, and for the command where no gateway runs."""
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        store: DeadLetterStore,
+        known: Callable[[], Known],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._spool = spool
+        self._store = store
+        self._known = known
+        self._now_ms = now_ms
+
+    async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, Result]:
+        """Replay one after the other; a result for each id.
+
+        Raises:
+            SpoolBrokenError: the spool has failed for good; those before are stored.
+        """
+        return {identifier: await self._replay(identifier, accept_edited) for identifier in ids}
+
+    async def _replay(self, identifier: str, accept_edited: bool) -> Result:
+        opened = await trio.to_thread.run_sync(open_letter, self._store, identifier)
+        if isinstance(opened, Result):
+            return opened
+        found, letter = opened
+        ready = prepare(
+            letter, known=self._known(), seal_key=self._store.seal_key, accept_edited=accept_edited
+        )
+        if isinstance(ready, Result):
+            return ready
+        try:
+            added = await self._spool.restore(ready, clock_started_ms=self._now_ms())
+        except SpoolUnavailableError as error:
+            return Result(word=Word.UNAVAILABLE, detail=error.message)
+        if letter.target != UNROUTED and not added:
+            return Result(word=Word.PENDING, detail="the delivery is in the spool already")
+        where = ", ".join(delivery.target for delivery in ready.deliveries)
+        try:
+            await trio.to_thread.run_sync(self._store.remove, found)
+        except DeadLetterError as error:
+            return Result(word=Word.REPLAYED, detail=f"to {where}; but {error}")
+        return Result(word=Word.REPLAYED, detail=f"to {where}")
+
+
+def open_letter(store: DeadLetterStore, identifier: str) -> tuple[Found, DeadLetter] | Result:
+    """Find and read a dead letter. Blocks."""
+    try:
+        found = store.find(identifier)
+        if found is None:
+            return Result(word=Word.NOT_FOUND)
+        return found, store.read(found)
+    except DeadLetterError as error:
+        return Result(word=Word.UNREADABLE, detail=str(error))
+
+
+def discard(store: DeadLetterStore, ids: Sequence[str]) -> Mapping[str, Result]:
+    """Remove dead letters for good, readable or not; a result for each id. Blocks."""
+    results: dict[str, Result] = {}
+    for identifier in ids:
+        try:
+            found = store.find(identifier)
+            gone = found is not None and store.remove(found)
+        except DeadLetterError as error:
+            results[identifier] = Result(word=Word.FAILED, detail=str(error))
+        else:
+            results[identifier] = Result(word=Word.DISCARDED if gone else Word.NOT_FOUND)
+    return results
