@@ -1,62 +1,76 @@
 """What an operator does to a running gateway: the admin port's actions, wired to spool and dead letters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-import os
-import secrets
+from functools import partial
+from typing import Final
+
+import trio
 
 from gateway.admin.app import ActionResult
 from gateway.core.routing import RoutingTable
 from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.replay import Known, Replayer, Result, discard
 from gateway.settings.model import Settings
 from gateway.spool.contract import Spool
+from gateway.telemetry.audit import AuditLog
+
+BY_ADMIN_PORT: Final = "admin_port"
+"""Who did it, in the audit log: whoever had the token."""
 
 
-def load_or_make_seal_key(path: Path) -> bytes:
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
-            f.write(secrets.token_bytes(32))
-    return path.read_bytes()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
-    settings: Settings
-    spool: Spool
-    routing: RoutingTable
-    now_ms: Callable[[], int]
-    dead_letters: DeadLetterStore
+    """The admin port's `Actions`. Each is on the audit log before it is done."""
 
-    @classmethod
-    def open(
-        cls, settings: Settings, *, spool: Spool, routing: RoutingTable, now_ms: Callable[[], int]
-    ) -> "Operations":
-        key = load_or_make_seal_key(settings.spool.directory.parent / "seal.key")
-        return cls(
-            settings=settings,
-            spool=spool,
-            routing=routing,
-            now_ms=now_ms,
-            dead_letters=DeadLetterStore(settings.dead_letter.directory, key),
-        )
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        spool: Spool,
+        routing: RoutingTable,
+        dead_letters: DeadLetterStore,
+        audit: AuditLog,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._targets = tuple(settings.targets)
+        self._spool = spool
+        self._dead_letters = dead_letters
+        self._audit = audit
+        self._now_ms = now_ms
+        known = Known(apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing)
+        self._replayer = Replayer(spool=spool, store=dead_letters, known=lambda: known, now_ms=now_ms)
 
     async def status(self) -> Mapping[str, object]:
-        now_ms = self.now_ms()
-        oldest = await self.spool.oldest_received_ms()
-        pending = {**dict.fromkeys(self.settings.targets, 0), **self.spool.pending()}
+        """Return what waits for each target, those that the configuration has lost included."""
+        now_ms = self._now_ms()
+        oldest = await self._spool.oldest_received_ms()
+        pending = {**dict.fromkeys(self._targets, 0), **self._spool.pending()}
+        dead = self._dead_letters.counts()
         return {
             "targets": {
                 name: {
                     "pending": count,
                     "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
+                    "dead_letters": dead.get(name, 0),
                 }
-                for name, count in pending.items()
+                for name, count in {**dict.fromkeys(dead, 0), **pending}.items()
             }
         }
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
-        raise NotImplementedError
+        """Store dead letters again."""
+        await self._record("replay", ids=list(ids), accept_edited=accept_edited)
+        return _shown(await self._replayer.replay(ids, accept_edited=accept_edited))
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
-        raise NotImplementedError
+        """Remove dead letters for good."""
+        await self._record("discard", ids=list(ids))
+        return _shown(await trio.to_thread.run_sync(discard, self._dead_letters, ids))
+
+    async def _record(self, action: str, **fields: object) -> None:
+        await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
+
+
+def _shown(results: Mapping[str, Result]) -> Mapping[str, ActionResult]:
+    return {
+        name: ActionResult(result=result.word.value, detail=result.detail) for name, result in results.items()
+    }

@@ -3,9 +3,9 @@
 Start: sockets are bound (so that a wrong address is told before anything else), the spool is opened and
 locked, the dispatcher runs, the admin port answers, and last the public port accepts: ready.
 
-Stop, on SIGTERM or SIGINT: `/readyz` says 503; after `drain.delay` nothing new is accepted; requests in flight
-and attempts in flight end within `drain.timeout`; everything else stays in the spool. A second signal skips
-the waiting.
+Stop, on SIGTERM or SIGINT: `/readyz` says 503; after `drain.delay` nothing new is accepted; requests in
+flight and attempts in flight end within `drain.timeout`; everything else stays in the spool. A second signal
+skips the waiting.
 """
 
 import os
@@ -30,6 +30,8 @@ from gateway.core.identity import Peer
 from gateway.core.ids import RANDOM_BYTES, new_notification_id
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
+from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.delivery.target import dispatch_target
 from gateway.errors import GatewayError, SpoolBrokenError
 from gateway.ingress.app import IngressLimits, build_ingress_app
@@ -41,6 +43,8 @@ from gateway.settings.routes import routing_table
 from gateway.settings.values import Address
 from gateway.spool.contract import Spool
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
+from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
+from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound, bind
@@ -160,8 +164,17 @@ class _Parts:
         self._public = public
         beside_spool = settings.spool.directory.parent
         routing = routing_table(settings)
-        self._operations = Operations.open(settings, spool=spool, routing=routing, now_ms=unix_ms)
-        self._dead_letters: DeadLetterStore = self._operations.dead_letters
+        self._dead_letters = DeadLetterStore(
+            settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
+        )
+        self._operations = Operations(
+            settings=settings,
+            spool=spool,
+            routing=routing,
+            dead_letters=self._dead_letters,
+            audit=AuditLog(beside_spool / AUDIT_FILE_NAME),
+            now_ms=unix_ms,
+        )
         secrets = {name: app.app_secrets[0].reveal() for name, app in settings.apps.items()}
         self._dispatcher = Dispatcher(
             spool=spool,
@@ -376,8 +389,8 @@ def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
 def callback_urls(settings: Settings, addresses: Sequence[tuple[str, int]]) -> dict[str, str]:
     """Return app -> the URL to give to Meta.
 
-    `listen.public_url` where it is set; else the first name that the server certificate carries, with the port
-    that is listened on: another name would be refused by Meta, since the certificate must fit it.
+    `listen.public_url` where it is set; else the first name that the server certificate carries, with the
+    port that is listened on: another name would be refused by Meta, since the certificate must fit it.
     """
     base = settings.listen.public_url
     if base is None:

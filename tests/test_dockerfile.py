@@ -1,4 +1,4 @@
-"""The Dockerfile: its build steps run in a clean directory, and its promises hold. No Docker engine is needed."""
+"""The Dockerfile: its build steps run in a clean directory, without a Docker engine; its promises hold."""
 
 import re
 import shlex

@@ -80,8 +80,9 @@ class Target:
         secret: bytes,
         behaviour: Behaviour = ACCEPT,
         on_received: Callable[[str, Received], None] | None = None,
+        port: int = 0,
     ) -> None:
-        """`secret`: the app's, as a consumer of Meta's webhooks knows it.
+        """`secret`: the app's, as a consumer of Meta's webhooks knows it. `port` 0: a free one.
 
         `on_received(name, received)` is called after the record is made and before the answer is sent.
         """
@@ -91,7 +92,7 @@ class Target:
         self._secret = secret
         self._on_received = on_received
         self._attempts: Counter[str] = Counter()
-        self._port = 0
+        self._port = port
         self._news = trio.Event()
 
     @property
@@ -101,7 +102,7 @@ class Target:
 
     async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled; reports the URL when it is reachable."""
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listeners = await trio.open_tcp_listeners(self._port, host="127.0.0.1")
         self._port = listeners[0].socket.getsockname()[1]
         server = WebServer(self._app, limits=HttpLimits(), metrics=Metrics())
 

@@ -1,4 +1,4 @@
-"""A rig for stories: a real gateway process, a PKI shaped like Meta's, real targets, Meta's part played for real."""
+"""A rig for stories: a real gateway process, a PKI shaped like Meta's, real targets, Meta's part played."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,14 +159,15 @@ class Rig:
             return await client.get(self.admin_url + path, headers={"host": host} if host else {})
 
     async def wait_alive(self) -> None:
-        """Return when /healthz answers."""
-        with trio.fail_after(15):
-            while True:
-                try:
-                    if (await self.admin_get("/healthz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    await trio.sleep(0.05)
+        """Return when /healthz answers: the process is there, ready or not."""
+
+        async def alive() -> bool:
+            try:
+                return (await self.admin_get("/healthz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await until(alive)
 
     async def metric(self, line_start: str) -> float:
         """Return the value of the series that starts so; 0 where there is none."""
@@ -187,13 +188,22 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_target(name: str = "support", behaviour: Behaviour = ACCEPT) -> AsyncGenerator[Target, None]:
+async def open_target(
+    name: str = "support", behaviour: Behaviour = ACCEPT, *, port: int = 0
+) -> AsyncGenerator[Target, None]:
     """Run a real HTTP target."""
-    target = Target(name, secret=APP_SECRET, behaviour=behaviour)
+    target = Target(name, secret=APP_SECRET, behaviour=behaviour, port=port)
     async with trio.open_nursery() as nursery:
         await nursery.start(target.serve)
         yield target
         nursery.cancel_scope.cancel()
+
+
+async def until(is_so: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> None:
+    """Return when it is so; another process gives no event that could be waited for."""
+    with trio.fail_after(seconds):
+        while not await is_so():  # noqa: ASYNC110 (as the docstring says)
+            await trio.sleep(0.05)
 
 
 def unique_id() -> str:

@@ -9,7 +9,7 @@ import trio
 
 from gateway.errors import PeerError
 from gateway.simulator.target import Behaviour, Target
-from tests.stories.rig import PATH, Rig, message, message_id, open_target, unique_id
+from tests.stories.rig import PATH, Rig, free_port, message, message_id, open_target, unique_id
 
 ROUNDS = 20
 CONNECTIONS = 8
@@ -86,19 +86,16 @@ async def test_sigterm_under_load_loses_nothing_and_delivers_nothing_twice(rig: 
 
 async def test_a_target_that_is_down_gets_everything_when_it_comes_back(rig: Rig) -> None:
     wanted = {unique_id() for _ in range(10)}
-    async with open_target() as target:
-        url = target.url
-        rig.write(targets={"support": url})
+    port = free_port()
+    rig.write(targets={"support": f"http://127.0.0.1:{port}/support"})
     async with rig.running():
         async with rig.meta() as meta:
             for identity in wanted:
                 assert (await meta.post(PATH, message(identity))).status == 200
-        back = Target("support", secret=b"story-app-secret-3f9c")
-        async with trio.open_nursery() as nursery:
-            await nursery.start(lambda *, task_status: back.serve(port=target.port, task_status=task_status))
+        async with open_target(port=port) as target:
             with trio.fail_after(30):
-                await wait_arrived(back, wanted)
-            nursery.cancel_scope.cancel()
+                await wait_arrived(target, wanted)
+    assert set(arrived(target).values()) == {1}
 
 
 async def test_the_same_bytes_are_stored_and_delivered_once_across_a_restart(rig: Rig) -> None:
