@@ -1,0 +1,438 @@
+"""Deliveries from a real spool to real targets: retried, refused, given up, drained, and never lost."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import time_ns
+
+import pytest
+import trio
+
+from gateway.core.retry import RetryPolicy
+from gateway.core.routing import UNROUTED
+from gateway.core.signature import sign
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_record import DeadLetter, Reason
+from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.sender import Endpoint, tls_context
+from gateway.delivery.target import DispatchTarget
+from gateway.errors import DeadLetterError
+from gateway.spool.sqlite import SqliteOptions, SqliteSpool, open_sqlite_spool
+from gateway.telemetry.metrics import Metrics
+from tests.delivery.rig import (
+    APP_SECRET,
+    FakeTarget,
+    Received,
+    Script,
+    answer,
+    hang,
+    notification,
+    raw,
+    serving,
+)
+
+BODY = (
+    b'{"object":"whatsapp_business_account","entry":[{"id":"1","changes":'
+    b'[{"field":"messages","value":{"a":1}}]}]}'
+)
+
+
+def unix_ms() -> int:
+    return time_ns() // 1_000_000
+
+
+def a_target(
+    url: str,
+    *,
+    schedule: tuple[float, ...] = (0.05,),
+    give_up_after: float = 1e9,
+    concurrency: int = 2,
+    timeout: float = 2.0,
+    drops: bool = False,
+) -> DispatchTarget:
+    return DispatchTarget(
+        endpoint=Endpoint(url=url, timeout_seconds=timeout, tls=tls_context(url, None)),
+        shown_url=url,
+        concurrency=concurrency,
+        headers={"Authorization": b"Bearer s3cr3t"},
+        webhook_key=None,
+        policy=RetryPolicy(schedule_seconds=schedule, give_up_after_seconds=give_up_after),
+        refuse_statuses=frozenset({400, 422}),
+        drops=drops,
+    )
+
+
+@dataclass
+class Rig:
+    """A spool and a dead-letter directory."""
+
+    directory: Path
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self.store = DeadLetterStore(self.directory / "dead", b"k" * 32)
+
+    @asynccontextmanager
+    async def spool(self) -> AsyncIterator[SqliteSpool]:
+        options = SqliteOptions(duplicates_window_seconds=3600, duplicates_max=1000, min_free_bytes=0)
+        async with open_sqlite_spool(
+            self.directory / "spool", options, metrics=self.metrics, now_ms=unix_ms
+        ) as spool:
+            yield spool
+
+    def dispatcher(
+        self, spool: SqliteSpool, targets: Mapping[str, DispatchTarget], store: DeadLetterStore | None = None
+    ) -> Dispatcher:
+        return Dispatcher(
+            spool=spool,
+            targets=targets,
+            dead_letters=store or self.store,
+            metrics=self.metrics,
+            now_ms=unix_ms,
+            random=lambda: 0.5,
+            app_secret={"main": APP_SECRET}.get,
+        )
+
+    @asynccontextmanager
+    async def running(
+        self, targets: Mapping[str, DispatchTarget], store: DeadLetterStore | None = None
+    ) -> AsyncIterator[SqliteSpool]:
+        async with self.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = self.dispatcher(spool, targets, store)
+            await nursery.start(dispatcher.run)
+            yield spool
+            await dispatcher.drain(0)
+
+    def letters(self) -> Iterator[DeadLetter]:
+        return (self.store.read(found) for found in self.store.iterate())
+
+    def counted(self, target: str, outcome: str) -> float:
+        name = "meta_gateway_deliveries_total"
+        return self.metrics.registry.get_sample_value(name, {"target": target, "outcome": outcome}) or 0.0
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+async def emptied(spool: SqliteSpool, *, seconds: float = 10) -> None:
+    """Wait until nothing is pending."""
+    with trio.fail_after(seconds):
+        while spool.pending():  # noqa: ASYNC110 - the spool has no event for "empty"; nothing but tests asks
+            await trio.sleep(0.01)
+
+
+async def asked(target: FakeTarget, times: int, *, seconds: float = 10) -> None:
+    """Wait until a target has had so many requests."""
+    with trio.fail_after(seconds):
+        while len(target.requests) < times:  # noqa: ASYNC110 - counts what comes in on sockets
+            await trio.sleep(0.01)
+
+
+async def test_a_delivery_arrives_signed_and_leaves_the_spool(rig: Rig) -> None:
+    async with serving(answer(200)) as target, rig.running({"support": a_target(target.url)}) as spool:
+        new = notification(BODY, "support")
+        await spool.append(new)
+        await emptied(spool)
+    (request,) = target.requests
+    assert request.body == BODY
+    assert request.headers["x-hub-signature-256"] == sign(APP_SECRET, BODY)
+    assert request.headers["idempotency-key"] == new.deliveries[0].id
+    assert request.headers["gateway-attempt"] == "1"
+    assert request.headers["authorization"] == "Bearer s3cr3t"
+    assert rig.counted("support", "delivered") == 1
+    assert list(rig.letters()) == []
+
+
+async def test_it_fails_twice_and_then_recovers(rig: Rig) -> None:
+    """The key stays, the attempt counts up, and both kinds of failure count as retried."""
+    async with (
+        serving(answer(503), raw(b"garbage\r\n\r\n"), answer(200)) as target,
+        rig.running({"support": a_target(target.url)}) as spool,
+    ):
+        await spool.append(notification(BODY, "support"))
+        await emptied(spool)
+    assert [request.headers["gateway-attempt"] for request in target.requests] == ["1", "2", "3"]
+    assert len({request.headers["idempotency-key"] for request in target.requests}) == 1
+    assert (rig.counted("support", "retried"), rig.counted("support", "delivered")) == (2, 1)
+
+
+@pytest.mark.parametrize("status", [301, 401, 404, 429, 500, 503])
+async def test_what_is_neither_taken_nor_refused_is_retried(rig: Rig, status: int) -> None:
+    async with (
+        serving(answer(status), answer(204)) as target,
+        rig.running({"support": a_target(target.url)}) as spool,
+    ):
+        await spool.append(notification(BODY, "support"))
+        await emptied(spool)
+    assert len(target.requests) == 2
+
+
+async def test_retry_after_is_honoured_up_to_the_longest_step(rig: Rig) -> None:
+    asked_to_wait = answer(429, headers="Retry-After: 3600\r\n")
+    async with (
+        serving(asked_to_wait, answer(200)) as target,
+        rig.running({"support": a_target(target.url, schedule=(0.01, 0.5))}) as spool,
+    ):
+        started = trio.current_time()
+        await spool.append(notification(BODY, "support"))
+        await emptied(spool)
+        assert 0.45 < trio.current_time() - started < 5
+
+
+async def test_a_refused_delivery_is_a_dead_letter_at_once(rig: Rig) -> None:
+    async with serving(answer(422, b"no")) as target, rig.running({"support": a_target(target.url)}) as spool:
+        new = notification(BODY, "support")
+        await spool.append(new)
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.id == new.deliveries[0].id
+    assert letter.notification_id == new.id
+    assert letter.reason is Reason.REFUSED
+    assert letter.body == BODY
+    assert letter.url == target.url
+    assert letter.summary.fields == ("messages",)
+    assert [(attempt.status, attempt.response_excerpt) for attempt in letter.attempts] == [(422, "no")]
+    assert set(letter.headers) == {
+        "Content-Type",
+        "Gateway-App",
+        "Gateway-Notification",
+        "Gateway-Attempt",
+        "Gateway-Received-At",
+    }
+    assert rig.counted("support", "refused") == 1
+
+
+async def test_it_gives_up_with_every_attempt_on_record(rig: Rig) -> None:
+    async with (
+        serving(answer(500), answer(502), answer(503)) as target,
+        rig.running({"support": a_target(target.url, schedule=(0.1,), give_up_after=0.25)}) as spool,
+    ):
+        new = notification(BODY, "support", received_at_ms=unix_ms())
+        await spool.append(new)
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.GAVE_UP
+    assert len(letter.attempts) == len(target.requests) >= 3
+    assert [attempt.number for attempt in letter.attempts] == list(range(1, len(letter.attempts) + 1))
+    assert rig.counted("support", "gave_up") == 1
+
+
+@pytest.mark.parametrize("script", [answer(422), answer(500)], ids=["refused", "gave_up"])
+async def test_a_shadow_target_leaves_no_dead_letter(rig: Rig, script: Script) -> None:
+    async with (
+        serving(script) as target,
+        rig.running({"support": a_target(target.url, give_up_after=0.0, drops=True)}) as spool,
+    ):
+        await spool.append(notification(BODY, "support", received_at_ms=unix_ms()))
+        await emptied(spool)
+    assert len(target.requests) == 1
+    assert list(rig.letters()) == []
+
+
+async def test_what_no_route_takes_is_a_dead_letter_without_a_target(rig: Rig) -> None:
+    body = BODY.replace(b'"value":{"a":1}}', b'"value":{"a":1}},{"field":"security","value":{"b":2}}')
+    async with rig.running({}) as spool:
+        await spool.append(notification(body, UNROUTED, selection=(1,)))
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.UNROUTED
+    assert letter.target == UNROUTED
+    assert letter.url is None
+    assert letter.attempts == ()
+    assert letter.summary.fields == ("security",)
+    assert letter.body == BODY.replace(
+        b'"field":"messages","value":{"a":1}', b'"field":"security","value":{"b":2}'
+    )
+
+
+@pytest.mark.parametrize("body", [b"\x00\xff not json", b"", b'"text"', b"[" * 10_000 + b"]" * 10_000])
+async def test_what_does_not_parse_is_a_dead_letter_byte_for_byte(rig: Rig, body: bytes) -> None:
+    async with rig.running({}) as spool:
+        await spool.append(notification(body, UNROUTED))
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.UNPARSEABLE
+    assert letter.body == body
+
+
+async def test_a_body_that_cannot_be_cut_is_a_dead_letter_and_ends_nothing(rig: Rig) -> None:
+    async with serving(answer(200)) as target, rig.running({"support": a_target(target.url)}) as spool:
+        await spool.append(notification(BODY, "support", selection=(7,)))
+        await spool.append(notification(BODY + b" ", "support", number=1))
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.UNPARSEABLE
+    assert letter.body == BODY
+    assert len(target.requests) == 1
+
+
+async def test_an_app_that_is_gone_is_retried_and_not_sent_unsigned(rig: Rig) -> None:
+    async with (
+        serving(answer(200)) as target,
+        rig.running({"support": a_target(target.url, give_up_after=0.0)}) as spool,
+    ):
+        await spool.append(notification(BODY, "support", app="former", received_at_ms=unix_ms()))
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.GAVE_UP
+    assert letter.attempts[0].error == "app former is not configured: there is no secret to sign with"
+    assert target.requests == []
+
+
+async def test_a_target_that_hangs_delays_no_other(rig: Rig) -> None:
+    async with serving(hang) as dead, serving(answer(200)) as alive:
+        targets = {"dead": a_target(dead.url, timeout=30), "alive": a_target(alive.url)}
+        async with rig.running(targets) as spool:
+            for number in range(10):
+                await spool.append(notification(BODY + b" " * number, "dead", "alive", number=number))
+            await asked(alive, 10)
+            assert len(dead.requests) == 2  # its concurrency
+            assert spool.pending()["dead"] == 10
+
+
+async def test_concurrency_bounds_the_attempts_at_once(rig: Rig) -> None:
+    at_once = most = 0
+
+    async def slow(received: Received, stream: trio.abc.Stream) -> bool:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await trio.sleep(0.02)
+        at_once -= 1
+        return await answer(200)(received, stream)
+
+    async with (
+        serving(slow) as target,
+        rig.running({"support": a_target(target.url, concurrency=3)}) as spool,
+    ):
+        for number in range(12):
+            await spool.append(notification(BODY + b" " * number, "support", number=number))
+        await emptied(spool)
+    assert most == 3
+    assert len(target.requests) == 12
+
+
+async def test_a_target_that_is_no_longer_configured_keeps_its_deliveries(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with rig.spool() as spool:
+        await spool.append(notification(BODY, "former"))
+    async with rig.running({}) as spool:
+        await trio.sleep(0.1)
+        assert spool.pending() == {"former": 1}
+    assert "target_unknown_pending" in "".join(capsys.readouterr())
+
+
+class FailingStore(DeadLetterStore):
+    """A directory that cannot be written a few times."""
+
+    failures = 0
+
+    def write(self, letter: DeadLetter) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise DeadLetterError("no space left on device")
+        super().write(letter)
+
+
+async def test_a_dead_letter_that_cannot_be_written_stays_in_the_spool(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.delivery.attempts.UNWRITTEN_STEP_MS", 100)
+    store = FailingStore(rig.directory / "dead", b"k" * 32)
+    store.failures = 2
+    async with (
+        serving(answer(400)) as target,
+        rig.running({"support": a_target(target.url)}, store) as spool,
+    ):
+        started = trio.current_time()
+        await spool.append(notification(BODY, "support"))
+        await emptied(spool)
+        assert trio.current_time() - started > 0.15
+    (letter,) = rig.letters()
+    assert len(letter.attempts) == len(target.requests) == 3
+
+
+async def test_an_unrouted_dead_letter_that_cannot_be_written_is_held(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.delivery.burial.FIRST_PAUSE_SECONDS", 0.05)
+    store = FailingStore(rig.directory / "dead", b"k" * 32)
+    store.failures = 2
+    async with rig.running({}, store) as spool:
+        await spool.append(notification(BODY, UNROUTED))
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.attempts == ()
+
+
+async def test_drain_lets_an_attempt_end_and_delivers_nothing_twice(rig: Rig) -> None:
+    release = trio.Event()
+
+    async def slow(received: Received, stream: trio.abc.Stream) -> bool:
+        await release.wait()
+        return await answer(200)(received, stream)
+
+    async with serving(slow) as target:
+        settings = {"support": a_target(target.url, concurrency=1)}
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, settings)
+            await nursery.start(dispatcher.run)
+            for number in range(3):
+                await spool.append(notification(BODY + b" " * number, "support", number=number))
+            await asked(target, 1)
+            nursery.start_soon(dispatcher.drain, 5)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            release.set()
+        async with rig.running(settings) as spool:
+            await emptied(spool)
+    keys = [request.headers["idempotency-key"] for request in target.requests]
+    assert len(keys) == len(set(keys)) == 3
+    assert {request.headers["gateway-attempt"] for request in target.requests} == {"1"}
+
+
+async def test_drain_cuts_short_what_takes_too_long_and_it_is_tried_again(rig: Rig) -> None:
+    async with serving(hang, answer(200)) as target:
+        settings = {"support": a_target(target.url, timeout=30)}
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, settings)
+            await nursery.start(dispatcher.run)
+            await spool.append(notification(BODY, "support"))
+            await asked(target, 1)
+            with trio.fail_after(2):
+                await dispatcher.drain(0.1)
+            assert spool.pending() == {"support": 1}
+        async with rig.running(settings) as spool:
+            await emptied(spool)
+    assert [request.headers["gateway-attempt"] for request in target.requests] == ["1", "2"]
+
+
+async def test_a_crash_in_the_middle_of_attempts_loses_nothing(rig: Rig) -> None:
+    """Cancelled as hard as can be, over and over; in the end everything has arrived."""
+    async with serving(answer(200)) as target:
+        settings = {"support": a_target(target.url)}
+        async with rig.spool() as spool:
+            for number in range(40):
+                await spool.append(notification(BODY + b" " * number, "support", number=number))
+        for turn in range(8):
+            async with rig.spool() as spool, trio.open_nursery() as nursery:
+                await nursery.start(rig.dispatcher(spool, settings).run)
+                await trio.sleep(0.003 * turn)
+                nursery.cancel_scope.cancel()
+        async with rig.running(settings) as spool:
+            await emptied(spool)
+    assert len({request.headers["idempotency-key"] for request in target.requests}) == 40
+
+
+async def test_draining_twice_or_without_a_start_returns(rig: Rig) -> None:
+    async with rig.spool() as spool:
+        await rig.dispatcher(spool, {}).drain(1)
+        async with trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, {})
+            await nursery.start(dispatcher.run)
+            with trio.fail_after(2):
+                await dispatcher.drain(0)
+                await dispatcher.drain(0)
