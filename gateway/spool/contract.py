@@ -126,6 +126,9 @@ class Release:
     """The attempt was not made."""
 
 
+INTERRUPTED = "interrupted: the gateway ended during the attempt"
+"""The error on record for an attempt whose outcome nobody saw (11)."""
+
 Settlement = Done | Buried | RetryLater | Release
 
 

@@ -11,7 +11,7 @@ import zlib
 
 import msgspec
 
-from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater
+from gateway.spool.contract import INTERRUPTED, AttemptRecord, Buried, Done, Lease, Release, RetryLater
 from gateway.spool.requests import Settle, Take
 from gateway.spool.session import Draft, Key, Session, json_rows
 
@@ -19,7 +19,6 @@ OVERDUE_SLICE = 1000
 """Retries looked at for one lease, an index scan of less than a millisecond. While no more of a target are
 overdue the order is exactly that of acceptance; beyond that, of acceptance among those that are overdue the
 longest."""
-INTERRUPTED = "interrupted: the gateway ended during the attempt"
 
 Place = tuple[int, int, int]
 """A key without its target."""

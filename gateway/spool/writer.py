@@ -25,8 +25,8 @@ MAX_BATCH_REQUESTS = 512
 MAX_BATCH_BYTES = 16 * 1024**2
 """Bodies a transaction: some large ones, and still no stall."""
 CHECKPOINT_PAGES = 4096
-"""Pages of log (16 MiB) after which a checkpoint is due even under load: each page that is written again and
-again is moved once, and the stall stays around 50 ms on a plain disk."""
+"""Pages of log (16 MiB) after which a checkpoint is due even under load. From 4 to 64 MiB neither rate nor
+tail changed measurably; this bounds the log, and what a restart has to read."""
 CHECKPOINT_EVERY = 8
 """Batches between two looks at the size of the log."""
 IDLE_SECONDS = 0.25

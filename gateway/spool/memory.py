@@ -1,0 +1,278 @@
+"""The spool in memory: a fake for the tests of what stands around the spool; tests/contracts holds it to the
+promises. What a disk would keep is in a `MemoryState`, so opening that again is a restart.
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
+from gateway.spool import duplicates
+from gateway.spool.contract import (
+    INTERRUPTED,
+    Appended,
+    AttemptRecord,
+    Buried,
+    Done,
+    Lease,
+    NewDelivery,
+    Notification,
+    Release,
+    RetryLater,
+    Room,
+    Settlement,
+)
+from gateway.spool.intake import check_notification, check_settlement
+
+_tokens = itertools.count(1)
+"""Over all openings: a lease of one is never taken for one of another."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Delivery:
+    notification: Notification
+    new: NewDelivery
+    clock_started_ms: int
+    due_ms: int = 0
+    attempt: int = 0
+    attempt_at_ms: int | None = None
+    attempts: list[AttemptRecord] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryState:
+    """What outlives an opening. `full` and `failing` stand for the troubles of a disk."""
+
+    deliveries: dict[tuple[int, int, int], _Delivery] = field(default_factory=dict)
+    """By order of acceptance: received_at_ms, sequence of the notification, position in it."""
+    buckets: duplicates.Buckets = ()
+    seen: dict[int, set[bytes]] = field(default_factory=dict)
+    """Digests by bucket."""
+    next_seq: int = 1
+    opened: bool = False
+    full: bool = False
+    """Nothing new can be stored."""
+    failing: bool = False
+    """The next call meets a failed disk."""
+
+
+@asynccontextmanager
+async def open_memory_spool(
+    state: MemoryState, *, duplicates_window_seconds: float = 604_800, duplicates_max: int = 20_000_000
+) -> AsyncIterator["MemorySpool"]:
+    """Open a state.
+
+    Raises:
+        SpoolLockedError: it is open already.
+    """
+    if state.opened:
+        raise SpoolLockedError("the spool is in use")
+    state.opened = True
+    limits = duplicates.Limits(window_ms=round(duplicates_window_seconds * 1000), max_keys=duplicates_max)
+    spool = MemorySpool(state, limits)
+    try:
+        yield spool
+    finally:
+        spool.closed = True
+        state.opened = False
+
+
+class MemorySpool:
+    """A `Spool`. Made by `open_memory_spool`."""
+
+    def __init__(self, state: MemoryState, limits: duplicates.Limits) -> None:
+        self._state = state
+        self._limits = limits
+        self._held: dict[int, tuple[int, int, int]] = {}
+        self._callbacks: list[Callable[[frozenset[str]], None]] = []
+        self._broken = trio.Event()
+        self.closed = False
+
+    async def append(self, notification: Notification) -> Appended:
+        """See `Spool.append`."""
+        check_notification(notification)
+        await self._enter(storing=True)
+        if self._limits.enabled and not self._remember(notification):
+            result = Appended.DUPLICATE
+        else:
+            self._add(notification, notification.deliveries, notification.received_at_ms)
+            result = Appended.STORED
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return result
+
+    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
+        """See `Spool.restore`."""
+        check_notification(notification)
+        await self._enter(storing=True)
+        pending = {delivery.new.id for delivery in self._state.deliveries.values()}
+        missing = {new.id: new for new in notification.deliveries if new.id not in pending}
+        self._add(notification, tuple(missing.values()), clock_started_ms)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return frozenset(missing)
+
+    async def lease(
+        self, target: str, *, now_ms: int, limit: int, next_due_ms: Callable[[int], int]
+    ) -> tuple[Lease, ...]:
+        """See `Spool.lease`."""
+        await self._enter()
+        due = [(key, found) for key, found in self._free(target) if found.due_ms <= now_ms]
+        starts = [
+            (key, found, max(1, next_due_ms(found.attempt + 1)))
+            for key, found in sorted(due, key=lambda item: item[0])[: max(0, limit)]
+        ]
+        leases = tuple(self._lease(key, found, due_ms, now_ms) for key, found, due_ms in starts)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return leases
+
+    async def settle(self, lease: Lease, settlement: Settlement) -> bool:
+        """See `Spool.settle`."""
+        check_settlement(lease, settlement)
+        await self._enter()
+        key = self._held.pop(lease.token, None)
+        if key is None:
+            return False
+        found = self._state.deliveries[key]
+        match settlement:
+            case Done() | Buried():
+                del self._state.deliveries[key]
+            case RetryLater(at_ms=at_ms, record=record):
+                found.due_ms, found.attempt_at_ms = max(1, at_ms), None
+                found.attempts.append(record)
+            case Release():
+                found.due_ms, found.attempt_at_ms = 0, None
+                found.attempt -= 1
+                self._tell({lease.target})
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return True
+
+    async def next_due_ms(self, target: str) -> int | None:
+        """See `Spool.next_due_ms`; 0 means at once."""
+        await self._enter()
+        return min((found.due_ms for _, found in self._free(target)), default=None)
+
+    async def oldest_received_ms(self) -> Mapping[str, int]:
+        """See `Spool.oldest_received_ms`."""
+        await self._enter()
+        oldest: dict[str, int] = {}
+        for found in self._state.deliveries.values():
+            at_ms = found.notification.received_at_ms
+            oldest[found.new.target] = min(at_ms, oldest.get(found.new.target, at_ms))
+        return oldest
+
+    def pending(self) -> Mapping[str, int]:
+        """See `Spool.pending`."""
+        counts: dict[str, int] = {}
+        for found in self._state.deliveries.values():
+            counts[found.new.target] = counts.get(found.new.target, 0) + 1
+        return counts
+
+    def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
+        """See `Spool.on_ready`."""
+        self._callbacks.append(callback)
+
+    def room(self) -> Room:
+        """See `Spool.room`."""
+        trouble = (
+            "the disk failed" if self._broken.is_set() else "the disk is full" if self._state.full else ""
+        )
+        return Room(
+            free_bytes=0 if self._state.full else 1 << 30,
+            total_bytes=1 << 30,
+            enough=not self._state.full,
+            writable=not trouble,
+            detail=trouble,
+        )
+
+    def size_bytes(self) -> int:
+        """See `Spool.size_bytes`."""
+        return sum(len(found.notification.body.raw) for found in self._state.deliveries.values())
+
+    async def wait_broken(self) -> None:
+        """See `Spool.wait_broken`."""
+        await self._broken.wait()
+
+    # -- inside
+
+    async def _enter(self, *, storing: bool = False) -> None:
+        """Everything after this is done without a pause: whole, or not at all."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.closed:
+            raise SpoolUnavailableError("the spool is closed")
+        if self._state.failing:
+            self._broken.set()
+        if self._broken.is_set():
+            raise SpoolBrokenError("the disk failed")
+        if storing and self._state.full:
+            raise SpoolUnavailableError("the disk is full")
+
+    def _remember(self, notification: Notification) -> bool:
+        """Note the bytes; False where they are a duplicate."""
+        state, now_ms = self._state, notification.received_at_ms
+        key = duplicates.digest(notification.body.app, notification.body.raw)
+        if any(key in state.seen[bucket] for bucket in duplicates.alive(state.buckets, now_ms, self._limits)):
+            return False
+        state.buckets = duplicates.with_current(state.buckets, now_ms, self._limits)
+        current = state.buckets[-1].id
+        state.seen.setdefault(current, set()).add(key)
+        state.buckets = duplicates.with_keys(state.buckets, current, 1)
+        while (excess := duplicates.excess(state.buckets, now_ms, self._limits)) is not None:
+            bucket = excess.bucket.id
+            state.seen[bucket] -= set(sorted(state.seen[bucket])[: excess.keys])
+            state.buckets = duplicates.with_keys(state.buckets, bucket, -excess.keys)
+        return True
+
+    def _add(self, notification: Notification, planned: tuple[NewDelivery, ...], clock_ms: int) -> None:
+        seq = self._state.next_seq
+        self._state.next_seq += 1
+        for position, new in enumerate(planned):
+            key = (notification.received_at_ms, seq, position)
+            self._state.deliveries[key] = _Delivery(
+                notification=notification, new=new, clock_started_ms=clock_ms
+            )
+        self._tell({new.target for new in planned})
+
+    def _free(self, target: str) -> list[tuple[tuple[int, int, int], _Delivery]]:
+        held = set(self._held.values())
+        return [
+            (key, found)
+            for key, found in self._state.deliveries.items()
+            if found.new.target == target and key not in held
+        ]
+
+    def _lease(self, key: tuple[int, int, int], found: _Delivery, due_ms: int, now_ms: int) -> Lease:
+        if found.attempt_at_ms is not None:
+            interrupted = AttemptRecord(
+                number=found.attempt,
+                at_ms=found.attempt_at_ms,
+                status=None,
+                error=INTERRUPTED,
+                duration_ms=0,
+                response_excerpt="",
+            )
+            found.attempts.append(interrupted)
+        found.attempt += 1
+        found.attempt_at_ms, found.due_ms = now_ms, due_ms
+        token = next(_tokens)
+        self._held[token] = key
+        return Lease(
+            token=token,
+            delivery_id=found.new.id,
+            notification_id=found.notification.id,
+            app=found.notification.body.app,
+            target=found.new.target,
+            raw=found.notification.body.raw,
+            selection=found.new.selection,
+            received_at_ms=found.notification.received_at_ms,
+            clock_started_ms=found.clock_started_ms,
+            attempt=found.attempt,
+            leased_at_ms=now_ms,
+            earlier=tuple(found.attempts),
+        )
+
+    def _tell(self, targets: set[str]) -> None:
+        if targets:
+            for callback in self._callbacks:
+                callback(frozenset(targets))
