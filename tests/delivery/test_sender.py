@@ -397,3 +397,12 @@ def test_tls_files_that_do_not_fit_are_told_without_asking(tmp_path: Path, which
         file.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
     with pytest.raises(GatewayError, match="TLS files of a target cannot be used"):
         tls_context("https://x/", TargetTls(certificate=file, private_key=file))
+
+
+async def test_garbage_on_a_kept_connection_is_a_failed_attempt() -> None:
+    """Bytes came, so the target had the request: it is not asked again before the schedule says so."""
+    async with serving(answer(200), raw(b"garbage\r\n\r\n")) as target:
+        lane = a_lane(target.url)
+        await lane.send(REQUEST)
+        assert isinstance(await lane.send(REQUEST), NoAnswer)
+    assert len(target.requests) == 2
