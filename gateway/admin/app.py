@@ -18,6 +18,7 @@ nothing to protect from a browser.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol, TypeVar
 
@@ -119,7 +120,12 @@ def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIA
 
 def _starlette(routes: list[Route]) -> ASGIApp:
     app = Starlette(
-        routes=routes, exception_handlers={HTTPException: _http_error, GatewayError: _gateway_error}
+        routes=routes,
+        exception_handlers={
+            HTTPException: _http_error,
+            GatewayError: _gateway_error,
+            Exception: _our_fault,
+        },
     )
     app.router.redirect_slashes = False
     return app
@@ -208,10 +214,11 @@ async def _body(request: Request) -> bytes | Response:
     body = bytearray()
     with trio.move_on_after(BODY_TIMEOUT_SECONDS):
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    return _error(413, "too_large", f"send at most {MAX_BODY_BYTES} bytes")
+            async with aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > MAX_BODY_BYTES:
+                        return _error(413, "too_large", f"send at most {MAX_BODY_BYTES} bytes")
         except ClientDisconnect:
             return _error(400, "body", "the body was cut short")
         return bytes(body)
@@ -257,3 +264,8 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
     status, word = _FAULTS.get(type(error), (500, "failed"))
     log.error("admin_action_failed", path=request.url.path, status=status, error=str(error))
     return _error(status, word, str(error))
+
+
+async def _our_fault(_: Request, __: Exception) -> Response:
+    """Answer for a bug; Starlette then raises it again, so that the server puts it on record."""
+    return _error(500, "failed", "see the log of the gateway")
