@@ -5,8 +5,8 @@ from typing import Final
 
 from gateway.settings.reading import fault, read_text, shown
 
-DURATION_PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)"
-SIZE_PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(B|KiB|MiB|GiB|TiB)"
+DURATION_PATTERN = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)"
+SIZE_PATTERN = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(B|KiB|MiB|GiB|TiB)"
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
