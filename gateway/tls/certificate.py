@@ -166,12 +166,15 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
             f"{path} holds {what}, not a certificate", remedy="name the file with a BEGIN CERTIFICATE line"
         )
     try:
-        return tuple(x509.load_pem_x509_certificates(data))
+        certificates = tuple(x509.load_pem_x509_certificates(data))
     except ValueError as fault:
         raise CertificateFileError(
             f"{path} is damaged: a certificate in it cannot be decoded",
             remedy="get the file again from its source",
         ) from fault
+    for certificate in certificates:
+        describe(certificate)  # decoding is lazy: whatever cannot be read shows itself here, once
+    return certificates
 
 
 def read_private_key(path: Path) -> PrivateKeyTypes:

@@ -11,6 +11,7 @@ from gateway.settings.model import Tls
 from gateway.tls.certificate import (
     Anchor,
     CertificateFileError,
+    describe_key,
     read_anchors,
     read_certificates,
     read_private_key,
@@ -81,16 +82,21 @@ def make_context(tls: Tls) -> ServerContext:
 
 def _use_certificate(context: SSL.Context, tls: Tls) -> None:
     leaf, *rest = read_certificates(tls.certificate)
+    key = read_private_key(tls.private_key)
+    if key.public_key() != leaf.public_key():
+        raise CertificateFileError(
+            f"{tls.private_key} is not the private key of {tls.certificate}",
+            remedy="name the certificate and the key that were issued together",
+        )
     try:
         context.use_certificate(leaf)
         for certificate in rest:
             context.add_extra_chain_cert(certificate)
-        context.use_privatekey(read_private_key(tls.private_key))  # type: ignore[arg-type] # refused below
-        context.check_privatekey()
+        context.use_privatekey(key)  # type: ignore[arg-type] # a kind that TLS cannot use is refused below
     except (SSL.Error, TypeError) as fault:
         raise CertificateFileError(
-            f"{tls.private_key} is not the private key of {tls.certificate}",
-            remedy="name the certificate and the key that were issued together",
+            f"OpenSSL refuses {tls.certificate} with its key ({describe_key(leaf.public_key())})",
+            remedy="have it issued anew for an ECDSA P-256 key or an RSA key of 2048 bits",
         ) from fault
 
 
