@@ -1,6 +1,7 @@
 """The configuration reference, written from the models: the docstring of a field is its only description."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from gateway.settings.model import Model, Settings
@@ -109,3 +110,7 @@ def _default(entry: Entry) -> str:
     if isinstance(default, list):
         return f"`[{', '.join(map(str, default))}]`"
     return f"`{default}`"
+
+
+if __name__ == "__main__":
+    Path("docs/configuration.md").write_text(render_reference(), encoding="utf-8")
