@@ -82,16 +82,18 @@ class MetaClient:
         self,
         base_url: str,
         *,
-        secret: bytes,
+        secret: bytes | None,
         ca: Path | None = None,
+        system_trust: bool = False,
         certificate: Path | None = None,
         private_key: Path | None = None,
         http2: bool = False,
     ) -> None:
-        """`secret`: the app's. `ca`: whose certificates the gateway may show; None: the system's trust store.
+        """`secret`: the app's; None: only the verification GET can be sent.
 
-        `certificate` is leaf and intermediate in one PEM file, as Meta sends them; None: no client
-        certificate.
+        `ca`: whose certificates the gateway may show, besides the system's trust store with `system_trust`;
+        None: the system's trust store alone. `certificate` is leaf and intermediate in one PEM file, as Meta
+        sends them; None: no client certificate.
 
         Raises:
             UsageError: one of the files cannot be used, or the secret is empty.
@@ -104,7 +106,7 @@ class MetaClient:
         self._secret = secret
         self._client = httpx.AsyncClient(
             base_url=self._base_url,
-            verify=_client_context(ca, certificate, private_key),
+            verify=_client_context(ca, certificate, private_key, system_trust=system_trust),
             http2=http2,
             headers={},
             timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
@@ -148,6 +150,8 @@ class MetaClient:
         """
         headers = dict(_POST_HEADERS)
         if signature is None:
+            if self._secret is None:
+                raise UsageError("no app secret to sign with", remedy="name one with --secret")
             # The legacy header is still sent beside the other one; receivers ignore it.
             headers["x-hub-signature"] = "sha1=" + hmac.digest(self._secret, body, "sha1").hex()
             headers["x-hub-signature-256"] = sign(self._secret, body)
@@ -178,11 +182,15 @@ class MetaClient:
         )
 
 
-def _client_context(ca: Path | None, certificate: Path | None, private_key: Path | None) -> ssl.SSLContext:
+def _client_context(
+    ca: Path | None, certificate: Path | None, private_key: Path | None, *, system_trust: bool
+) -> ssl.SSLContext:
     if ca is not None and not ca.is_file():
         raise UsageError(f"{ca}: no such file", remedy="--ca names the CA of the gateway's own certificate")
     try:
         context = ssl.create_default_context(cafile=ca)
+        if ca is not None and system_trust:
+            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
             f"{ca}: cannot be read as CA certificates ({_reason(error)})",

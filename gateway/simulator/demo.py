@@ -5,7 +5,7 @@ what was observed, and every expectation is checked against it.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from gateway.simulator.client import ClosedWithoutAnswerError, Exchange, MetaCli
 from gateway.simulator.journeys import DeadLetterFile, Evidence, Journey, State, judge, strays
 from gateway.simulator.observed import parse_metrics, read_dead_letters
 from gateway.simulator.pki import PkiFiles, make_pki
-from gateway.simulator.process import GatewayProcess, free_ports, log_tail, start_gateway
+from gateway.simulator.process import GatewayProcess, GatewayProcessError, free_ports, log_tail, start_gateway
 from gateway.simulator.reasons import why
 from gateway.simulator.report import Addresses, Audience, Report, Step
 from gateway.simulator.scenario import (
@@ -57,6 +57,7 @@ class Demo:
             app_secret=secrets.token_hex(16).encode(), verify_token=secrets.token_urlsafe(16).encode()
         )
     )
+    _started: float = 0.0
     _stage: str = ""
     _steps: list[Step] = field(default_factory=list)
     _differences: list[str] = field(default_factory=list)
@@ -66,28 +67,35 @@ class Demo:
     async def run(
         self,
         *,
-        serve: Callable[[Addresses], Awaitable[None]] | None = None,
+        serve: Callable[[Addresses, Report], Awaitable[None]] | None = None,
         on_received: Callable[[str, Received], None] | None = None,
     ) -> Report:
-        """Play everything and judge it. `serve` is awaited with everything still running, before the end."""
-        started = trio.current_time()
+        """Play everything and judge it; what goes wrong stands in the report.
+
+        `serve(addresses, report so far)` is awaited with everything still running, before the end.
+        `on_received(target, received)` is told each POST that a target gets.
+        """
+        self._started = trio.current_time()
         try:
             await self._play(serve=serve, on_received=on_received)
         except* GatewayError as group:
             self._differences += [str(error) for error in _leaves(group)]
+        return self._report()
+
+    def _report(self) -> Report:
         return Report(
             steps=tuple(self._steps),
             journeys=self._journeys,
             dead_letters=self._dead_letters,
             differences=tuple(self._differences),
-            seconds=trio.current_time() - started,
+            seconds=trio.current_time() - self._started,
             log_tail=log_tail(self.directory / LOG_NAME) if self._differences else (),
         )
 
     async def _play(
         self,
         *,
-        serve: Callable[[Addresses], Awaitable[None]] | None,
+        serve: Callable[[Addresses, Report], Awaitable[None]] | None,
         on_received: Callable[[str, Received], None] | None,
     ) -> None:
         pki = self._make_certificates()
@@ -100,21 +108,44 @@ class Demo:
             }
             urls = {name: await nursery.start(target.serve) for name, target in targets.items()}
             addresses = self._configure(urls, pki)
+            watch = _Watch(targets=targets, dead_letters=addresses.dead_letters)
             async with start_gateway(
                 addresses.config, admin_url=addresses.admin_url, log_path=addresses.log, environ=self.environ
             ) as gateway:
-                await self._await_readiness(gateway, addresses)
-                watch = _Watch(targets=targets, dead_letters=addresses.dead_letters)
-                await self._verify_callback(addresses)
-                sent = await self._send(addresses)
-                await self._knock(addresses)
-                await self._follow(sent, watch)
-                await self._compare_metrics(gateway)
+                sent = await self._play_meta(gateway, addresses, watch)
                 if serve is not None:
-                    await serve(addresses)
+                    await self._serve(serve, gateway, addresses)
                 await self._stop(gateway)
             if serve is None:  # else others have sent things, too
-                self._differences += strays(sent, watch.evidence())
+                self._look_back(sent, watch.evidence())
+            nursery.cancel_scope.cancel()
+
+    async def _play_meta(
+        self, gateway: GatewayProcess, addresses: Addresses, watch: "_Watch"
+    ) -> tuple[Notification, ...]:
+        await self._await_readiness(gateway, addresses)
+        await self._verify_callback(addresses)
+        sent = await self._send(addresses)
+        await self._knock(addresses)
+        await self._follow(sent, watch)
+        await self._compare_metrics(gateway)
+        return sent
+
+    async def _serve(
+        self,
+        serve: Callable[[Addresses, Report], Awaitable[None]],
+        gateway: GatewayProcess,
+        addresses: Addresses,
+    ) -> None:
+        async def ended_by_itself() -> None:
+            code = await gateway.wait()
+            raise GatewayProcessError(
+                f"the gateway process ended by itself with exit code {code}", remedy="its log says why"
+            )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ended_by_itself)
+            await serve(addresses, self._report())
             nursery.cancel_scope.cancel()
 
     def _begin(self, title: str, sense: str) -> None:
@@ -262,12 +293,23 @@ class Demo:
         self._journeys = judge(sent, evidence, because=_because)
         self._dead_letters = tuple(evidence.dead_letters)
         self.audience.journeys(self._journeys, final=True)
-        for journey in self._journeys:
-            if journey.state is not State.AS_EXPECTED:
-                told = journey.difference or f"still under way, answers {list(journey.answers)}"
-                self._differences.append(f"{self._stage}: {journey.label} to {journey.target}: {told}")
+        self._note_differences(self._journeys)
         self._begin("Dead letters", "what could not be delivered, kept as files")
         self.audience.dead_letters(self._dead_letters)
+
+    def _note_differences(self, journeys: Sequence[Journey]) -> None:
+        for journey in journeys:
+            if journey.state is not State.AS_EXPECTED:
+                told = journey.difference or f"still under way, answers {list(journey.answers)}"
+                self._differences.append(f"{journey.label} to {journey.target}: {told}")
+
+    def _look_back(self, sent: Sequence[Notification], evidence: Evidence) -> None:
+        """Once all is over: what came late, twice, or to somebody for whom it was not."""
+        self._differences += strays(sent, evidence)
+        later = judge(sent, evidence, because=_because)
+        self._note_differences(
+            [now for now, then in zip(later, self._journeys, strict=True) if now.state is not then.state]
+        )
 
     async def _compare_metrics(self, gateway: GatewayProcess) -> None:
         self._begin("Metrics", "what the gateway itself has counted")

@@ -5,17 +5,18 @@ from typing import Final
 
 from gateway.core.envelope import Envelope
 from gateway.core.routing import UNROUTED, Route, RoutingTable
+from gateway.settings import model as settings
 
 ROUTE_KEYS: Final = ("app", "object", "field", "kind", "waba", "phone_number_id", "display_phone_number")
 """What a route may state, in the order in which it is told."""
 
 
-def stated(route: Route) -> dict[str, tuple[str, ...]]:
+def stated(route: Route | settings.Route) -> dict[str, tuple[str, ...]]:
     """Return what a route states of the changes that it takes; empty: it takes everything."""
     return {key: value for key in ROUTE_KEYS if (value := getattr(route, key)) is not None}
 
 
-def describe(route: Route) -> str:
+def describe(route: Route | settings.Route) -> str:
     """Tell what a route takes: `field messages, kind status`."""
     words = [f"{key} {' or '.join(patterns)}" for key, patterns in stated(route).items()]
     return ", ".join(words) or "everything"

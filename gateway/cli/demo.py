@@ -1,0 +1,129 @@
+"""`gateway demo`: the simulator's demo, told as it happens."""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import trio
+import typer
+
+from gateway.cli.demo_plain import JsonTeller, PlainTeller
+from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err
+from gateway.simulator.demo import Demo
+from gateway.simulator.report import Addresses, Audience, Report
+from gateway.simulator.target import Received
+
+
+class Teller(Audience, Protocol):
+    """An audience that tells others."""
+
+    def summary(self, report: Report) -> None:
+        """Tell how it went."""
+        ...
+
+    def serving(self, addresses: Addresses, report: Report) -> None:
+        """Tell where everything is, which now goes on running."""
+        ...
+
+    def received(self, target: str, received: Received) -> None:
+        """Tell what a target got while everything goes on running."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+
+def command(
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Leave everything running afterwards and print its addresses; Ctrl-C ends it."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result for scripts, and nothing else.")
+    ] = False,
+) -> None:
+    """Run the whole job in one go, on throw-away certificates and real sockets.
+
+    Makes a PKI shaped like Meta's, starts a gateway process and small internal targets (one fails at first,
+    one for ever, one refuses), plays Meta's part (the verification GET, signed POSTs over mTLS, a forged one,
+    one without certificate, one with a stranger's), and tells what went where, and why.
+
+    Everything is checked against what really happened: the exit code is 0 only if all of it was as it should
+    be. Nothing is left behind.
+    """
+    raise typer.Exit(trio.run(_run, serve, _choose_teller(as_json=as_json)))
+
+
+def _choose_teller(*, as_json: bool) -> Teller:
+    if as_json:
+        return JsonTeller()
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from gateway.cli.demo_screen import ScreenTeller
+
+        return ScreenTeller()
+    return PlainTeller()
+
+
+async def _run(serve: bool, teller: Teller) -> int:
+    reports: list[Report] = []
+    with tempfile.TemporaryDirectory(prefix="gateway-demo-") as directory:
+        demo = Demo(
+            directory=Path(directory),
+            environ=os.environ,
+            audience=teller,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        try:
+            async with trio.open_nursery() as nursery:
+                wish = _WishToEnd(nursery.cancel_scope.cancel)
+                await nursery.start(wish.listen)
+
+                async def keep_running(addresses: Addresses, report: Report) -> None:
+                    teller.serving(addresses, report)
+                    wish.serving = True
+                    await wish.expressed.wait()
+
+                def received(target: str, one: Received) -> None:
+                    if wish.serving:
+                        teller.received(target, one)
+
+                reports.append(await demo.run(serve=keep_running if serve else None, on_received=received))
+                nursery.cancel_scope.cancel()
+        finally:
+            teller.close()
+    if not reports:
+        err("interrupted; the gateway process is stopped, and nothing is left behind")
+        return EXIT_FAILED
+    if not wish.serving:
+        teller.summary(reports[0])
+    elif reports[0].differences:
+        err("\n".join(reports[0].differences))
+    return EXIT_DONE if reports[0].ok else EXIT_FAILED
+
+
+class _WishToEnd:
+    """Ctrl-C or SIGTERM: ends what is only kept running in good order, and breaks off everything else.
+
+    Either way the gateway process is stopped and the directory removed.
+    """
+
+    def __init__(self, break_off: Callable[[], None]) -> None:
+        self.serving = False
+        self.expressed = trio.Event()
+        self._break_off = break_off
+
+    async def listen(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                if not self.serving or self.expressed.is_set():
+                    self._break_off()
+                self.expressed.set()

@@ -1,0 +1,103 @@
+"""`gateway fields`: the known webhook fields."""
+
+import json
+import shutil
+import textwrap
+from typing import Annotated, Final
+
+import typer
+
+from gateway.cli.output import out, out_json
+from gateway.core.fields import FIELDS, Field
+from gateway.errors import UsageError
+from gateway.simulator.payloads import MAIN_OBJECT, Sample, find_sample, samples_of
+
+_LEAST_WIDTH: Final = 72
+"""Columns; narrower terminals wrap by themselves."""
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Show one field with its samples: messages, page/feed. A sample by its name: messages.image."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result for scripts.")] = False,
+) -> None:
+    """List the known webhook fields, what each means, and which have samples.
+
+    Fields that are not listed are welcome all the same: they are stored, answered and routed like any other.
+    """
+    if name is None:
+        _list_fields(as_json=as_json)
+    else:
+        _show(name, as_json=as_json)
+
+
+def _list_fields(*, as_json: bool) -> None:
+    if as_json:
+        out_json([_plain(field) for field in FIELDS])
+        return
+    width = max(_LEAST_WIDTH, shutil.get_terminal_size((110, 24)).columns)
+    column = max(len(field.name) for field in FIELDS) + 2
+    for object_ in dict.fromkeys(field.object for field in FIELDS):
+        out(f"{object_}")
+        for field in FIELDS:
+            if field.object == object_:
+                lines = textwrap.wrap(field.meaning + _remark(field), width - column - 2)
+                out(
+                    "\n".join(
+                        [
+                            f"  {field.name:<{column}}{lines[0]}",
+                            *(" " * (column + 2) + one for one in lines[1:]),
+                        ]
+                    )
+                )
+        out("")
+    out("gateway fields NAME shows a field with its samples; gateway send --field NAME sends one.")
+
+
+def _remark(field: Field) -> str:
+    count = len(_samples(field))
+    return "" if count == 1 else " (no sample)" if not count else f" ({count} samples)"
+
+
+def _samples(field: Field) -> tuple[Sample, ...]:
+    return samples_of(field.name, object_=field.object)
+
+
+def _plain(field: Field) -> dict[str, object]:
+    return {
+        "object": field.object,
+        "field": field.name,
+        "meaning": field.meaning,
+        "samples": [sample.name for sample in _samples(field)],
+    }
+
+
+def _show(name: str, *, as_json: bool) -> None:
+    object_, slash, local = name.rpartition("/")
+    known = [field for field in FIELDS if field.name == local and (not slash or field.object == object_)]
+    shown = [sample for field in known for sample in _samples(field)]
+    if not known:
+        try:
+            shown = [find_sample(name)]
+        except UsageError:
+            raise UsageError(
+                f"{name}: not a known field",
+                remedy="gateway fields lists the known ones; others are routed, too",
+            ) from None
+        known = [
+            field for field in FIELDS if field.name == shown[0].field and field.object == shown[0].object
+        ]
+    if as_json:
+        bodies = [{"name": sample.name, "object": sample.object, "body": sample.read()} for sample in shown]
+        out_json({"fields": [_plain(field) for field in known], "samples": bodies})
+        return
+    for field in known:
+        prefix = "" if field.object == MAIN_OBJECT else f"{field.object}/"
+        out(f"{prefix}{field.name}: {field.meaning}")
+    for sample in shown:
+        out(f"\n{sample.name}")
+        out(json.dumps(sample.read(), indent=2, ensure_ascii=False))

@@ -1,0 +1,307 @@
+"""`gateway send`: Meta's part, once or a few times."""
+
+import os
+import secrets
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import trio
+import typer
+
+from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, options, out, out_json
+from gateway.errors import PeerError, UsageError
+from gateway.settings.load import load_settings
+from gateway.settings.model import App, Settings
+from gateway.simulator.client import Exchange, MetaClient
+from gateway.simulator.payloads import find_sample, freshen
+
+_CHALLENGES: Final = 10**10
+"""Meta's challenges are decimal numbers of up to ten digits."""
+
+_EVERYWHERE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not bound to
+"""Listening everywhere includes this machine."""
+
+_SOURCES: Final = "env:NAME, file:PATH, or the path of a file that has it"
+
+
+def command(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            help="The callback URL; default: listen.address with the path of the first app.",
+            metavar="URL",
+        ),
+    ] = None,
+    cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--cert",
+            help="Client certificate, leaf and intermediate in one PEM file; default: certs/client.pem beside"
+            " the configuration, as gateway init makes it, where there is one.",
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="The client certificate's private key; default: certs/client.key."),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca",
+            help="CA of the gateway's own certificate; default: certs/ca.pem beside the configuration, where"
+            " there is one, and the system's.",
+        ),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret",
+            help=f"The app secret: {_SOURCES}; default: from the configuration, of the app whose path is"
+            " in the URL, else of the first. As plain text it is seen in the process list.",
+            metavar="FILE|env:NAME",
+        ),
+    ] = None,
+    payload: Annotated[
+        Path | None,
+        typer.Option(
+            "--payload",
+            help="Send this file, byte for byte (repeated, it is a duplicate: answered 200, stored once);"
+            " - reads stdin.",
+            metavar="FILE",
+        ),
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(
+            "--field",
+            help="Send a sample of this field, with fresh ids and times: messages, messages.image, page/feed."
+            " gateway fields lists them.",
+        ),
+    ] = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Send so many, one after the other.")] = 1,
+    challenge: Annotated[
+        str | None,
+        typer.Option(
+            "--challenge",
+            help="Send the verification GET with this verify token instead of a POST; env:NAME and file:PATH"
+            " are read.",
+            metavar="TOKEN",
+        ),
+    ] = None,
+    no_cert: Annotated[bool, typer.Option("--no-cert", help="Present no client certificate.")] = False,
+    http2: Annotated[bool, typer.Option("--http2", help="Offer HTTP/2.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result for scripts.")] = False,
+) -> None:
+    """Play Meta once: signed POSTs over mTLS, or the verification GET.
+
+    Prints status and time of each request. What is not given comes from the configuration. The exit code is 0
+    if every answer was 200 (and the challenge came back), else 1.
+    """
+    if sum(option is not None for option in (payload, field, challenge)) != 1:
+        raise UsageError("say what to send", remedy="give one of --field, --payload and --challenge")
+    if cert is not None and no_cert:
+        raise UsageError("--cert and --no-cert together", remedy="give one of them")
+    next_body = _bodies(payload, field) if challenge is None else None
+    call = _resolve(url=url, secret=secret, signs=challenge is None)
+    certificate = None if no_cert else cert or _beside_config("client.pem")
+    default_key = _beside_config("client.key") if cert is None else None
+    client = MetaClient(
+        call.base_url,
+        secret=call.secret,
+        ca=ca or _beside_config("ca.pem"),
+        system_trust=ca is None,
+        certificate=certificate,
+        private_key=(key or default_key) if certificate else None,
+        http2=http2,
+    )
+    token = "" if challenge is None else _read_reference(challenge, bare=str.encode).decode()
+    presented = f"with {certificate}" if certificate else "without client certificate"
+    err(f"{'GET' if next_body is None else 'POST'} {call.base_url}{call.path}, {presented}")
+    sent = trio.run(_send, client, call.path, next_body, token, repeat, not as_json)
+    if as_json:
+        out_json({"url": call.base_url + call.path, "ok": sent.ok, "requests": sent.plain()})
+    elif repeat > 1:
+        err(sent.summary())
+    raise typer.Exit(EXIT_DONE if sent.ok else EXIT_FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """Where to send, and what to sign with."""
+
+    base_url: str
+    path: str
+    """With its query."""
+    secret: bytes | None
+    """None: nothing is signed."""
+
+
+def _resolve(*, url: str | None, secret: str | None, signs: bool) -> _Call:
+    """Fill in from the configuration what was not given; it is not read where nothing is missing."""
+    base_url, path, query = _split(url)
+    given = None if secret is None else _read_reference(secret, bare=_file_or_plain)
+    needs_secret = signs and given is None
+    if path and not needs_secret:
+        return _Call(base_url=base_url, path=path + query, secret=given)
+    settings = load_settings(options.config, environ=os.environ, with_secrets=needs_secret).settings
+    app = _app_of(settings, path)
+    return _Call(
+        base_url=base_url or _local_url(settings),
+        path=(path or app.path) + query,
+        secret=app.app_secrets[0].reveal() if needs_secret else given,
+    )
+
+
+def _split(url: str | None) -> tuple[str, str, str]:
+    """Return base URL, path and query (with its `?`); empty where they are not stated."""
+    if url is None:
+        return "", "", ""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        raise UsageError(f"{url}: not an https URL", remedy="write it as https://HOST:PORT/PATH")
+    path = "" if parts.path == "/" else parts.path
+    return f"https://{parts.netloc}", path, f"?{parts.query}" if parts.query else ""
+
+
+def _app_of(settings: Settings, path: str) -> App:
+    apps = list(settings.apps.values())
+    return next((app for app in apps if app.path == path), apps[0])
+
+
+def _local_url(settings: Settings) -> str:
+    address = settings.listen.address
+    if not address.port:
+        raise UsageError(
+            "listen.address leaves the port to the kernel",
+            remedy="give --url, with the port that gateway run printed",
+        )
+    host = "localhost" if address.host in _EVERYWHERE else address.host
+    return f"https://[{host}]:{address.port}" if ":" in host else f"https://{host}:{address.port}"
+
+
+def _beside_config(name: str) -> Path | None:
+    """A file of a development PKI: `certs/NAME` beside the configuration, or beside its directory."""
+    folder = options.config.parent
+    for directory in (folder / "certs", folder / ".." / "certs"):
+        if (directory / name).is_file():
+            return directory / name
+    return None
+
+
+def _read_reference(text: str, *, bare: Callable[[str], bytes]) -> bytes:
+    """Read `env:NAME` or `file:PATH`; anything else is `bare`'s."""
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme == "env":
+        value = os.environ.get(rest, "")
+        if not value:
+            raise UsageError(f"the environment variable {rest} is not set, or empty", remedy=f"export {rest}")
+        return os.fsencode(value)
+    if colon and scheme == "file":
+        return _read_secret_file(Path(rest))
+    return bare(text)
+
+
+def _file_or_plain(text: str) -> bytes:
+    path = Path(text)
+    if path.is_file():
+        return _read_secret_file(path)
+    if "/" in text or path.suffix:  # a mistyped path would otherwise sign, and be answered 401
+        raise UsageError("--secret names a file that does not exist", remedy=f"give {_SOURCES}")
+    err(f"note: a secret on the command line is seen in the process list; better: {_SOURCES}")
+    return text.encode()
+
+
+def _read_secret_file(path: Path) -> bytes:
+    try:
+        value = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", remedy=f"give {_SOURCES}") from error
+    value = value.removesuffix(b"\n").removesuffix(b"\r")
+    if not value:
+        raise UsageError(f"{path} is empty", remedy="put the secret in it")
+    return value
+
+
+def _bodies(payload: Path | None, field: str | None) -> Callable[[], bytes]:
+    """Return what gives the next body."""
+    if field is not None:
+        sample = find_sample(field).read()
+        return lambda: freshen(sample, now_ms=time.time_ns() // 1_000_000, draw=lambda: secrets.token_hex(12))
+    path = payload or Path("-")
+    try:
+        body = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        remedy = "--payload names a file with a notification"
+        raise UsageError(f"{path}: {error.strerror}", remedy=remedy) from error
+    return lambda: body
+
+
+class _Sent:
+    """What came back."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.fault = ""
+        """Why the last request counts as failed, where its status does not tell."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.fault and all(one.status == 200 for one in self.exchanges)
+
+    def plain(self) -> list[dict[str, object]]:
+        told: list[dict[str, object]] = [
+            {
+                "status": one.status,
+                "milliseconds": round(one.milliseconds, 2),
+                "http_version": one.http_version,
+            }
+            for one in self.exchanges
+        ]
+        return [*told, {"status": None, "error": self.fault}] if self.fault else told
+
+    def summary(self) -> str:
+        statuses = [one.status for one in self.exchanges]
+        if not statuses:
+            return "no request was answered"
+        counts = ", ".join(f"{statuses.count(status)} x {status}" for status in sorted(set(statuses)))
+        times = [one.milliseconds for one in self.exchanges]
+        median = statistics.median(times)
+        return f"{len(statuses)} requests: {counts}; median {median:.1f} ms, slowest {max(times):.1f} ms"
+
+
+async def _send(
+    client: MetaClient,
+    path: str,
+    next_body: Callable[[], bytes] | None,
+    token: str,
+    repeat: int,
+    tell: bool,
+) -> _Sent:
+    sent = _Sent()
+    async with client:
+        for _ in range(repeat):
+            number = str(secrets.randbelow(_CHALLENGES))
+            try:
+                if next_body is not None:
+                    exchange = await client.post(path, next_body())
+                else:
+                    exchange = await client.challenge(path, verify_token=token, challenge=number)
+            except PeerError as error:
+                sent.fault = str(error)
+                break
+            sent.exchanges.append(exchange)
+            if tell:
+                out(f"{exchange.status}  {exchange.milliseconds:.1f} ms  {exchange.http_version}")
+            if next_body is None and exchange.status == 200 and exchange.body != number.encode():
+                sent.fault = f"the answer is not the challenge {number}: {exchange.body[:60]!r}"
+                break
+    if sent.fault:
+        err(sent.fault)
+    return sent
