@@ -14,6 +14,8 @@ from gateway.core.signature import sign
 from gateway.ingress.app import IngressApp, IngressLimits, build_ingress_app
 from gateway.ingress.asgi import AsgiApp, Message
 from gateway.spool.contract import Appended, Notification, Room
+from gateway.spool.duplicates import Limits
+from gateway.spool.memory import MemorySpool, MemoryState
 from gateway.telemetry.metrics import Metrics
 
 SECRET, OLD_SECRET = b"the-app-secret", b"the-secret-before"
@@ -44,10 +46,11 @@ def unproved_peer(reason: Reason = Reason.NO_CERTIFICATE) -> Peer:
 META = meta_peer("meta")
 
 
-class SpoolInMemory:
-    """As much of a spool as the acknowledgement path uses."""
+class WatchedSpool(MemorySpool):
+    """The spool in memory, with troubles to order."""
 
     def __init__(self) -> None:
+        super().__init__(MemoryState(), Limits(window_ms=7 * 86_400_000, max_keys=1000))
         self.stored: list[Notification] = []
         self.room_now = PLENTY
         self.fault: Exception | None = None
@@ -60,14 +63,12 @@ class SpoolInMemory:
     async def append(self, notification: Notification) -> Appended:
         if self.gate is not None:
             await self.gate.wait()
-        await trio.lowlevel.checkpoint()
         if self.fault is not None:
             raise self.fault
-        key = (notification.body.app, notification.body.raw)
-        if any((known.body.app, known.body.raw) == key for known in self.stored):
-            return Appended.DUPLICATE
-        self.stored.append(notification)
-        return Appended.STORED
+        appended = await super().append(notification)
+        if appended is Appended.STORED:
+            self.stored.append(notification)
+        return appended
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ Chunk = bytes | Callable[[], Awaitable[None]] | None
 class Edge:
     """The app under test, and everything around it."""
 
-    spool: Any = field(default_factory=SpoolInMemory)
+    spool: WatchedSpool = field(default_factory=WatchedSpool)
     metrics: Metrics = field(default_factory=Metrics)
     routes: Sequence[Route] = (
         Route(to=("support",), field=("messages",)),

@@ -27,7 +27,7 @@ from tests.ingress.rig import (
     Answer,
     Chunk,
     Edge,
-    SpoolInMemory,
+    WatchedSpool,
     meta_peer,
     unproved_peer,
 )
@@ -485,7 +485,7 @@ def test_two_apps_on_one_path_are_refused() -> None:
         build_ingress_app(
             apps={"one": one, "two": one},
             routing=lambda: None,  # type: ignore[arg-type, return-value] # never asked
-            spool=SpoolInMemory(),  # type: ignore[arg-type] # never asked
+            spool=WatchedSpool(),
             metrics=edge.metrics,
             now_ms=lambda: 0,
             new_id=lambda: "",
