@@ -253,4 +253,7 @@ def _parse_moment(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("no time zone")
-    return round(moment.timestamp() * 1000)
+    unix_ms = round(moment.timestamp() * 1000)
+    if unix_ms < 0:
+        raise ValueError("before 1970")
+    return unix_ms

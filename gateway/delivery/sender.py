@@ -251,7 +251,7 @@ class _Reading:
 
 
 def _is_garbage(error: httpx.TransportError) -> bool:
-    """Whether bytes came that are not HTTP; a connection that just ended has no error of the parser beneath."""
+    """Whether bytes came that are not HTTP; where a connection just ended, no parser complained."""
     # By context: httpcore's pool raises on "from None".
     beneath = error.__cause__.__context__ if error.__cause__ is not None else None
     return isinstance(error, httpx.RemoteProtocolError) and beneath is not None

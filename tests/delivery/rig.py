@@ -8,8 +8,10 @@ from functools import partial
 import trio
 
 from gateway.core.ids import new_notification_id
+from gateway.core.routing import UNROUTED
 from gateway.core.signature import VerifiedBody, sign, verify_signature
-from gateway.spool.contract import Lease, NewDelivery, Notification
+from gateway.delivery.dead_letter_record import DeadLetter, Reason, Summary
+from gateway.spool.contract import AttemptRecord, Lease, NewDelivery, Notification
 
 APP_SECRET = b"app secret"
 EPOCH_MS = 1_770_000_000_000
@@ -164,4 +166,40 @@ def a_lease(raw_body: bytes, *, selection: tuple[int, ...] | None = None, target
         attempt=3,
         leased_at_ms=EPOCH_MS + 5000,
         earlier=(),
+    )
+
+
+def a_letter(
+    *,
+    target: str = "support",
+    body: bytes = '{"a": "ä"}'.encode(),
+    reason: Reason = Reason.REFUSED,
+    number: int = 0,
+    received_at_ms: int = EPOCH_MS,
+    attempts: tuple[AttemptRecord, ...] | None = None,
+) -> DeadLetter:
+    """A dead letter; `number` makes ids differ."""
+    identifier = new_notification_id(received_at_ms, number.to_bytes(10, "big"))
+    one = AttemptRecord(
+        number=1, at_ms=EPOCH_MS + 5000, status=422, error="", duration_ms=3, response_excerpt="no\0 \ufffd"
+    )
+    return DeadLetter(
+        id=f"{identifier}-{target}",
+        notification_id=identifier,
+        app="main",
+        target=target,
+        url=None if target == UNROUTED else "http://support.internal/hook",
+        summary=Summary(
+            object="whatsapp_business_account",
+            fields=("messages",),
+            kinds=("message",),
+            waba="102290129340398",
+            phone_number_id=None,
+        ),
+        reason=reason,
+        received_at_ms=received_at_ms,
+        died_at_ms=EPOCH_MS + 5001,
+        attempts=(one,) if attempts is None else attempts,
+        headers={"Content-Type": "application/json", "Gateway-App": "main"},
+        body=body,
     )
