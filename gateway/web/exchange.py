@@ -88,8 +88,8 @@ class _Answer:
             return
         if self._start is not None:
             start, self._start = self._start, None
-            self.has_begun = True
             await self._send(_with_length(start, message))
+            self.has_begun = True
         await self._send(message)
 
     async def give_up(self) -> None:

@@ -108,6 +108,12 @@ class Http2(H2Protocol):
         # h2 tells of complete frames only; tests/web/test_hypercorn_contract.py holds these two names.
         return bool(buffer._data or buffer._headers_buffer)  # noqa: SLF001 (nothing public says it)
 
+    @property
+    def _awaits_oversized_frame(self) -> bool:
+        """h2 looks at the length of a frame when all of it is here: 16 MiB may be announced."""
+        announced = self.connection.incoming_buffer._data[:3]  # noqa: SLF001 (as above)
+        return int.from_bytes(announced, "big") > self.connection.max_inbound_frame_size
+
     async def initiate(self, *_: Any) -> None:
         """Send SETTINGS, and open the connection's window for all streams together."""
         self.connection.initiate_connection()
@@ -138,6 +144,8 @@ class Http2(H2Protocol):
                 await self._end()
             else:
                 await self._handle_events(events)
+                if self._awaits_oversized_frame and not self._ending:
+                    await self._end_for_abuse("frame_size", ErrorCodes.FRAME_SIZE_ERROR)
         elif isinstance(event, Closed):
             await self._abandon_streams()
 
@@ -339,9 +347,9 @@ class Http2(H2Protocol):
             await self._say_goodbye(ErrorCodes.NO_ERROR)
             await self.send(Linger() if self._is_unread else Closed())
 
-    async def _end_for_abuse(self, what: str) -> None:
+    async def _end_for_abuse(self, what: str, code: ErrorCodes = ErrorCodes.ENHANCE_YOUR_CALM) -> None:
         self._terms.record_abuse(what)
-        self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+        self.connection.close_connection(code)
         await self._end()
 
     async def _say_goodbye(self, code: ErrorCodes) -> None:

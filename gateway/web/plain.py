@@ -7,11 +7,13 @@ from typing import Final
 
 import trio
 
+from gateway.telemetry.log import get_logger
 from gateway.web.server import WebServer
 
-_PAUSE_OUT_OF_RESOURCES_SECONDS: Final = 0.1
-"""accept() fails at once while descriptors are out: try again when other connections had time to end."""
-_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+log = get_logger("web")
+
+_PAUSE_SECONDS: Final = 0.1
+"""accept() may fail at once and again, while descriptors are out: others need time to end."""
 
 
 async def serve_plain(
@@ -21,7 +23,7 @@ async def serve_plain(
     max_connections: int,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve HTTP/1.1 on sockets that listen already, until the web server is shut down and its connections are over.
+    """Serve HTTP/1.1 on sockets that listen already, until the web server is shut down and has nothing open.
 
     One connection more than `max_connections` waits in the kernel's queue. Owns the sockets, and closes them.
     """
@@ -53,9 +55,8 @@ async def _accept(
             connected, _ = await listening.accept()
         except OSError as error:
             room.release_on_behalf_of(place)
-            # Other errors of accept(2) are those of the connection that was to be accepted.
-            if error.errno in _OUT_OF_RESOURCES:
-                await trio.sleep(_PAUSE_OUT_OF_RESOURCES_SECONDS)
+            log.error("accept_failed", error=errno.errorcode.get(error.errno or 0))  # noqa: TRY400 (no defect)
+            await trio.sleep(_PAUSE_SECONDS)
             continue
         connections.start_soon(_serve, connected, web_server, room, place)
 

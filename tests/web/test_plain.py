@@ -1,0 +1,97 @@
+"""The listener without TLS, on real sockets."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from gateway.web.limits import HttpLimits
+from gateway.web.plain import serve_plain
+from gateway.web.server import WebServer
+from tests.web.rig import GET, PATIENCE_SECONDS, App, Client, answer, read_all, upper
+
+
+@asynccontextmanager
+async def listening(
+    app: App, *, max_connections: int = 10, sockets: int = 1
+) -> AsyncIterator[tuple[WebServer, list[int], trio.Event]]:
+    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(sockets)]
+    ports = [sock.getsockname()[1] for sock in opened]
+    web = WebServer(app, limits=HttpLimits(), metrics=None)
+    ended = trio.Event()
+
+    async def serve(task_status: trio.TaskStatus[None]) -> None:
+        await serve_plain(opened, web, max_connections=max_connections, task_status=task_status)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve)
+        yield web, ports, ended
+        nursery.cancel_scope.cancel()
+
+
+async def test_every_socket_is_served() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope)
+        await upper(scope, receive, send)
+
+    async with listening(app, sockets=2) as (_, ports, _ended):
+        for port in ports:
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                assert (await Client(stream).ask(GET)).body == b"GET / "
+                assert seen[-1]["client"] == stream.socket.getsockname()
+                assert seen[-1]["server"] == ("127.0.0.1", port)
+                assert seen[-1]["scheme"] == "http"
+                assert seen[-1]["state"] == {}
+
+
+async def test_one_connection_too_many_waits_for_its_turn() -> None:
+    async with listening(upper, max_connections=2) as (web, (port,), _):
+        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3)]
+        for stream in streams[:2]:
+            assert (await Client(stream).ask(GET)).status == 200
+        await streams[2].send_all(GET)
+        with trio.move_on_after(0.1) as scope:
+            await streams[2].receive_some()
+        assert scope.cancelled_caught
+        assert web.open_connections == 2
+        await streams[0].aclose()
+        with trio.fail_after(PATIENCE_SECONDS):
+            assert bytes(await streams[2].receive_some()).startswith(b"HTTP/1.1 200 ")
+        for stream in streams[1:]:
+            await stream.aclose()
+
+
+async def test_a_client_that_resets_at_once_does_no_harm() -> None:
+    async with listening(upper, max_connections=2) as (_, (port,), _ended):
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            await trio.lowlevel.checkpoint()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            assert (await Client(stream).ask(GET)).status == 200
+
+
+async def test_it_ends_when_the_server_is_shut_down_and_the_last_answer_is_given() -> None:
+    started, release = trio.Event(), trio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        started.set()
+        await release.wait()
+        await answer(send, 200, b"done")
+
+    async with listening(app) as (web, (port,), ended):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(GET)
+            await started.wait()
+            web.shutdown()
+            await trio.sleep(0.05)
+            assert not ended.is_set()
+            release.set()
+            assert (await read_all(stream)).endswith(b"done")
+        with trio.fail_after(PATIENCE_SECONDS):
+            await ended.wait()
