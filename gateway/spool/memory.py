@@ -100,7 +100,6 @@ class MemorySpool:
         else:
             self._add(notification, notification.deliveries, notification.received_at_ms)
             result = Appended.STORED
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return result
 
     async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
@@ -110,7 +109,6 @@ class MemorySpool:
         pending = {delivery.new.id for delivery in self._state.deliveries.values()}
         missing = {new.id: new for new in notification.deliveries if new.id not in pending}
         self._add(notification, tuple(missing.values()), clock_started_ms)
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return frozenset(missing)
 
     async def lease(
@@ -124,7 +122,6 @@ class MemorySpool:
             for key, found in sorted(due, key=lambda item: item[0])[: max(0, limit)]
         ]
         leases = tuple(self._lease(key, found, due_ms, now_ms) for key, found, due_ms in starts)
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return leases
 
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
@@ -145,7 +142,6 @@ class MemorySpool:
                 found.due_ms, found.attempt_at_ms = 0, None
                 found.attempt -= 1
                 self._tell({lease.target})
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return True
 
     async def next_due_ms(self, target: str) -> int | None:
@@ -199,6 +195,7 @@ class MemorySpool:
     async def _enter(self, *, storing: bool = False) -> None:
         """Everything after this is done without a pause: whole, or not at all."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.lowlevel.cancel_shielded_checkpoint()
         if self.closed:
             raise SpoolUnavailableError("the spool is closed")
         if self._state.failing:

@@ -10,8 +10,7 @@ from gateway.spool.contract import Room
 LOOK_SECONDS = 1.0
 """How old a look at the file system may be: `room` is asked at every request."""
 FAILURE_SECONDS = 5.0
-"""How long a failed write counts. After that one notification is let through to try; meanwhile Meta hears
-503."""
+"""How long a failed write counts: meanwhile Meta hears 503; then a notification is let through to try."""
 
 
 class DiskRoom:
@@ -31,10 +30,13 @@ class DiskRoom:
         self._failed_at = float("-inf")
         self._final = ""
 
-    def write_failed(self, detail: str) -> None:
-        """Remember that something could not be stored."""
+    def write_failed(self, detail: str) -> bool:
+        """Remember that something could not be stored; True where that is news."""
+        now = self._monotonic()
+        news = not self._failure or now - self._failed_at >= FAILURE_SECONDS
         self._failure = detail
-        self._failed_at = self._monotonic()
+        self._failed_at = now
+        return news
 
     def write_succeeded(self) -> None:
         """Forget the failure."""

@@ -227,8 +227,8 @@ class SqliteSpool:
             else:
                 self._pending.pop(target, None)
         if effects.failure is not None:
-            self._room.write_failed(effects.failure.message)
-            log.warning("spool_write_failed", detail=effects.failure.message)
+            if self._room.write_failed(effects.failure.message):
+                log.warning("spool_write_failed", detail=effects.failure.message)
         elif effects.stored:
             self._room.write_succeeded()
         for request in batch:

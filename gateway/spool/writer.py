@@ -131,7 +131,12 @@ class Writer:
                 request.error = self._failure
         self._call(self._wake, batch, effects)
         self._batches += 1
-        if self._batches % CHECKPOINT_EVERY == 0 and self._failure is None:
+        if self._failure is not None:
+            return
+        if effects.failure is not None:
+            # On a full disk a log that has been moved is written again from its start, without growing.
+            self._attempt(lambda: self._checkpoint(1))
+        elif self._batches % CHECKPOINT_EVERY == 0:
             self._attempt(lambda: self._checkpoint(CHECKPOINT_PAGES))
 
     def _tidy(self) -> bool:

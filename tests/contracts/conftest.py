@@ -1,0 +1,94 @@
+"""The spools that stand to the contract: how each is opened, opened again, filled up and broken."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+import pytest
+
+from gateway.spool.contract import Spool
+from gateway.spool.memory import MemoryState, open_memory_spool
+from tests.spool.rig import Disk, disk, opened
+
+
+class Stand(Protocol):
+    """Where one spool stands. `open` a second time is a restart."""
+
+    def open(
+        self, *, window_seconds: float = 3600.0, duplicates_max: int = 10_000
+    ) -> AbstractAsyncContextManager[Spool]: ...
+
+    def fill(self) -> None:
+        """From now on there is no room."""
+
+    def empty(self) -> None:
+        """There is room again."""
+
+    def fail(self) -> None:
+        """From now on the disk fails."""
+
+
+class OnDisk:
+    """SQLite, on a disk with faults."""
+
+    def __init__(self, directory: Path, disk: Disk) -> None:
+        self._directory = directory
+        self._disk = disk
+
+    def open(
+        self, *, window_seconds: float = 3600.0, duplicates_max: int = 10_000
+    ) -> AbstractAsyncContextManager[Spool]:
+        return opened(
+            self._directory,
+            window_seconds=window_seconds,
+            duplicates_max=duplicates_max,
+            vfs=self._disk.name,
+        )
+
+    def fill(self) -> None:
+        self._disk.error = apsw.SQLITE_FULL
+        self._disk.failing = frozenset({"write"})
+
+    def empty(self) -> None:
+        self._disk.failing = frozenset()
+
+    def fail(self) -> None:
+        self._disk.error = apsw.SQLITE_IOERR_FSYNC
+        self._disk.failing = frozenset({"sync"})
+
+
+class InMemory:
+    """The fake."""
+
+    def __init__(self) -> None:
+        self._state = MemoryState()
+
+    @asynccontextmanager
+    async def open(
+        self, *, window_seconds: float = 3600.0, duplicates_max: int = 10_000
+    ) -> AsyncIterator[Spool]:
+        async with open_memory_spool(
+            self._state, duplicates_window_seconds=window_seconds, duplicates_max=duplicates_max
+        ) as spool:
+            yield spool
+
+    def fill(self) -> None:
+        self._state.full = True
+
+    def empty(self) -> None:
+        self._state.full = False
+
+    def fail(self) -> None:
+        self._state.failing = True
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
+    """Give each spool in turn."""
+    if request.param == "memory":
+        yield InMemory()
+        return
+    with disk() as made:
+        yield OnDisk(tmp_path / "spool", made)

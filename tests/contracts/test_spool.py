@@ -1,0 +1,745 @@
+"""Every promise of gateway/spool/contract.py, held against SQLite and the fake alike.
+
+That SQLite keeps them through a real crash, a full disk and two processes is shown in tests/spool.
+"""
+
+from collections.abc import Iterable
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
+from gateway.spool.contract import (
+    INTERRUPTED,
+    Appended,
+    AttemptRecord,
+    Buried,
+    Done,
+    Lease,
+    Release,
+    RetryLater,
+    Settlement,
+    Spool,
+)
+from tests.contracts.conftest import Stand
+from tests.spool.rig import HOUR_MS, NOW_MS, in_an_hour, note, record
+
+
+async def take(
+    spool: Spool, target: str = "support", *, now_ms: int = NOW_MS, limit: int = 100
+) -> list[Lease]:
+    return list(await spool.lease(target, now_ms=now_ms, limit=limit, next_due_ms=in_an_hour))
+
+
+async def take_one(spool: Spool, target: str = "support", *, now_ms: int = NOW_MS) -> Lease:
+    [lease] = await take(spool, target, now_ms=now_ms)
+    return lease
+
+
+def bodies(leases: Iterable[Lease]) -> list[bytes]:
+    return [lease.raw for lease in leases]
+
+
+# -- 1, 2: stored means stored, body and deliveries together
+
+
+async def test_1_what_was_stored_is_there_after_a_restart(stand: Stand) -> None:
+    wanted = note(b"one", targets=("support", "audit"), selection=(0, 3))
+    async with stand.open() as spool:
+        assert await spool.append(wanted) is Appended.STORED
+    async with stand.open() as spool:
+        assert spool.pending() == {"support": 1, "audit": 1}
+        lease = await take_one(spool, "audit")
+    assert lease.raw == b"one"
+    assert lease.delivery_id == wanted.deliveries[1].id
+    assert lease.notification_id == wanted.id
+    assert lease.app == "main"
+    assert lease.target == "audit"
+    assert lease.selection == (0, 3)
+    assert lease.received_at_ms == lease.clock_started_ms == NOW_MS
+    assert (lease.attempt, lease.leased_at_ms, lease.earlier) == (1, NOW_MS, ())
+
+
+@pytest.mark.parametrize("selection", [None, (), (0,), (0, 1, 999)])
+async def test_1_the_selection_comes_back(stand: Stand, selection: tuple[int, ...] | None) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(selection=selection))
+        assert (await take_one(spool)).selection == selection
+
+
+async def test_2_all_deliveries_of_a_notification_appear_with_it(stand: Stand) -> None:
+    targets = tuple(f"target-{number}" for number in range(20))
+    async with stand.open() as spool:
+        await spool.append(note(b"many", targets=targets))
+        for target in targets:
+            assert (await take_one(spool, target)).raw == b"many"
+
+
+async def test_2_nothing_of_what_was_refused_appears(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        stand.fill()
+        with pytest.raises(SpoolUnavailableError):
+            await spool.append(note(targets=("support", "audit")))
+        stand.empty()
+        assert spool.pending() == {"support": 1}
+    async with stand.open() as spool:
+        assert spool.pending() == {"support": 1}
+        assert await take(spool, "audit") == []
+
+
+async def test_2_a_notification_without_deliveries_is_remembered_and_no_more(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.append(note(b"dropped", targets=())) is Appended.STORED
+        assert await spool.append(note(b"dropped")) is Appended.DUPLICATE
+        assert spool.pending() == {}
+
+
+# -- 3, 4: the duplicates window
+
+
+async def test_3_the_same_bytes_are_stored_once(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.append(note(b"same")) is Appended.STORED
+        assert await spool.append(note(b"same", at_ms=NOW_MS + HOUR_MS - 1)) is Appended.DUPLICATE
+        assert bodies(await take(spool)) == [b"same"]
+
+
+async def test_3_the_same_bytes_of_another_app_are_another_notification(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.append(note(b"same", app="one")) is Appended.STORED
+        assert await spool.append(note(b"same", app="two")) is Appended.STORED
+        assert await spool.append(note(b"ame", app="ones")) is Appended.STORED
+        assert spool.pending() == {"support": 3}
+
+
+async def test_3_a_delivered_notification_is_still_known(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"same"))
+        await spool.settle(await take_one(spool), Done())
+        assert await spool.append(note(b"same")) is Appended.DUPLICATE
+
+
+async def test_3_of_the_same_bytes_at_the_same_time_one_is_stored(stand: Stand) -> None:
+    answers: list[Appended] = []
+
+    async def append(spool: Spool) -> None:
+        answers.append(await spool.append(note(b"same")))
+
+    async with stand.open() as spool:
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(append, spool)
+        assert sorted(answer.value for answer in answers) == ["duplicate"] * 49 + ["stored"]
+        assert spool.pending() == {"support": 1}
+
+
+async def test_3_what_failed_leaves_no_trace_in_the_window(stand: Stand) -> None:
+    async with stand.open() as spool:
+        stand.fill()
+        with pytest.raises(SpoolUnavailableError):
+            await spool.append(note(b"again"))
+        stand.empty()
+        assert await spool.append(note(b"again")) is Appended.STORED
+
+
+async def test_3_the_same_bytes_at_the_same_time_all_fail_when_the_first_does(stand: Stand) -> None:
+    refused = 0
+
+    async def append(spool: Spool) -> None:
+        nonlocal refused
+        with pytest.raises(SpoolUnavailableError):
+            await spool.append(note(b"same"))
+        refused += 1
+
+    async with stand.open() as spool:
+        stand.fill()
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(append, spool)
+    assert refused == 20
+
+
+async def test_4_the_window_outlives_a_restart(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"same"))
+    async with stand.open() as spool:
+        assert await spool.append(note(b"same")) is Appended.DUPLICATE
+
+
+async def test_4_bytes_are_forgotten_after_the_window(stand: Stand) -> None:
+    async with stand.open(window_seconds=80) as spool:
+        await spool.append(note(b"same", at_ms=NOW_MS))
+        assert await spool.append(note(b"same", at_ms=NOW_MS + 79_999)) is Appended.DUPLICATE
+        assert await spool.append(note(b"same", at_ms=NOW_MS + 90_000)) is Appended.STORED
+        assert await spool.append(note(b"same", at_ms=NOW_MS + 91_000)) is Appended.DUPLICATE
+
+
+async def test_4_beyond_the_number_the_oldest_are_forgotten_first(stand: Stand) -> None:
+    async with stand.open(duplicates_max=5) as spool:
+        for number in range(12):
+            await spool.append(note(b"%d" % number, at_ms=NOW_MS + number))
+        for number in range(7, 12):
+            assert await spool.append(note(b"%d" % number, at_ms=NOW_MS + 20)) is Appended.DUPLICATE
+        assert await spool.append(note(b"6", at_ms=NOW_MS + 20)) is Appended.STORED
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(0, 10), (10, 0)])
+async def test_4_a_window_of_nothing_knows_no_duplicates(stand: Stand, seconds: float, number: int) -> None:
+    async with stand.open(window_seconds=seconds, duplicates_max=number) as spool:
+        assert await spool.append(note(b"same")) is Appended.STORED
+        assert await spool.append(note(b"same")) is Appended.STORED
+        assert spool.pending() == {"support": 2}
+
+
+# -- 5, 6: leases
+
+
+async def test_5_the_oldest_acceptance_comes_first(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for raw, at_ms in ((b"second", NOW_MS - 20), (b"third", NOW_MS - 10), (b"first", NOW_MS - 30)):
+            await spool.append(note(raw, at_ms=at_ms))
+        first = await take(spool, limit=2)
+        assert bodies(first) == [b"first", b"second"]
+        assert bodies(await take(spool)) == [b"third"]
+
+
+async def test_5_a_retry_that_is_due_goes_before_what_came_later(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"old", at_ms=NOW_MS - 50))
+        await spool.settle(await take_one(spool), RetryLater(at_ms=NOW_MS + 5, record=record(1)))
+        await spool.append(note(b"new", at_ms=NOW_MS - 10))
+        await spool.append(note(b"newer", at_ms=NOW_MS - 5))
+        assert bodies(await take(spool, now_ms=NOW_MS + 4, limit=1)) == [b"new"]
+        assert bodies(await take(spool, now_ms=NOW_MS + 5)) == [b"old", b"newer"]
+
+
+async def test_5_nobody_else_gets_what_is_leased(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for _ in range(10):
+            await spool.append(note())
+        taken: list[Lease] = []
+
+        async def take_some() -> None:
+            taken.extend(await take(spool, limit=3))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(take_some)
+        assert len({lease.delivery_id for lease in taken}) == len(taken) == 10
+        # not even when the time of the next attempt has come while this one still runs
+        assert await take(spool, now_ms=NOW_MS + 2 * HOUR_MS) == []
+
+
+async def test_5_a_target_gets_its_own_only(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"one", targets=("support",)))
+        await spool.append(note(b"two", targets=("audit",)))
+        assert bodies(await take(spool, "audit")) == [b"two"]
+        assert await take(spool, "nobody") == []
+
+
+async def test_5_a_new_delivery_is_due_whatever_the_clock_says(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"from the future", at_ms=NOW_MS + 10 * HOUR_MS))
+        assert bodies(await take(spool)) == [b"from the future"]
+
+
+async def test_5_no_more_than_the_limit(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for _ in range(5):
+            await spool.append(note())
+        assert await take(spool, limit=0) == []
+        assert len(await take(spool, limit=4)) == 4
+
+
+async def test_6_number_and_next_time_are_kept_before_the_attempt(stand: Stand) -> None:
+    asked: list[int] = []
+
+    def next_due_ms(attempt: int) -> int:
+        asked.append(attempt)
+        return NOW_MS + 77
+
+    async with stand.open() as spool:
+        await spool.append(note())
+        [lease] = await spool.lease("support", now_ms=NOW_MS, limit=1, next_due_ms=next_due_ms)
+        assert lease.attempt == 1
+    assert asked == [1]
+    async with stand.open() as spool:
+        assert await spool.next_due_ms("support") == NOW_MS + 77
+        assert await take(spool, now_ms=NOW_MS + 76) == []
+        assert (await take_one(spool, now_ms=NOW_MS + 77)).attempt == 2
+
+
+async def test_6_an_error_in_the_schedule_reaches_its_caller_and_leases_nothing(stand: Stand) -> None:
+    def broken_schedule(attempt: int) -> int:
+        raise ZeroDivisionError(attempt)
+
+    async with stand.open() as spool:
+        await spool.append(note())
+        with pytest.raises(ZeroDivisionError):
+            await spool.lease("support", now_ms=NOW_MS, limit=1, next_due_ms=broken_schedule)
+        assert (await take_one(spool)).attempt == 1
+
+
+# -- 7 to 10: settlements
+
+
+@pytest.mark.parametrize(
+    "second",
+    [Done(), Buried(), Release(), RetryLater(at_ms=NOW_MS, record=record(1))],
+    ids=lambda settlement: type(settlement).__name__,
+)
+async def test_7_a_second_settlement_changes_nothing(stand: Stand, second: Settlement) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        lease = await take_one(spool)
+        assert await spool.settle(lease, RetryLater(at_ms=NOW_MS + 9, record=record(1)))
+        assert not await spool.settle(lease, second)
+        assert spool.pending() == {"support": 1}
+        assert await spool.next_due_ms("support") == NOW_MS + 9
+        again = await take_one(spool, now_ms=NOW_MS + 9)
+        assert not await spool.settle(lease, second)
+        assert await spool.settle(again, Done())
+
+
+async def test_7_of_settlements_at_the_same_time_one_counts(stand: Stand) -> None:
+    ended: list[bool] = []
+    async with stand.open() as spool:
+        await spool.append(note())
+        lease = await take_one(spool)
+
+        async def settle() -> None:
+            ended.append(await spool.settle(lease, Done()))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(settle)
+        assert ended.count(True) == 1
+        assert spool.pending() == {}
+
+
+async def test_7_a_lease_from_before_a_restart_settles_nothing(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        old = await take_one(spool)
+    async with stand.open() as spool:
+        new = await take_one(spool, now_ms=NOW_MS + 2 * HOUR_MS)
+        assert not await spool.settle(old, Done())
+        assert spool.pending() == {"support": 1}
+        assert await spool.settle(new, Done())
+
+
+async def test_7_the_record_of_another_attempt_is_a_mistake(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        lease = await take_one(spool)
+        with pytest.raises(ValueError, match="attempt 2 for attempt 1"):
+            await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(2)))
+        assert await spool.settle(lease, Done())
+
+
+@pytest.mark.parametrize("ending", [Done(), Buried()], ids=["done", "buried"])
+async def test_8_what_is_done_is_gone_and_the_body_with_the_last(stand: Stand, ending: Done | Buried) -> None:
+    raw = b"x" * 300_000
+    async with stand.open() as spool:
+        empty = spool.size_bytes()
+        await spool.append(note(raw, targets=("support", "audit")))
+        await spool.settle(await take_one(spool, "support"), ending)
+        assert spool.pending() == {"audit": 1}
+        assert await take(spool, "support", now_ms=NOW_MS + 9 * HOUR_MS) == []
+        lease = await take_one(spool, "audit")
+        assert lease.raw == raw
+        await spool.settle(lease, ending)
+        assert spool.pending() == {}
+        assert await spool.oldest_received_ms() == {}
+        assert await spool.next_due_ms("audit") is None
+        # the room of a removed body is used again: many of them do not add up
+        for number in range(30):
+            await spool.append(note(raw + bytes([number])))
+            await spool.settle(await take_one(spool), ending)
+    async with stand.open() as spool:
+        assert spool.pending() == {}
+        assert spool.size_bytes() - empty < 4 * len(raw)
+
+
+async def test_9_a_retry_keeps_the_record_and_the_stated_time(stand: Stand) -> None:
+    first = record(1, status=503)
+    second = AttemptRecord(
+        number=2,
+        at_ms=NOW_MS + 10,
+        status=None,
+        error="timed out\0\ud800",
+        duration_ms=10_000,
+        response_excerpt="",
+    )
+    async with stand.open() as spool:
+        await spool.append(note())
+        await spool.settle(await take_one(spool), RetryLater(at_ms=NOW_MS + 10, record=first))
+        assert await spool.next_due_ms("support") == NOW_MS + 10
+        assert await take(spool, now_ms=NOW_MS + 9) == []
+        lease = await take_one(spool, now_ms=NOW_MS + 10)
+        assert lease.earlier == (first,)
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS + 20, record=second))
+    async with stand.open() as spool:
+        lease = await take_one(spool, now_ms=NOW_MS + 20)
+        assert lease.attempt == 3
+        assert [found.number for found in lease.earlier] == [1, 2]
+        assert lease.earlier[0] == first
+        assert lease.earlier[1].error.startswith("timed out\0")
+        assert await spool.settle(lease, Done())
+
+
+async def test_9_records_stay_with_their_own_delivery(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(targets=("support", "audit")))
+        await spool.append(note(targets=("support", "audit")))
+        for target, status in (("support", 500), ("audit", 502)):
+            for lease in await take(spool, target):
+                await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(1, status=status)))
+        for target, status in (("support", 500), ("audit", 502)):
+            leases = await take(spool, target)
+            assert [[found.status for found in lease.earlier] for lease in leases] == [[status], [status]]
+
+
+async def test_10_a_release_undoes_the_lease(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        assert await spool.settle(await take_one(spool), Release())
+        due_ms = await spool.next_due_ms("support")
+        assert due_ms is not None
+        assert due_ms <= NOW_MS
+        lease = await take_one(spool)
+        assert (lease.attempt, lease.earlier) == (1, ())
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(1)))
+        await spool.settle(await take_one(spool), Release())
+    async with stand.open() as spool:
+        lease = await take_one(spool)
+        assert lease.attempt == 2
+        assert lease.earlier == (record(1),)
+
+
+# -- 11: restarts
+
+
+async def test_11_after_a_restart_an_attempt_under_way_is_on_record(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        await take_one(spool)
+    async with stand.open() as spool:
+        assert spool.pending() == {"support": 1}
+        assert await take(spool) == []
+        lease = await take_one(spool, now_ms=NOW_MS + HOUR_MS + 1)
+        interrupted = AttemptRecord(
+            number=1, at_ms=NOW_MS, status=None, error=INTERRUPTED, duration_ms=0, response_excerpt=""
+        )
+        assert lease.attempt == 2
+        assert lease.earlier == (interrupted,)
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS + 5 * HOUR_MS, record=record(2)))
+    async with stand.open() as spool:
+        lease = await take_one(spool, now_ms=NOW_MS + 5 * HOUR_MS)
+        assert lease.earlier == (interrupted, record(2))
+
+
+async def test_11_a_release_keeps_the_record_of_an_earlier_interruption(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        await take_one(spool)
+    async with stand.open() as spool:
+        await spool.settle(await take_one(spool, now_ms=NOW_MS + 2 * HOUR_MS), Release())
+        lease = await take_one(spool, now_ms=NOW_MS + 2 * HOUR_MS)
+        assert lease.attempt == 2
+        assert [found.error for found in lease.earlier] == [INTERRUPTED]
+
+
+# -- 12: restore
+
+
+async def test_12_restore_adds_under_the_old_id_with_a_fresh_clock(stand: Stand) -> None:
+    dead = note(b"dead", targets=("support", "audit"), at_ms=NOW_MS - HOUR_MS)
+    async with stand.open() as spool:
+        await spool.append(dead)
+        lease = await take_one(spool)
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(1)))
+        await spool.settle(await take_one(spool), Buried())
+        # the other delivery is still pending
+        assert await spool.restore(dead, clock_started_ms=NOW_MS + 1) == {dead.deliveries[0].id}
+        assert await spool.restore(dead, clock_started_ms=NOW_MS + 2) == frozenset()
+        assert spool.pending() == {"support": 1, "audit": 1}
+    async with stand.open() as spool:
+        again = await take_one(spool)
+        assert again.delivery_id == lease.delivery_id
+        assert again.notification_id == dead.id
+        assert (again.attempt, again.earlier) == (1, ())
+        assert again.received_at_ms == NOW_MS - HOUR_MS
+        assert again.clock_started_ms == NOW_MS + 1
+        assert again.raw == b"dead"
+        await spool.settle(again, Done())
+        assert (await take_one(spool, "audit")).raw == b"dead"
+
+
+async def test_12_an_id_that_is_leased_is_pending(stand: Stand) -> None:
+    dead = note()
+    async with stand.open() as spool:
+        await spool.append(dead)
+        await take_one(spool)
+        assert await spool.restore(dead, clock_started_ms=NOW_MS) == frozenset()
+
+
+async def test_12_restores_at_the_same_time_add_once(stand: Stand) -> None:
+    dead = note(targets=("support", "audit"))
+    added: list[str] = []
+    async with stand.open() as spool:
+
+        async def restore() -> None:
+            added.extend(await spool.restore(dead, clock_started_ms=NOW_MS))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(restore)
+        assert sorted(added) == sorted(delivery.id for delivery in dead.deliveries)
+        assert spool.pending() == {"support": 1, "audit": 1}
+
+
+async def test_12_restore_neither_asks_nor_fills_the_window(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.restore(note(b"same"), clock_started_ms=NOW_MS)
+        assert await spool.append(note(b"same")) is Appended.STORED
+        assert await spool.restore(note(b"same"), clock_started_ms=NOW_MS)
+        assert spool.pending() == {"support": 3}
+
+
+# -- 13: bytes
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\0", bytes(range(256)) * 5, b"\xff\xfe{\0}\xc3\x28", b'{"a": "\\u0000"}', b"z" * 3 * 1024**2],
+    ids=["empty", "nul", "all", "invalid", "json", "3 MiB"],
+)
+async def test_13_bytes_come_back_as_they_went_in(stand: Stand, raw: bytes) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"before"))
+        await spool.append(note(raw))
+        await spool.append(note(b"after"))
+    async with stand.open() as spool:
+        assert bodies(await take(spool)) == [b"before", raw, b"after"]
+
+
+@pytest.mark.parametrize("text", ["", "a\0b", "\ud800", "line\nbreak"])
+async def test_13_a_name_that_cannot_be_kept_is_refused_and_harms_nobody(stand: Stand, text: str) -> None:
+    async with stand.open() as spool:
+        with pytest.raises(ValueError, match="not printable"):
+            await spool.append(note(targets=(text,)))
+        with pytest.raises(ValueError, match="not printable"):
+            await spool.restore(
+                note(app=text) if text != "\ud800" else note(targets=(text,)), clock_started_ms=0
+            )
+        assert await spool.append(note(targets=("größe 😀",))) is Appended.STORED
+        assert (await take_one(spool, "größe 😀")).target == "größe 😀"
+
+
+async def test_13_a_time_that_cannot_be_kept_is_refused(stand: Stand) -> None:
+    async with stand.open() as spool:
+        with pytest.raises(ValueError, match="out of range"):
+            await spool.restore(note(at_ms=2**63), clock_started_ms=0)
+
+
+# -- 14: counts
+
+
+async def test_14_counts_cover_leased_and_forgotten_targets(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number in range(3):
+            await spool.append(note(targets=("support", "lost"), at_ms=NOW_MS + number))
+        await take(spool, "support", limit=2)
+        assert spool.pending() == {"support": 3, "lost": 3}
+        assert await spool.oldest_received_ms() == {"support": NOW_MS, "lost": NOW_MS}
+    async with stand.open() as spool:
+        assert spool.pending() == {"support": 3, "lost": 3}
+        await spool.settle((await take(spool, "lost"))[0], Done())
+        assert spool.pending() == {"support": 3, "lost": 2}
+        assert await spool.oldest_received_ms() == {"support": NOW_MS, "lost": NOW_MS + 1}
+
+
+async def test_14_next_due_is_of_what_nobody_holds(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.next_due_ms("support") is None
+        for _ in range(3):
+            await spool.append(note())
+        first, second, third = await take(spool)
+        assert await spool.next_due_ms("support") is None
+        await spool.settle(first, RetryLater(at_ms=NOW_MS + 30, record=record(1)))
+        await spool.settle(second, RetryLater(at_ms=NOW_MS + 20, record=record(1)))
+        assert await spool.next_due_ms("support") == NOW_MS + 20
+        await spool.settle(third, Release())
+        assert await spool.next_due_ms("support") == 0
+
+
+async def test_14_those_who_ask_are_told_what_became_due(stand: Stand) -> None:
+    told: list[frozenset[str]] = []
+    async with stand.open() as spool:
+        spool.on_ready(told.append)
+        dead = note(targets=("support", "audit"))
+        await spool.append(dead)
+        assert told.pop() == {"support", "audit"}
+        await spool.append(note(targets=()))
+        await spool.settle(await take_one(spool, "audit"), Release())
+        assert told == [frozenset({"audit"})]
+        await spool.settle(await take_one(spool, "audit"), RetryLater(at_ms=NOW_MS, record=record(1)))
+        await spool.settle(await take_one(spool, "audit"), Buried())
+        assert told == [frozenset({"audit"})]
+        await spool.restore(dead, clock_started_ms=NOW_MS)
+        assert told == [frozenset({"audit"}), frozenset({"audit"})]
+
+
+# -- 15, 16: a full disk, a failed disk
+
+
+async def test_15_without_room_nothing_is_stored_and_later_it_is(stand: Stand) -> None:
+    wanted = note(b"wanted")
+    async with stand.open() as spool:
+        await spool.append(note(b"before"))
+        assert spool.room().writable
+        stand.fill()
+        for _ in range(3):
+            with pytest.raises(SpoolUnavailableError):
+                await spool.append(wanted)
+            with pytest.raises(SpoolUnavailableError):
+                await spool.restore(wanted, clock_started_ms=NOW_MS)
+        room = spool.room()
+        assert not room.writable
+        assert "full" in room.detail
+        assert spool.pending() == {"support": 1}
+        stand.empty()
+        assert await spool.append(wanted) is Appended.STORED
+        assert spool.room().writable
+        assert bodies(await take(spool)) == [b"before", b"wanted"]
+
+
+async def test_16_after_a_failure_of_the_disk_every_call_fails(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        lease = await take_one(spool)
+        with trio.move_on_after(0.01) as waiting:
+            await spool.wait_broken()
+        assert waiting.cancelled_caught
+        stand.fail()
+        with pytest.raises(SpoolBrokenError):
+            await spool.append(note())
+        with trio.fail_after(5):
+            await spool.wait_broken()
+        stand.empty()
+        with pytest.raises(SpoolBrokenError):
+            await spool.append(note())
+        with pytest.raises(SpoolBrokenError):
+            await spool.restore(note(), clock_started_ms=NOW_MS)
+        with pytest.raises(SpoolBrokenError):
+            await take(spool)
+        with pytest.raises(SpoolBrokenError):
+            await spool.settle(lease, Done())
+        with pytest.raises(SpoolBrokenError):
+            await spool.next_due_ms("support")
+        with pytest.raises(SpoolBrokenError):
+            await spool.oldest_received_ms()
+        assert not spool.room().writable
+        assert spool.pending() == {"support": 1}
+
+
+async def test_16_all_who_wait_hear_of_the_failure(stand: Stand) -> None:
+    heard = 0
+
+    async def append(spool: Spool) -> None:
+        nonlocal heard
+        with pytest.raises(SpoolBrokenError):
+            await spool.append(note())
+        heard += 1
+
+    async with stand.open() as spool:
+        stand.fail()
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(append, spool)
+    assert heard == 100
+
+
+# -- 17, 18
+
+
+async def test_17_a_second_opener_is_refused(stand: Stand) -> None:
+    async with stand.open() as spool:
+        with pytest.raises(SpoolLockedError):
+            async with stand.open():
+                pytest.fail("opened twice")
+        assert await spool.append(note()) is Appended.STORED
+    async with stand.open() as spool:
+        assert spool.pending() == {"support": 1}
+
+
+async def test_18_a_cancelled_append_is_whole_or_not_at_all(stand: Stand) -> None:
+    answered: dict[bytes, Appended] = {}
+
+    async def append(spool: Spool, raw: bytes, scope: trio.CancelScope) -> None:
+        with scope:
+            answered[raw] = await spool.append(note(raw, targets=("support", "audit")))
+
+    async with stand.open() as spool, trio.open_nursery() as nursery:
+        scopes = [trio.CancelScope() for _ in range(40)]
+        for number, scope in enumerate(scopes):
+            nursery.start_soon(append, spool, b"%d" % number, scope)
+            if number % 3 == 0:
+                scope.cancel()  # before it has begun
+        await trio.lowlevel.checkpoint()
+        for number, scope in enumerate(scopes):
+            if number % 3 == 1:
+                scope.cancel()  # under way
+    async with stand.open() as spool:
+        support, audit = await take(spool, "support"), await take(spool, "audit")
+        assert bodies(support) == bodies(audit)
+        # an answer was given for all that is there, and what was cancelled before it began is not
+        assert set(bodies(support)) == set(answered)
+        assert not set(answered) & {b"%d" % number for number in range(0, 40, 3)}
+        assert set(answered) >= {b"%d" % number for number in range(2, 40, 3)}
+
+
+async def test_18_a_cancelled_settlement_is_whole_or_not_at_all(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for _ in range(2):
+            await spool.append(note())
+        early, late = await take(spool)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await spool.settle(early, Done())
+        assert scope.cancelled_caught
+        assert spool.pending() == {"support": 2}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spool.settle, late, Done())
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert spool.pending() == {"support": 1}
+        assert await spool.settle(early, Done())
+
+
+async def test_a_closed_spool_says_so(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+    with pytest.raises(SpoolUnavailableError, match="closed"):
+        await spool.append(note())
+
+
+async def test_every_call_is_a_checkpoint(stand: Stand) -> None:
+    async with stand.open() as spool:
+        with trio.testing.assert_checkpoints():
+            await spool.append(note())
+        with trio.testing.assert_checkpoints():
+            lease = await take_one(spool)
+        with trio.testing.assert_checkpoints():
+            await spool.settle(lease, Done())
+        with trio.testing.assert_checkpoints():
+            await spool.settle(lease, Done())
+        with trio.testing.assert_checkpoints():
+            await spool.next_due_ms("support")
+        with trio.testing.assert_checkpoints():
+            await spool.oldest_received_ms()
