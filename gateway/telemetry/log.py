@@ -44,7 +44,7 @@ def configure_logging(*, level: Level, json: bool) -> None:
     renderer: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
         if json
-        else [_escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [_escape_controls, _console()]
     )
     structlog.configure(
         processors=[
@@ -57,6 +57,13 @@ def configure_logging(*, level: Level, json: bool) -> None:
         logger_factory=_StderrLogger,
         # Uncached: a second call (a test, a reload of log.level) takes effect on loggers that exist.
         cache_logger_on_first_use=False,
+    )
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    # The default with rich installed prints the values of local variables: secrets, bodies.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
 
 

@@ -16,6 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from gateway.core.identity import Reason
 from gateway.core.routing import UNROUTED
 
 PREFIX = "meta_gateway_"
@@ -30,30 +31,21 @@ ACK_BUCKETS_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 """0.25 and 1 are Meta's bar: median at most 250 ms, less than 1 % above 1 s."""
 DELIVERY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 END_TO_END_BUCKETS_SECONDS = (
-    0.01,
-    0.05,
-    0.1,
-    0.5,
-    1.0,
-    5.0,
-    30.0,
-    120.0,
-    600.0,
-    3600.0,
-    21600.0,
-    86400.0,
-    604800.0,
+    *(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
+    *(120.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0),
 )
+"""From a target that answers at once to one that is back after a week."""
+COMMIT_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 ANSWER_STATUSES: Final = ("200", "400", "401", "403", "405", "408", "413", "415", "499", "503")
 """What an app can be answered; 499 (nginx's number) counts clients that left before their body was here."""
+HEAD_STATUSES: Final = ("400", "404", "431")
+"""What a request is answered before it is known which app it is for."""
 PRESENTED: Final = ("accepted", "refused", "none")
 OUTCOMES: Final = ("delivered", "retried", "refused", "gave_up")
 DEATH_REASONS: Final = ("refused", "gave_up")
 """Of a target; a notification that no route takes dies under `UNROUTED_REASONS`."""
 UNROUTED_REASONS: Final = ("unrouted", "unparseable")
-
-COMMIT_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 class Metrics:
@@ -156,7 +148,11 @@ class Metrics:
         Timestamps are left out: a 0 would read as 1970.
         """
         self.build_info.labels(version).set(1)
-        self.requests_total.labels("none", "404")
+        for status in HEAD_STATUSES:
+            self.requests_total.labels("none", status)
+        self.handshakes_total.labels("accepted", "none")
+        for reason in Reason:
+            self.handshakes_total.labels("refused", reason.value)
         for app in apps:
             self.ack_seconds.labels(app)
             self.duplicates_total.labels(app)
@@ -172,11 +168,11 @@ class Metrics:
             self.dead_letters.labels(target)
             for outcome in OUTCOMES:
                 self.deliveries_total.labels(target, outcome)
-            for reason in DEATH_REASONS:
-                self.dead_letters_total.labels(target, reason)
+            for death in DEATH_REASONS:
+                self.dead_letters_total.labels(target, death)
         self.dead_letters.labels(UNROUTED)
-        for reason in UNROUTED_REASONS:
-            self.dead_letters_total.labels(UNROUTED, reason)
+        for death in UNROUTED_REASONS:
+            self.dead_letters_total.labels(UNROUTED, death)
 
     def render(self) -> bytes:
         """Return the text exposition format."""

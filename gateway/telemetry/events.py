@@ -1,0 +1,92 @@
+"""Every event of the log, with its fields and what it tells: what operators search for and alert on.
+
+Each line also carries `timestamp` (RFC 3339, UTC), `level` and `component`, and `lost_lines` after lines that
+could not be written. A test compares this table with what the code logs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event."""
+
+    fields: tuple[str, ...]
+    """All that it may carry."""
+    meaning: str
+    """One sentence."""
+
+
+def _event(fields: str, meaning: str) -> Event:
+    return Event(fields=tuple(fields.split()), meaning=meaning)
+
+
+EVENTS: Final[Mapping[str, Event]] = {
+    # The life of the process.
+    "ready": _event("addresses", "The public port accepts."),
+    "draining": _event("delay_seconds timeout_seconds", "A signal has asked the gateway to stop."),
+    "stopped": _event("", "The gateway has stopped in order; what was not delivered is in the spool."),
+    "reload_unavailable": _event("remedy", "SIGHUP came, and nothing was changed."),
+    # The door.
+    "handshake_refused": _event(
+        "reason detail address port subject issuer serial sha256 connection suppressed",
+        "A client did not get in, or got in without identity, and why.",
+    ),
+    "accept_failed": _event("error", "A connection could not be accepted: descriptors, usually."),
+    "connection_broken": _event("", "A client has gone in the middle of a connection."),
+    "connection_failed": _event("error errors address", "A defect ended one connection; the others go on."),
+    "connection_refused": _event("reason address", "A client broke the rules of HTTP/2 or its own limits."),
+    "app_failed": _event("errors", "A defect ended one request, which was answered 500."),
+    # The acknowledgement path.
+    "request_refused": _event(
+        "app status reason detail address proved suppressed",
+        "A request stored nothing; with `proved`, the client was Meta, and that is an alarm.",
+    ),
+    "challenge_answered": _event("app address proved", "A callback URL has been verified."),
+    "notification_accepted": _event(
+        "id app changes deliveries bytes", "A notification is on disk (as `log.notifications` says)."
+    ),
+    "duplicate": _event("app bytes", "A notification was on disk already (as `log.notifications` says)."),
+    # The spool.
+    "spool_write_failed": _event("detail", "A commit failed and left nothing behind; Meta was told 503."),
+    "spool_broken": _event("detail", "The disk or the file has failed for good, and the process ends."),
+    "spool_close_failed": _event("detail", "The spool could not be closed in order; nothing is lost."),
+    "spool_ready_callback_failed": _event("error", "A defect kept a target from being woken at once."),
+    # Delivery.
+    "delivery_delivered": _event("target delivery attempt status", "A target has taken a delivery."),
+    "delivery_retried": _event(
+        "target delivery attempt status error retry_seconds", "An attempt failed; the next one is due then."
+    ),
+    "delivery_refused": _event("target delivery attempt status", "A target will never take a delivery."),
+    "delivery_gave_up": _event("target delivery attempt status error", "The last attempt has failed."),
+    "delivery_dropped": _event(
+        "target delivery attempt reason", "A delivery ended without a dead letter, as `on_give_up` says."
+    ),
+    "delivery_uncuttable": _event("target delivery", "The stored selection does not fit the stored body."),
+    "lease_failed": _event("target error", "The spool could not hand out deliveries; it is asked again."),
+    "settlement_slow": _event("target delivery", "The outcome of an attempt is not on disk in time."),
+    "settlement_failed": _event(
+        "target delivery error", "The outcome of an attempt could not be stored; that is tried again."
+    ),
+    "target_unknown_pending": _event(
+        "target pending", "Deliveries wait for a target that the configuration has lost."
+    ),
+    # Dead letters.
+    "dead_letter_written": _event("target delivery reason attempts", "A delivery has become a dead letter."),
+    "dead_letter_not_written": _event(
+        "target delivery attempt error retry_seconds", "A dead letter could not be written; the spool has it."
+    ),
+    "dead_letter_of_delivered_removed": _event(
+        "target delivery", "The file of a delivery that a target took in a later life has been removed."
+    ),
+    "dead_letter_not_removed": _event("delivery error", "Such a file could not be removed."),
+    "dead_letter_pruned": _event("id target why", "A dead letter was past `keep` or `max_size`."),
+    "dead_letters_not_pruned": _event("error", "The dead-letter directory could not be tidied."),
+    # The admin port.
+    "admin_token_refused": _event(
+        "path address suppressed", "Somebody asked for an action without the token."
+    ),
+    "admin_action_failed": _event("path status error", "An action was asked for and failed."),
+}
