@@ -30,7 +30,8 @@ every problem with a certificate is counted and logged, and nothing is refused f
 
  1. Put a certificate of a public CA for your host name to {directory}/certs/fullchain.pem, its key to
     {directory}/certs/privkey.pem (mode 0600), and set listen.public_url. Meta refuses self-signed ones.
- 2. Put the app secret (Meta's dashboard: App settings, Basic) into {directory}/secrets/app_secret (mode 0600).
+ 2. Put the app secret (Meta's dashboard: App settings, Basic) into {directory}/secrets/app_secret
+    (mode 0600).
  3. Download meta-outbound-api-ca-2025-12.pem from Meta's page "Graph API webhooks, getting started" to
     {directory}/certs/, and compare its SHA-256 with what Meta tells, over a second way if you can:
       gateway certs show {directory}/certs/meta-outbound-api-ca-2025-12.pem

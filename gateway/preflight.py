@@ -1,0 +1,124 @@
+"""What `check` and `run` look at beyond the configuration itself: the files and directories that it names.
+
+Nothing is created, nothing is connected to.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from gateway.errors import ConfigurationError, Problem
+from gateway.settings.load import KeyPath, Loaded, load_settings
+from gateway.settings.model import Settings, TargetTls
+from gateway.tls.certificate import CertificateFileError, read_certificates, read_private_key
+from gateway.tls.material import MaterialProblem, examine_tls
+from gateway.tls.remarks import remarks_tls
+
+Found = tuple[KeyPath, str, str]
+"""Where, what is wrong, what to do."""
+
+
+def load_and_examine(
+    path: Path, *, environ: Mapping[str, str], with_secrets: bool = True
+) -> tuple[Loaded | None, tuple[Problem, ...]]:
+    """Load a configuration and look at the files that it names; return every problem of both.
+
+    A secret that is missing hides nothing else: the rest is examined all the same. What is loaded may be used
+    only where there is no problem.
+    """
+    try:
+        loaded = load_settings(path, environ=environ, with_secrets=with_secrets)
+    except ConfigurationError as error:
+        try:
+            loaded = load_settings(path, environ=environ, with_secrets=False)
+        except ConfigurationError:
+            return None, error.problems
+        return loaded, _in_order((*error.problems, *examine(loaded, with_keys=with_secrets)))
+    return loaded, examine(loaded, with_keys=with_secrets)
+
+
+def examine(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
+    """Return every problem that keeps the gateway from starting, in order of position.
+
+    Args:
+        loaded: The configuration.
+        with_keys: False leaves private keys alone, for machines that do not have them (`--without-secrets`).
+    """
+    settings = loaded.settings
+    material = examine_tls(settings.tls, address=settings.listen.address, with_key=with_keys)
+    found = [
+        *_found(material),
+        *_examine_targets(settings, with_keys=with_keys),
+        *_examine_directories(settings),
+    ]
+    return _placed(loaded, found)
+
+
+def remarks(loaded: Loaded) -> tuple[Problem, ...]:
+    """Return what is worth a look and keeps nothing from working, such as a certificate that ends soon."""
+    return _placed(loaded, _found(remarks_tls(loaded.settings.tls)))
+
+
+def _found(material: Iterable[MaterialProblem]) -> list[Found]:
+    return [(one.key_path, one.message, one.remedy) for one in material]
+
+
+def _placed(loaded: Loaded, found: Iterable[Found]) -> tuple[Problem, ...]:
+    return _in_order(loaded.source.problem(path, message, remedy=remedy) for path, message, remedy in found)
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+
+
+def _examine_targets(settings: Settings, *, with_keys: bool) -> Iterator[Found]:
+    for name, target in settings.targets.items():
+        if target.tls is not None:
+            yield from _examine_target_tls(target.tls, ("targets", name, "tls"), with_keys=with_keys)
+
+
+def _examine_target_tls(tls: TargetTls, path: KeyPath, *, with_keys: bool) -> Iterator[Found]:
+    """Look at the CA file and at the pair that the gateway presents to one target."""
+    public_key = private_key = None
+    key = "ca"
+    try:
+        if tls.ca is not None:
+            read_certificates(tls.ca)
+        key = "certificate"
+        if tls.certificate is not None:
+            public_key = read_certificates(tls.certificate)[0].public_key()
+        key = "private_key"
+        if tls.private_key is not None and with_keys:
+            private_key = read_private_key(tls.private_key)
+    except CertificateFileError as error:
+        yield (*path, key), error.message, error.remedy
+        return
+    if private_key is not None and private_key.public_key() != public_key:
+        yield (
+            (*path, "private_key"),
+            f"{tls.private_key} is not the private key of {tls.certificate}",
+            "name the certificate and the key that were issued together",
+        )
+
+
+def _examine_directories(settings: Settings) -> Iterator[Found]:
+    """Can the spool, what stands beside it (token, seal key, audit log), and the dead letters be written?"""
+    for key_path, directories in (
+        (("spool", "directory"), (settings.spool.directory.parent, settings.spool.directory)),
+        (("dead_letter", "directory"), (settings.dead_letter.directory,)),
+    ):
+        trouble = next(filter(None, map(_trouble_with, directories)), None)
+        if trouble is not None:
+            yield key_path, trouble, "name a directory that the gateway's user may make and write to"
+
+
+def _trouble_with(directory: Path) -> str | None:
+    """Say why a directory could not be made or written to."""
+    nearest = directory
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        return f"{nearest} stands in the way: it is not a directory"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"{nearest} cannot be written to"
+    return None

@@ -1,0 +1,133 @@
+"""What is looked at beyond the configuration file: the files and directories that it names."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import Problem
+from gateway.preflight import examine, load_and_examine
+from gateway.settings.load import load_settings
+from gateway.simulator.pki import development_pki, make_pki
+
+GOOD = """\
+listen: {address: "127.0.0.1:8443"}
+tls:
+  certificate: certs/server.pem
+  private_key: certs/server.key
+  clients:
+    meta:
+      trust_anchors: [certs/meta-ca.pem]
+apps:
+  main: {path: /a, app_secrets: [{env: SECRET}], verify_token: {env: SECRET}}
+targets:
+  support:
+    url: https://127.0.0.1:8080/whatsapp
+    tls:
+      ca: certs/ca.pem
+      certificate: certs/client.pem
+      private_key: certs/client.key
+routes: [{to: [support]}]
+spool:
+  directory: var/spool
+dead_letter:
+  directory: var/dead
+"""
+
+ANCHOR = "tls.clients.meta.trust_anchors[0]"
+
+Examine = Callable[[str], tuple[Problem, ...]]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    make_pki(tmp_path / "certs")
+    (tmp_path / "certs/other.key").write_bytes(development_pki().server.key_pem)
+    (tmp_path / "file").write_text("not a directory\n")
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "gateway.yaml").write_text(GOOD)
+    return tmp_path
+
+
+@pytest.fixture
+def examined(site: Path) -> Examine:
+    def examine_text(text: str) -> tuple[Problem, ...]:
+        (site / "gateway.yaml").write_text(text)
+        return examine(load_settings(site / "gateway.yaml", environ={"SECRET": "a"}))
+
+    return examine_text
+
+
+def test_a_development_setup_on_loopback_is_clean(examined: Examine, site: Path) -> None:
+    assert examined(GOOD) == ()
+    assert not (site / "var").exists(), "looking must not create"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "key", "message"),
+    [
+        ("certs/server.pem", "certs/none.pem", "3:3", "tls.certificate", "does not exist"),
+        ("certs/server.key", "certs/other.key", "4:3", "tls.private_key", "not the private key"),
+        ("certs/server.key", "certs/ca.pem", "4:3", "tls.private_key", "holds a certificate"),
+        ("[certs/meta-ca.pem]", "[certs/client.pem]", "7:23", ANCHOR, "not a CA"),
+        ("[certs/meta-ca.pem]", "[empty.pem]", "7:23", ANCHOR, "is empty"),
+        ("[certs/meta-ca.pem]", "[certs/server.pem]", "7:23", ANCHOR, "own certificate"),
+        ("ca: certs/ca.pem", "ca: file", "14:7", "targets.support.tls.ca", "not PEM"),
+        ("certs/client.pem", "certs/none.pem", "15:7", "targets.support.tls.certificate", "does not exist"),
+        ("certs/client.key", "certs/other.key", "16:7", "targets.support.tls.private_key", "not the private"),
+        ("var/spool", "file/spool", "19:3", "spool.directory", "not a directory"),
+        ("var/spool", "file", "19:3", "spool.directory", "not a directory"),
+        ("var/dead", "file/x/y", "21:3", "dead_letter.directory", "not a directory"),
+    ],
+)  # fmt: skip
+def test_each_file_is_looked_at(
+    old: str, new: str, where: str, key: str, message: str, examined: Examine
+) -> None:
+    (problem,) = examined(GOOD.replace(old, new, 1))
+    assert (f"{problem.line}:{problem.column}", problem.key_path) == (where, key)
+    assert message in problem.message
+    assert problem.remedy
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_may_not_be_written_is_told(examined: Examine, site: Path) -> None:
+    (site / "locked").mkdir(mode=0o500)
+    (problem,) = examined(GOOD.replace("var/dead", "locked/dead"))
+    assert problem.key_path == "dead_letter.directory"
+    assert "locked cannot be written to" in problem.message
+
+
+@pytest.mark.parametrize("address", ['"[::]:8443"', "0.0.0.0:8443", "10.0.0.7:8443", "198.51.100.7:8443"])
+def test_a_development_ca_is_refused_on_a_public_address(address: str, examined: Examine) -> None:
+    problems = examined(GOOD.replace('"127.0.0.1:8443"', address))
+    assert [problem.key_path for problem in problems] == [
+        "tls.certificate",
+        "tls.clients.meta.trust_anchors[0]",
+    ]
+    assert all("development CA" in problem.message for problem in problems)
+
+
+def test_a_missing_secret_hides_no_missing_certificate(site: Path) -> None:
+    (site / "certs/server.pem").unlink()
+    loaded, problems = load_and_examine(site / "gateway.yaml", environ={})
+    assert loaded is not None
+    assert [problem.key_path for problem in problems] == [
+        "tls.certificate",
+        "apps.main.app_secrets[0].env",
+        "apps.main.verify_token.env",
+    ]
+
+
+def test_without_secrets_no_private_key_is_needed(site: Path) -> None:
+    (site / "certs/server.key").unlink()
+    (site / "certs/client.key").unlink()
+    _, problems = load_and_examine(site / "gateway.yaml", environ={}, with_secrets=False)
+    assert problems == ()
+
+
+def test_a_file_that_cannot_be_loaded_is_told_as_it_is(site: Path) -> None:
+    (site / "gateway.yaml").write_text("listen: {}\n")
+    loaded, problems = load_and_examine(site / "gateway.yaml", environ={})
+    assert loaded is None
+    assert {problem.key_path for problem in problems} == {"tls", "apps", "targets", "routes"}
