@@ -6,7 +6,7 @@ which deadline the reader is under:
     IDLE      no request           idle_seconds, from the last answer
     HEAD      first byte is here   head_seconds, from that byte
     BUSY      request in flight    read_seconds between two reads of its body; none once the body is here
-    LINGER    answered, unread     linger_seconds or linger_bytes, then closed
+    LINGER    answered, unread     linger_seconds or linger_bytes, or the end of the body
     ENDED     over
 
 Whatever ends a connection from another task sets the phase and wakes the reader. TCPServer's own `run` is not
@@ -116,7 +116,7 @@ class Connection(TCPServer):
                 return
             if self.phase is Phase.LINGER:
                 budget -= len(data)
-                if budget < 0:
+                if self._talk.drop(data) or budget < 0:
                     self._end()
             elif self.phase is not Phase.ENDED:
                 await self._talk.handle(RawData(data))

@@ -75,6 +75,16 @@ class Http1(H11Protocol):
             await self.can_read.set()
             await self._close_stream()
 
+    def drop(self, data: bytes) -> bool:
+        """Drop body behind an early answer; True at the end of the body."""
+        try:
+            self._h11.receive_data(data)
+            while isinstance(self._h11.next_event(), h11.Data):
+                pass
+        except h11.RemoteProtocolError:
+            return False
+        return self._h11.their_state in {h11.DONE, h11.MUST_CLOSE} and not self.has_begun_head
+
     async def stream_send(self, event: StreamEvent) -> None:
         """Take the answer from the stream; the last one on this connection says so."""
         if isinstance(event, Response) and self._is_last_answer():

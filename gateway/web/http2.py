@@ -133,6 +133,10 @@ class Http2(H2Protocol):
         await self._say_goodbye(ErrorCodes.NO_ERROR)
         return True
 
+    def drop(self, _: bytes) -> bool:
+        """Drop what comes behind the last answer; the client has been told, and ends it."""
+        return False
+
     async def handle(self, event: Event) -> None:
         """Take bytes from the peer, or the news that there will be none."""
         if isinstance(event, RawData):

@@ -64,6 +64,9 @@ class HttpProtocol(Protocol):
     async def handle(self, event: Event) -> None:
         """Take bytes from the peer (RawData), or the news that there will be none (Closed)."""
 
+    def drop(self, data: bytes) -> bool:
+        """Drop what still comes after the last answer; True when nothing more is owed, so that it may end."""
+
     async def begin_drain(self) -> bool:
         """Take no more requests; True when none is in flight, so that the connection can end now."""
 

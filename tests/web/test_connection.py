@@ -188,6 +188,22 @@ async def test_lingering_has_an_end(autojump_clock: Any) -> None:
         assert await ended.when() == pytest.approx(LIMITS.linger_seconds)
 
 
+async def test_lingering_ends_with_the_body(autojump_clock: Any) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await answer(send, 413)
+
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with talking(app) as (stream, ended):
+        await stream.send_all(head)
+        await stream.receive_some()
+        await trio.sleep(1)
+        await stream.send_all(b"3\r\nabc\r\n")
+        await trio.sleep(1)
+        assert ended.at is None
+        await stream.send_all(b"0\r\n\r\n")
+        assert await ended.when() == pytest.approx(2)
+
+
 async def test_lingering_ends_with_the_client(autojump_clock: Any) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await answer(send, 417)

@@ -86,6 +86,16 @@ async def test_a_client_that_ends_its_side_is_answered() -> None:
     assert data.count(b"HTTP/1.1 200") == 2
 
 
+async def test_a_client_that_asks_to_close_is_answered_and_closed() -> None:
+    async with serving(upper) as rig:
+        stream = await rig.connect()
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        data = await read_all(stream)
+        assert data.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in data.lower()
+        await rig.wait_ended()
+
+
 async def test_http_1_0_is_answered_and_closed() -> None:
     async with serving(upper) as rig:
         stream = await rig.connect()
@@ -216,6 +226,15 @@ async def test_an_upgrade_is_not_taken_up(upgrade: bytes) -> None:
         assert b"upgrade" not in got.headers
         # The connection goes on in HTTP/1.1.
         assert (await client.ask(GET)).status == 200
+
+
+async def test_an_upgrade_with_a_body_is_read_like_any_request() -> None:
+    raw = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc"
+    async with serving(upper) as rig:
+        client = Client(await rig.connect())
+        await client.stream.send_all(raw + GET)
+        assert (await client.read()).body == b"POST / abc"
+        assert (await client.read()).body == b"GET / "
 
 
 async def test_a_client_that_expects_100_continue_gets_it() -> None:
