@@ -64,7 +64,7 @@ def show(
             "kind": f"{kind}, {'for ' + ', '.join(one.purposes) if one.purposes else 'for any purpose'}",
             "serial": one.serial,
             "SHA-256": one.sha256_colons,
-            "valid": f"{one.not_before:%Y-%m-%d %H:%M} to {one.not_after:%Y-%m-%d %H:%M} UTC, {_state(one, now)}",
+            "valid": _validity(one, now),
         }
         for label, value in rows.items():
             out(f"{label:<9}{_printable(value)}")
@@ -102,10 +102,14 @@ def make(
     err("for development only: check refuses these on a public address")
 
 
-def _state(one: "Description", now: datetime) -> str:
+def _validity(one: "Description", now: datetime) -> str:
     if one.not_before > now:
-        return "not yet valid"
-    return f"{one.days_left(now)} days left" if one.not_after > now else "EXPIRED"
+        state = "not yet valid"
+    elif one.not_after < now:
+        state = "EXPIRED"
+    else:
+        state = f"{one.days_left(now)} days left"
+    return f"{one.not_before:%Y-%m-%d %H:%M} to {one.not_after:%Y-%m-%d %H:%M} UTC, {state}"
 
 
 def _printable(text: str) -> str:

@@ -104,7 +104,7 @@ def _examine_server(tls: Tls, server: _Server, address: Address, now: datetime) 
     if own.is_ca:
         yield MaterialProblem(
             key_path=where,
-            message=f"{tls.certificate} begins with a CA ({own.subject}), not with the gateway's own certificate",
+            message=f"{tls.certificate} begins with a CA ({own.subject}), not the gateway's own certificate",
             remedy="put the gateway's own certificate first, then its intermediates",
         )
     elif own.purposes and "serverAuth" not in own.purposes:

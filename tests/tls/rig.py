@@ -23,12 +23,13 @@ from gateway.simulator.pki import (
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import bind
 from gateway.tls.context import ServerContext, make_context
-from gateway.tls.listener import TlsListener
+from gateway.tls.listener import Handler, TlsListener
 from gateway.tls.policy import DoorPolicy
 from gateway.tls.stream import TlsStream
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 REQUEST = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+LOOPBACK = Address(host="127.0.0.1", port=0)
 PATIENCE_SECONDS = 10
 """No test waits longer for the other side."""
 
@@ -92,9 +93,11 @@ class Maker:
         report: bool = False,
         max_connections: int = 4096,
         handshake_seconds: float = PATIENCE_SECONDS,
+        address: Address = LOOPBACK,
+        handler: Handler | None = None,
     ) -> AsyncIterator[Door]:
         """Serve `ANSWER` to whoever is handed over and asks."""
-        bound = bind(Address(host="127.0.0.1", port=0))
+        bound = bind(address)
         made = context or self.context()
         metrics = Metrics()
         policy = DoorPolicy(
@@ -118,7 +121,7 @@ class Maker:
             await stream.aclose()
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(listener.serve, handle)
+            await nursery.start(listener.serve, handler or handle)
             try:
                 with trio.fail_after(PATIENCE_SECONDS * 2):
                     yield door

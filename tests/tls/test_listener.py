@@ -1,0 +1,415 @@
+"""The door under bad weather: garbage, sleepers, crowds, bugs; and who is let in with what."""
+
+import os
+import resource
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+import structlog
+import trio
+import trio.testing
+from OpenSSL import SSL
+
+from gateway.core.identity import Identity, Peer
+from gateway.settings.values import Address
+from gateway.simulator.pki import DevelopmentPki, Issued, authority, client_leaf
+from gateway.tls.stream import TlsStream
+from tests.tls.rig import ANSWER, PATIENCE_SECONDS, REQUEST, Door, Maker
+
+
+async def send_raw(door: Door, data: bytes) -> bytes:
+    """Send bytes over TCP; return what comes back until the door closes."""
+    stream = await trio.open_tcp_stream("127.0.0.1", door.port)
+    received = b""
+    async with stream:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(data)
+            async for piece in stream:
+                received += piece
+    return received
+
+
+def hello_of(version: ssl.TLSVersion) -> bytes:
+    """Record what a client of one version of TLS says first."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+        b"\x16\x03\x00\x00\x2f\x01\x00\x00\x2b\x03\x00" + bytes(42),
+        b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(37),
+        b"\x16\x03\x01\xff\xff" + bytes(70_000),
+        b"\x16\x03\x01\x00\x05\x01\xff\xff\xff\xff",
+        bytes(4096),
+        os.urandom(4096),
+        b"\x15\x03\x01\x00\x02\x02\x28",
+        b"\x17\x03\x03\x00\x10" + bytes(16),
+    ],
+    ids=[
+        "plain HTTP", "plain HTTP/2", "PROXY protocol", "SSL 3", "SSL 2", "huge record", "huge hello",
+        "zeros", "random", "alert", "data first",
+    ],
+)  # fmt: skip
+async def test_what_is_not_tls_gets_no_answer_and_harms_nobody(maker: Maker, data: bytes) -> None:
+    async with maker.door() as door:
+        answer = await send_raw(door, data)
+        assert not answer or answer[0] == 0x15, "at most a TLS alert"
+        assert door.peers == []
+        assert door.count("refused", "protocol") == 1
+        assert await maker.knock(door) == ANSWER
+
+
+@pytest.mark.filterwarnings("ignore:.*TLSv1.*:DeprecationWarning")
+async def test_old_versions_of_tls_are_refused(maker: Maker) -> None:
+    async with maker.door() as door:
+        answer = await send_raw(door, hello_of(ssl.TLSVersion.TLSv1_1))
+        assert answer[:1] == b"\x15"
+        assert door.count("refused", "protocol") == 1
+
+
+async def test_minimum_version_1_3_refuses_1_2(maker: Maker) -> None:
+    async with maker.door(maker.context(minimum_version="1.3")) as door:
+        answer = await send_raw(door, hello_of(ssl.TLSVersion.TLSv1_2))
+        assert answer[:1] == b"\x15"
+        assert door.count("refused", "protocol") == 1
+        assert await maker.knock(door) == ANSWER
+
+
+async def test_a_hello_that_stops_half_way_is_a_protocol_error(maker: Maker) -> None:
+    async with maker.door() as door:
+        stream = await trio.open_tcp_stream("127.0.0.1", door.port)
+        await stream.send_all(hello_of(ssl.TLSVersion.TLSv1_3)[:50])
+        await stream.aclose()
+        await until(lambda: door.count("refused", "protocol") == 1)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that the door does on its own."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while not condition():
+            await trio.testing.wait_all_tasks_blocked(0.001)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+async def test_who_looks_in_without_a_word_is_nobody(maker: Maker, reset: bool) -> None:
+    """Load balancers and monitors connect and close."""
+    async with maker.door() as door:
+        for _ in range(5):
+            stream = await trio.open_tcp_stream("127.0.0.1", door.port)
+            if reset:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            await stream.aclose()
+        assert await maker.knock(door) == ANSWER
+        await until(lambda: door.listener.open_connections == 0)
+        total = sum(
+            sample.value
+            for metric in door.metrics.handshakes_total.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
+        assert total == 1
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16", "hello"], ids=["silent", "one byte", "hello and no more"])
+async def test_who_dawdles_is_shown_out(maker: Maker, said: bytes | str) -> None:
+    data = hello_of(ssl.TLSVersion.TLSv1_3) if isinstance(said, str) else said
+    async with maker.door(handshake_seconds=0.15) as door:
+        began = trio.current_time()
+        await send_raw(door, data)
+        assert trio.current_time() - began >= 0.15
+        assert door.count("refused", "timeout") == 1
+        assert door.listener.open_connections == 0
+
+
+async def test_sleepers_do_not_shut_the_door(maker: Maker, pki: DevelopmentPki) -> None:
+    """Where handshakes are too many the oldest gives way, so who is quick gets in."""
+    async with maker.door(max_connections=8) as door:
+        sleepers = [await trio.open_tcp_stream("127.0.0.1", door.port) for _ in range(6)]
+        await until(lambda: door.count("refused", "limit") == 4)
+        assert await maker.knock(door, (pki.meta_client, pki.meta_intermediate)) == ANSWER
+        for sleeper in sleepers:
+            await sleeper.aclose()
+
+
+class Guests:
+    """Connections that stay until they are let go."""
+
+    def __init__(self) -> None:
+        self.leave = trio.Event()
+        self.seen = 0
+
+    async def arrived(self, number: int) -> None:
+        await until(lambda: self.seen == number)
+
+    async def handle(self, stream: TlsStream, peer: Peer, alpn: str) -> None:
+        self.seen += 1
+        await self.leave.wait()
+        await stream.send_all(ANSWER)
+        await stream.aclose()
+
+
+async def test_a_quarter_at_most_is_without_an_accepted_certificate(
+    maker: Maker, pki: DevelopmentPki
+) -> None:
+    guests = Guests()
+    answers: list[bytes] = []
+    async with maker.door(max_connections=8, handler=guests.handle) as door:
+
+        async def knock(*chain: Issued) -> None:
+            answers.append(await maker.knock(door, chain))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(2):
+                nursery.start_soon(knock)
+                await guests.arrived(number + 1)
+            assert await maker.knock(door) == b""
+            assert door.count("refused", "limit") == 1
+            nursery.start_soon(knock, pki.meta_client, pki.meta_intermediate)
+            await until(lambda: guests.seen == 3)
+            guests.leave.set()
+        assert answers == [ANSWER] * 3
+        assert await maker.knock(door) == ANSWER
+
+
+async def test_no_more_connections_than_allowed(maker: Maker, pki: DevelopmentPki) -> None:
+    guests = Guests()
+    async with maker.door(max_connections=2, handler=guests.handle) as door:
+        context = maker.client_context((pki.meta_client, pki.meta_intermediate))
+        async with trio.open_nursery() as nursery:
+            for number in range(2):
+                nursery.start_soon(trio.to_thread.run_sync, hold, door.port, context)
+                await guests.arrived(number + 1)
+            assert await maker.knock(door, (pki.meta_client, pki.meta_intermediate)) == b""
+            assert door.count("refused", "limit") == 1
+            guests.leave.set()
+
+
+def hold(port: int, context: ssl.SSLContext) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as tls,
+    ):
+        tls.sendall(REQUEST)
+        assert tls.recv(1000) == ANSWER
+
+
+ERRORS = [
+    ValueError("a bug"),
+    trio.BrokenResourceError("gone"),
+    trio.ClosedResourceError("closed"),
+    AttributeError("a bug"),
+    ExceptionGroup("from a nursery", [trio.BrokenResourceError("gone"), ExceptionGroup("", [KeyError("x")])]),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=[type(error).__name__ for error in ERRORS])
+async def test_what_one_connection_raises_never_reaches_the_others(maker: Maker, error: Exception) -> None:
+    async def handle(stream: TlsStream, peer: Peer, alpn: str) -> None:
+        if await stream.receive_some() == REQUEST:
+            await stream.send_all(ANSWER)
+        raise error
+
+    async with maker.door(handler=handle) as door:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                assert await maker.knock(door) == ANSWER
+            await until(lambda: door.listener.open_connections == 0)
+        assert "a bug" not in str(logs), "an error's text may hold what a client has sent"
+
+
+async def test_a_connection_that_fails_while_the_door_is_cancelled_fails_alone(maker: Maker) -> None:
+    async def handle(stream: TlsStream, peer: Peer, alpn: str) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("a bug while leaving")
+
+    async with trio.open_nursery() as nursery, maker.door(handler=handle) as door:
+        nursery.start_soon(maker.knock, door)
+        await until(lambda: door.count("accepted", "no_certificate") == 1)
+        # Leaving the door cancels it: nothing but the cancellation may come out.
+
+
+async def test_the_door_closes_and_those_inside_are_served(maker: Maker) -> None:
+    guests = Guests()
+    async with maker.door(handler=guests.handle) as door:
+        answers: list[bytes] = []
+
+        async def knock() -> None:
+            answers.append(await maker.knock(door))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(knock)
+            await until(lambda: guests.seen == 1)
+            door.listener.stop_accepting()
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(OSError, match=r"refused|failed"):
+                await trio.open_tcp_stream("127.0.0.1", door.port)
+            guests.leave.set()
+        assert answers == [ANSWER]
+        await until(lambda: door.listener.open_connections == 0)
+
+
+@contextmanager
+def few_descriptors(spare: int) -> Iterator[None]:
+    """Let this process open only so many more files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208 # names are numbers
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + spare, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_out_of_descriptors_is_survived(maker: Maker) -> None:
+    async with maker.door() as door:
+        with structlog.testing.capture_logs() as logs, few_descriptors(1):
+            waiting = []
+            with suppress(OSError):
+                while True:
+                    sock = socket.socket()
+                    sock.setblocking(False)
+                    waiting.append(sock)
+            with suppress(BlockingIOError):
+                waiting[0].connect(("127.0.0.1", door.port))
+            await until(lambda: any(line["event"] == "accept_failed" for line in logs))
+            for sock in waiting:
+                sock.close()
+        assert await maker.knock(door) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [
+        ((), "http/1.1"),
+        (("h2", "http/1.1"), "h2"),
+        (("http/1.1", "h2"), "h2"),
+        (("http/1.1",), "http/1.1"),
+        (("spdy/3", "http/1.1"), "http/1.1"),
+    ],
+)
+async def test_the_protocol_is_agreed_upon(maker: Maker, offered: tuple[str, ...], agreed: str) -> None:
+    async with maker.door() as door:
+        assert await maker.knock(door, alpn=offered) == ANSWER
+        ((_, alpn),) = door.peers
+        assert alpn == agreed
+
+
+async def test_a_client_of_other_protocols_is_turned_away(maker: Maker) -> None:
+    """RFC 7301 section 3.2: no_application_protocol."""
+    async with maker.door() as door:
+        context = maker.client_context(alpn=("smtp", "imap"))
+
+        def knock() -> None:
+            with (
+                socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE_SECONDS) as sock,
+                pytest.raises(ssl.SSLError, match="no application protocol"),
+            ):
+                context.wrap_socket(sock, server_hostname="localhost")
+
+        await trio.to_thread.run_sync(knock)
+        assert door.peers == []
+        assert door.count("refused", "protocol") == 1
+        assert await maker.knock(door) == ANSWER
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_no_session_is_resumed(maker: Maker, pki: DevelopmentPki, version: ssl.TLSVersion) -> None:
+    """A resumed session skips validation, and with it anchors, lists and expiry."""
+    async with maker.door(handshake="demand") as door:
+        context = maker.client_context((pki.meta_client, pki.meta_intermediate))
+        context.minimum_version = context.maximum_version = version
+
+        def knock(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+            with (
+                socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE_SECONDS) as sock,
+                context.wrap_socket(sock, server_hostname="localhost", session=session) as tls,
+            ):
+                tls.sendall(REQUEST)
+                assert tls.recv(1000) == ANSWER
+                return tls.session, tls.session_reused
+
+        session, _ = await trio.to_thread.run_sync(knock, None)
+        _, reused = await trio.to_thread.run_sync(knock, session)
+        assert reused is False
+        assert all(isinstance(peer.identity, Identity) for peer, _ in door.peers)
+        assert len(door.peers) == 2
+
+
+async def test_the_client_is_told_whose_certificates_are_asked_for(maker: Maker, pki: DevelopmentPki) -> None:
+    async with maker.door() as door:
+
+        def names() -> list[str | None]:
+            connection = SSL.Connection(
+                SSL.Context(SSL.TLS_CLIENT_METHOD), socket.create_connection(("127.0.0.1", door.port), 5)
+            )
+            connection.setblocking(True)
+            connection.set_connect_state()
+            connection.do_handshake()
+            found = [name.CN for name in connection.get_client_ca_list()]
+            connection.close()
+            return found
+
+        assert await trio.to_thread.run_sync(names) == ["Meta-like outbound root CA"]
+
+
+async def test_a_new_context_holds_for_the_next_connection(maker: Maker, pki: DevelopmentPki) -> None:
+    """What a reload does: connections keep the context they began with, the next one meets the new."""
+    current = maker.context()
+    async with maker.door(lambda: current, handshake="demand") as door:
+        newcomer = authority("New root")
+        assert await maker.knock(door, (client_leaf(newcomer),)) == b""
+        current = maker.context(newcomer)
+        assert await maker.knock(door, (client_leaf(newcomer),)) == ANSWER
+        assert await maker.knock(door, (pki.meta_client, pki.meta_intermediate)) == b""
+
+
+async def test_the_anchor_that_admitted_a_client_is_noted(maker: Maker, pki: DevelopmentPki) -> None:
+    async with maker.door() as door:
+        await maker.knock(door, (pki.meta_client, pki.meta_intermediate))
+        seen = door.metrics.registry.get_sample_value(
+            "meta_gateway_trust_anchor_last_seen_timestamp_seconds",
+            {"anchor": maker.sha256(pki.meta_root)[:16]},
+        )
+        assert seen is not None
+        assert seen > 1_700_000_000
+
+
+async def test_an_ipv4_client_on_the_dual_stack_has_its_ipv4_address(maker: Maker) -> None:
+    async with maker.door(address=Address(host="::", port=0)) as door:
+        assert await maker.knock(door) == ANSWER
+        ((peer, _),) = door.peers
+        assert peer.address == "127.0.0.1"
+
+
+async def test_a_refusal_is_logged_with_the_strangers_words(maker: Maker) -> None:
+    stranger = client_leaf(None)
+    async with maker.door() as door:
+        with structlog.testing.capture_logs() as logs:
+            assert await maker.knock(door, (stranger,)) == b""
+        (line,) = (line for line in logs if line["event"] == "handshake_refused")
+        assert line["reason"] == "unknown_issuer"
+        assert line["address"] == "127.0.0.1"
+        assert "CN=client.webhooks.fbclientcerts.com" in line["subject"]
+        assert line["serial"] == f"{stranger.certificate.serial_number:x}"
+        assert line["issuer"] == line["subject"]
+        assert line["connection"] == "closed"

@@ -1,0 +1,99 @@
+"""Every refusal is counted; logged is what a disk can bear."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.identity import LeafSummary, Reason, Refusal
+from gateway.telemetry.metrics import Metrics
+from gateway.tls.refusals import BURST, REFILL_PER_SECOND, RefusalLedger
+
+
+@dataclass
+class Lines:
+    """A logger that keeps what it is told."""
+
+    lines: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
+
+    def debug(self, event: str, **fields: object) -> None:
+        self.lines.append(("debug", event, fields))
+
+    def info(self, event: str, **fields: object) -> None:
+        self.lines.append(("info", event, fields))
+
+    def warning(self, event: str, **fields: object) -> None:
+        self.lines.append(("warning", event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        self.lines.append(("error", event, fields))
+
+
+@dataclass
+class Clock:
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def count(metrics: Metrics, reason: Reason) -> float | None:
+    return metrics.registry.get_sample_value(
+        "meta_gateway_handshakes_total", {"result": "refused", "reason": reason.value}
+    )
+
+
+def test_a_refusal_says_who_and_why() -> None:
+    lines = Lines()
+    ledger = RefusalLedger(metrics=Metrics(), log=lines, clock=Clock())
+    leaf = LeafSummary(subject="CN=x", issuer="CN=y", serial="2a", sha256="ff")
+    refusal = Refusal(reason=Reason.EXPIRED, detail="X509 error 10 at the leaf", leaf=leaf)
+    ledger.refused(refusal, address="192.0.2.1", port=4711)
+    assert lines.lines == [
+        (
+            "warning",
+            "handshake_refused",
+            {
+                "reason": "expired",
+                "detail": "X509 error 10 at the leaf",
+                "address": "192.0.2.1",
+                "port": 4711,
+                "subject": "CN=x",
+                "issuer": "CN=y",
+                "serial": "2a",
+                "sha256": "ff",
+                "connection": "closed",
+                "suppressed": 0,
+            },
+        )
+    ]
+
+
+def test_a_scanner_does_not_fill_the_disk_and_does_not_hide_metas_trouble() -> None:
+    lines, clock, metrics = Lines(), Clock(), Metrics()
+    ledger = RefusalLedger(metrics=metrics, log=lines, clock=clock)
+    noise = Refusal(reason=Reason.PROTOCOL, detail="http request")
+    for _ in range(10_000):
+        ledger.refused(noise, address="192.0.2.1", port=1)
+    assert len(lines.lines) == BURST
+    ledger.refused(Refusal(reason=Reason.EXPIRED, detail="x"), address="192.0.2.2", port=2)
+    assert lines.lines[-1][2]["reason"] == "expired"
+    clock.seconds += 1 / REFILL_PER_SECOND
+    ledger.refused(noise, address="192.0.2.1", port=1)
+    assert lines.lines[-1][2]["suppressed"] == 10_000 - BURST
+    assert count(metrics, Reason.PROTOCOL) == 10_001
+
+
+@given(st.lists(st.floats(0, 100), max_size=300))
+def test_lines_and_suppressed_ones_add_up_to_the_count(pauses: list[float]) -> None:
+    lines, clock = Lines(), Clock()
+    ledger = RefusalLedger(metrics=Metrics(), log=lines, clock=clock)
+    refusal = Refusal(reason=Reason.TIMEOUT, detail="x")
+    for pause in pauses:
+        clock.seconds += pause
+        ledger.refused(refusal, address="192.0.2.1", port=1)
+    assert len(lines.lines) <= BURST + clock.seconds * REFILL_PER_SECOND + 1
+    clock.seconds += 1000
+    ledger.refused(refusal, address="192.0.2.1", port=1)
+    told = sum(int(str(fields["suppressed"])) for _, _, fields in lines.lines)
+    assert told + len(lines.lines) == len(pauses) + 1
