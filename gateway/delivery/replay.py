@@ -157,12 +157,12 @@ class Replayer:
             return Result(word=Word.UNAVAILABLE, detail=error.message)
         if letter.target != UNROUTED and not added:
             return Result(word=Word.PENDING, detail="the delivery is in the spool already")
-        where = ", ".join(delivery.target for delivery in ready.deliveries)
+        where = _where(ready)
         try:
             await trio.to_thread.run_sync(self._store.remove, found)
         except DeadLetterError as error:
-            return Result(word=Word.REPLAYED, detail=f"to {where}; but {error}")
-        return Result(word=Word.REPLAYED, detail=f"to {where}")
+            return Result(word=Word.REPLAYED, detail=f"{where}; but {error}")
+        return Result(word=Word.REPLAYED, detail=where)
 
 
 def open_letter(store: DeadLetterStore, identifier: str) -> tuple[Found, DeadLetter] | Result:
@@ -174,6 +174,25 @@ def open_letter(store: DeadLetterStore, identifier: str) -> tuple[Found, DeadLet
         return found, store.read(found)
     except DeadLetterError as error:
         return Result(word=Word.UNREADABLE, detail=str(error))
+
+
+def rehearse(
+    store: DeadLetterStore, ids: Sequence[str], *, known: Known, accept_edited: bool
+) -> Mapping[str, Result]:
+    """Say what a replay would do, as far as that can be told without the spool; change nothing. Blocks."""
+    return {identifier: _rehearse(store, identifier, known, accept_edited) for identifier in ids}
+
+
+def _rehearse(store: DeadLetterStore, identifier: str, known: Known, accept_edited: bool) -> Result:
+    opened = open_letter(store, identifier)
+    if isinstance(opened, Result):
+        return opened
+    ready = prepare(opened[1], known=known, seal_key=store.seal_key, accept_edited=accept_edited)
+    return ready if isinstance(ready, Result) else Result(word=Word.WOULD_REPLAY, detail=_where(ready))
+
+
+def _where(notification: Notification) -> str:
+    return "to " + ", ".join(delivery.target for delivery in notification.deliveries)
 
 
 def discard(store: DeadLetterStore, ids: Sequence[str]) -> Mapping[str, Result]:

@@ -1,6 +1,4 @@
-"""Dead letters as files: durable before `write` returns, whole at every moment, and only where they
-belong.
-"""
+"""Dead letters as files: durable before `write` returns, whole at every moment, never out of place."""
 
 import json
 import os

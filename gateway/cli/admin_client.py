@@ -1,0 +1,105 @@
+"""Asking the gateway that runs on this machine, through its admin port."""
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.admin.token import FILE_NAME, read_token
+from gateway.errors import PeerError, UsageError
+from gateway.settings.load import load_settings
+from gateway.settings.model import Settings
+from gateway.settings.values import Address
+
+TIMEOUT_SECONDS: Final = 60.0
+"""For one chunk of work: a hundred durable writes on a slow disk, with much to spare."""
+CONNECT_SECONDS: Final = 5.0
+"""It is this machine, or one beside it."""
+
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminClient:
+    """A way to the admin port of one configuration."""
+
+    address: Address
+    token: bytes
+
+    def post(self, path: str, content: Mapping[str, object]) -> dict[str, Any]:
+        """POST JSON, and return the JSON of the answer.
+
+        Raises:
+            PeerError: it was not answered, or not with 200.
+        """
+        host, port = _reachable(self.address)
+        where = f"the admin port {host}:{port}"
+        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        headers = {
+            # The port answers to loopback names, whatever the address that it listens on.
+            "Host": "localhost",
+            "Authorization": f"Bearer {self.token.decode('latin-1')}",
+            "Content-Type": "application/json",
+        }
+        try:
+            connection.request("POST", path, body=json.dumps(content), headers=headers)
+            answer = connection.getresponse()
+            status, body = answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise PeerError(
+                f"{where} did not answer: {type(error).__name__}",
+                remedy="see whether the gateway is well; what is done stays done, ask again for the rest",
+            ) from error
+        finally:
+            connection.close()
+        return _read(status, body, where)
+
+
+def running_gateway(path: Path, settings: Settings) -> AdminClient | None:
+    """Return a client to the gateway that runs, with the configured token or the one that it made at start.
+
+    None where nothing listens on the admin port. `path` is the configuration, loaded as `settings` without
+    secrets.
+
+    Raises:
+        ConfigurationError: the token cannot be read.
+        UsageError: the admin port is not known.
+    """
+    address = settings.admin.address
+    if address.port == 0:
+        raise UsageError(
+            "admin.address has port 0", remedy="give it a port, so that commands find the gateway"
+        )
+    try:
+        socket.create_connection(_reachable(address), timeout=CONNECT_SECONDS).close()
+    except ConnectionRefusedError:
+        return None
+    except OSError as error:
+        raise PeerError(f"the admin port {address.host}:{address.port} cannot be reached: {error}") from error
+    if settings.admin.token is None:
+        return AdminClient(address=address, token=read_token(settings.spool.directory.parent / FILE_NAME))
+    complete = load_settings(path, environ=os.environ).settings
+    return AdminClient(address=address, token=complete.admin.token.reveal() if complete.admin.token else b"")
+
+
+def _reachable(address: Address) -> tuple[str, int]:
+    return _LOOPBACK.get(address.host, address.host), address.port
+
+
+def _read(status: int, body: bytes, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise PeerError(
+            f"{where} answered {status}, and no JSON", remedy="see what listens there: it is no gateway"
+        )
+    if status != http.client.OK:
+        detail = str(content.get("detail", ""))[:500]
+        raise PeerError(f"{where} answered {status}: {detail}")
+    return content

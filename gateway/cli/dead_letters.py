@@ -1,0 +1,435 @@
+"""`gateway dead-letters`: list, show, replay and discard what no target took."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
+from gateway.errors import DeadLetterError, UsageError
+
+if TYPE_CHECKING:
+    from gateway.delivery.dead_letter import DeadLetterStore, Found
+    from gateway.delivery.dead_letter_record import DeadLetter
+    from gateway.delivery.replay import Known, Result
+    from gateway.delivery.selection import Selection
+    from gateway.settings.model import Settings
+
+CHUNK: Final = 100
+"""Letters in one request to the running gateway: a second's work, so that the progress bar moves."""
+PAGE_ROWS: Final = 500
+"""Rows of a table on a terminal that are laid out at a time."""
+
+commands = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="List, show, replay and discard dead letters. They are plain files; nothing has to run.",
+)
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Dead letters, by id.")]
+Target = Annotated[str | None, typer.Option("--target", help="Of this target; _unrouted: of none.")]
+Field = Annotated[
+    str | None, typer.Option("--field", help="With a change of this field (* and ? as in routes).")
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Accepted at or after it: 2h, 3d, or 2026-01-02T03:04:05Z."),
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Accepted at or before it.")]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option("--reason", help="refused, gave_up, unrouted, unparseable or discarded_target."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
+
+
+@commands.command("list")
+def list_(
+    target: Target = None,
+    field: Field = None,
+    since: Since = None,
+    until: Until = None,
+    reason: ReasonOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, oldest first: a table on a terminal, tab-separated in a pipe."""
+    from gateway.delivery.selection import select
+
+    selection = _selection(target, field, since, until, reason)
+    rows = (_row(found, letter) for found, letter in select(_store(_settings()), selection))
+    if as_json:
+        _stream_json(rows)
+    elif sys.stdout.isatty():
+        _print_tables(rows)
+    else:
+        for row in rows:
+            out("\t".join(_cells(row)))
+
+
+@commands.command()
+def show(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="A dead letter, by id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter: why it died, every attempt, and the body. This prints message text."""
+    from gateway.delivery.dead_letter_record import encode
+
+    store = _store(_settings())
+    found = store.find(identifier)
+    if found is None:
+        raise DeadLetterError(f"there is no dead letter {identifier}", remedy="gateway dead-letters list")
+    letter = store.read(found)
+    # As the file has it, its own seal included.
+    file = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
+    if as_json:
+        out_json(file)
+        return
+    body = file.pop("body", file.pop("body_base64", ""))
+    attempts = file.pop("attempts")
+    out(_visible(str(store.directory / found.name)))
+    for key, value in file.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        out(f"{key}: {_visible(shown)}")
+    for number, attempt in enumerate(attempts, start=1):
+        outcome = attempt["status"] or attempt["error"]
+        out(f"attempt {number}: {attempt['at']}  {_visible(str(outcome))}  {attempt['duration_ms']} ms")
+        if attempt["response_excerpt"]:
+            out(f"  {_visible(attempt['response_excerpt'])}")
+    out("body:")
+    out(_visible(body))
+
+
+@commands.command()
+def replay(
+    ids: Ids = None,
+    target: Target = None,
+    field: Field = None,
+    since: Since = None,
+    until: Until = None,
+    reason: ReasonOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be replayed; change nothing.")
+    ] = False,
+    accept_edited: Annotated[
+        bool, typer.Option("--accept-edited", help="Replay letters whose file was edited, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Store dead letters again, to be delivered under their old ids; then remove their files.
+
+    The running gateway does it, asked through its admin port; where none runs, this command takes the spool
+    and does it itself, and they are delivered after the next start. It may be interrupted and repeated.
+    Letters of _unrouted go through the routes again.
+    """
+    settings = _settings()
+    store = _store(settings)
+    chosen = _chosen(store, ids, _selection(target, field, since, until, reason))
+    if dry_run:
+        outcomes = _by_chunks("look", chosen, partial(_rehearse, settings, accept_edited))
+    else:
+        alone = partial(_replay_alone, settings, accept_edited)
+        outcomes = _do(settings, "replay", chosen, {"accept_edited": accept_edited}, alone)
+    _report(outcomes, good=frozenset({"replayed", "would_replay", "pending"}), as_json=as_json)
+
+
+@commands.command()
+def discard(
+    ids: Ids = None,
+    target: Target = None,
+    field: Field = None,
+    since: Since = None,
+    until: Until = None,
+    reason: ReasonOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove dead letters for good."""
+    settings = _settings()
+    store = _store(settings)
+    chosen = _chosen(store, ids, _selection(target, field, since, until, reason))
+    if chosen and not yes:
+        typer.confirm(f"Remove {len(chosen)} dead letters for good?", abort=True, err=True)
+    outcomes = _do(settings, "discard", chosen, {}, partial(_discard_alone, settings))
+    _report(outcomes, good=frozenset({"discarded"}), as_json=as_json)
+
+
+# -- which
+
+
+def _settings() -> "Settings":
+    from gateway.settings.load import load_settings
+
+    # Secrets may be in the gateway's environment and not in ours; none is needed but, perhaps, the admin
+    # token.
+    return load_settings(options.config, environ=os.environ, with_secrets=False).settings
+
+
+def _store(settings: "Settings") -> "DeadLetterStore":
+    from gateway.delivery.dead_letter import DeadLetterStore
+
+    return DeadLetterStore(settings.dead_letter.directory, b"")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _selection(
+    target: str | None, field: str | None, since: str | None, until: str | None, reason: str | None
+) -> "Selection":
+    from gateway.delivery.dead_letter_record import Reason
+    from gateway.delivery.selection import Selection, parse_moment
+
+    if reason is not None and reason not in set(Reason):
+        raise UsageError(f"--reason {reason!r:.40} is none", remedy=f"write one of {', '.join(Reason)}")
+    now_ms = _now_ms()
+    return Selection(
+        target=target,
+        field=field,
+        reason=None if reason is None else Reason(reason),
+        since_ms=None if since is None else parse_moment(since, now_ms=now_ms, option="--since"),
+        until_ms=None if until is None else parse_moment(until, now_ms=now_ms, option="--until"),
+    )
+
+
+def _chosen(store: "DeadLetterStore", ids: list[str] | None, selection: "Selection") -> list[str]:
+    from gateway.delivery.selection import select
+
+    if ids and not selection.states_nothing:
+        raise UsageError("ids and filters together", remedy="give one or the other")
+    if ids:
+        return list(dict.fromkeys(ids))
+    if selection.states_nothing:
+        raise UsageError("say which", remedy="give ids, or filters: --since 3650d takes everything")
+    chosen = []
+    for found, letter in select(store, selection):
+        if isinstance(letter, DeadLetterError):
+            err(f"left out: {letter}")
+        else:
+            chosen.append(found.id)
+    if not chosen:
+        err("no dead letter matches")
+    return chosen
+
+
+# -- doing it
+
+Outcomes = dict[str, tuple[str, str]]
+"""Id -> what became of it in one word, and what else there is to say."""
+Work = Callable[[list[str]], Outcomes]
+
+
+def _do(
+    settings: "Settings", action: str, chosen: list[str], content: dict[str, object], alone: Work
+) -> Outcomes:
+    """Have the running gateway do it; where none runs, do it here."""
+    from gateway.cli.admin_client import running_gateway
+
+    if not chosen:
+        return {}
+    gateway = running_gateway(options.config, settings)
+    if gateway is None:
+        err("no gateway runs: doing it here")
+        return alone(chosen)
+
+    def ask(ids: list[str]) -> Outcomes:
+        results = gateway.post(f"/api/dead-letters/{action}", {**content, "ids": ids}).get("results", {})
+        return {name: (str(one["result"]), str(one["detail"])) for name, one in results.items()}
+
+    return _by_chunks(action, chosen, ask)
+
+
+def _by_chunks(what: str, chosen: list[str], work: Work) -> Outcomes:
+    outcomes: Outcomes = {}
+    for chunk in _chunks(what, chosen):
+        outcomes.update(work(chunk))
+    return outcomes
+
+
+def _chunks(what: str, ids: list[str]) -> Iterator[list[str]]:
+    """Go through ids a chunk at a time, with a progress bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=len(ids))
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            yield chunk
+            progress.advance(task, len(chunk))
+
+
+def _plain(results: "Mapping[str, Result]") -> Outcomes:
+    return {name: (str(result.word), result.detail) for name, result in results.items()}
+
+
+def _record(settings: "Settings", action: str, ids: list[str], **fields: object) -> None:
+    from gateway.telemetry.audit import FILE_NAME, AuditLog
+
+    AuditLog(settings.spool.directory.parent / FILE_NAME).record(action, by="command", ids=ids, **fields)
+
+
+def _known(settings: "Settings") -> "Known":
+    from gateway.delivery.replay import Known
+    from gateway.settings.routes import routing_table
+
+    return Known(
+        apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing_table(settings)
+    )
+
+
+def _sealed_store(settings: "Settings") -> "DeadLetterStore":
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.seal_key import FILE_NAME, read_seal_key
+
+    key = read_seal_key(settings.spool.directory.parent / FILE_NAME)
+    return DeadLetterStore(settings.dead_letter.directory, key)
+
+
+def _rehearse(settings: "Settings", accept_edited: bool, ids: list[str]) -> Outcomes:
+    from gateway.delivery.replay import rehearse
+
+    store, known = _sealed_store(settings), _known(settings)
+    return _plain(rehearse(store, ids, known=known, accept_edited=accept_edited))
+
+
+def _replay_alone(settings: "Settings", accept_edited: bool, ids: list[str]) -> Outcomes:
+    import trio
+
+    from gateway.delivery.replay import Replayer
+    from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
+    from gateway.telemetry.metrics import Metrics
+
+    store, known = _sealed_store(settings), _known(settings)
+    spool_options = SqliteOptions(
+        duplicates_window_seconds=settings.spool.duplicates_window_seconds,
+        duplicates_max=settings.spool.duplicates_max,
+        min_free_bytes=settings.spool.min_free_bytes,
+    )
+
+    async def run() -> Outcomes:
+        async with open_sqlite_spool(
+            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=_now_ms
+        ) as spool:
+            _record(settings, "replay", ids, accept_edited=accept_edited)
+            replayer = Replayer(spool=spool, store=store, known=lambda: known, now_ms=_now_ms)
+            outcomes: Outcomes = {}
+            for chunk in _chunks("replay", ids):
+                outcomes.update(_plain(await replayer.replay(chunk, accept_edited=accept_edited)))
+            return outcomes
+
+    return trio.run(run)
+
+
+def _discard_alone(settings: "Settings", ids: list[str]) -> Outcomes:
+    from gateway.delivery.replay import discard as discard_letters
+
+    store = _store(settings)
+    _record(settings, "discard", ids)
+    return _by_chunks("discard", ids, lambda chunk: _plain(discard_letters(store, chunk)))
+
+
+def _report(outcomes: Outcomes, *, good: frozenset[str], as_json: bool) -> None:
+    """Print what became of each; exit 1 where something was not done."""
+    counts = Counter(word for word, _ in outcomes.values())
+    if as_json:
+        results = {name: {"result": word, "detail": detail} for name, (word, detail) in outcomes.items()}
+        out_json({"counts": dict(counts), "results": results})
+    else:
+        for name, (word, detail) in outcomes.items():
+            out(_visible(f"{word}\t{name}\t{detail}"))
+        err(", ".join(f"{number} {word}" for word, number in counts.items()))
+    if not good.issuperset(counts):
+        raise typer.Exit(EXIT_FAILED)
+
+
+# -- showing it
+
+Row = dict[str, object]
+
+_COLUMNS: Final = ("id", "target", "reason", "fields", "received_at", "died_at", "last")
+
+
+def _row(found: "Found", letter: "DeadLetter | DeadLetterError") -> Row:
+    """What a list tells of one letter: nothing of its body."""
+    from gateway.delivery.message import rfc3339
+
+    if isinstance(letter, DeadLetterError):
+        return {"id": found.id, "target": found.target, "problem": str(letter)}
+    last = letter.attempts[-1] if letter.attempts else None
+    return {
+        "id": letter.id,
+        "target": letter.target,
+        "reason": str(letter.reason),
+        "app": letter.app,
+        "object": letter.summary.object,
+        "fields": list(letter.summary.fields),
+        "kinds": list(letter.summary.kinds),
+        "waba": letter.summary.waba,
+        "phone_number_id": letter.summary.phone_number_id,
+        "received_at": rfc3339(letter.received_at_ms),
+        "died_at": rfc3339(letter.died_at_ms),
+        "attempts": len(letter.attempts),
+        "last_status": last.status if last else None,
+        "last_error": last.error if last else "",
+        "body_bytes": len(letter.body),
+    }
+
+
+def _cells(row: Row) -> list[str]:
+    from gateway.telemetry.redaction import visible
+
+    if "problem" in row:
+        problem = visible(str(row["problem"]))
+        return [str(row["id"]), str(row["target"]), "unreadable", "", "", "", problem]
+    fields = row["fields"]
+    shown = {
+        **row,
+        "fields": ",".join(fields) if isinstance(fields, list) else "",
+        "last": row["last_status"] or row["last_error"],
+    }
+    return [visible(str(shown[column])) for column in _COLUMNS]
+
+
+def _stream_json(rows: Iterable[Row]) -> None:
+    """Print a JSON array, row by row: there may be more than memory should hold."""
+    separator = "["
+    for row in rows:
+        out(separator + json.dumps(row, ensure_ascii=False))
+        separator = ","
+    out("]" if separator == "," else "[]")
+
+
+def _print_tables(rows: Iterator[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    empty = True
+    while page := list(islice(rows, PAGE_ROWS)):
+        empty = False
+        table = Table(box=None, pad_edge=False)
+        for column in _COLUMNS:
+            table.add_column(column, overflow="fold", no_wrap=False)
+        for row in page:
+            table.add_row(*map(Text, _cells(row)))
+        console.print(table)
+    if empty:
+        err("no dead letter matches")
+
+
+def _visible(text: str) -> str:
+    """Escape what could steer a terminal; line ends and tabs stay."""
+    from gateway.telemetry.redaction import visible
+
+    return "".join(part if part in "\n\t" else visible(part) for part in re.split(r"([\n\t])", text))
