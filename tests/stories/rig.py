@@ -6,7 +6,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import trio
 
+from gateway.errors import GatewayError
 from gateway.simulator.client import Exchange, MetaClient
 from gateway.simulator.pki import PkiFiles
 from gateway.simulator.process import GatewayProcess, start_gateway
@@ -132,7 +133,10 @@ class Rig:
             environ={**os.environ, "NO_COLOR": "1"},
         ) as process:
             if ready:
-                await process.wait_ready()
+                try:
+                    await process.wait_ready()
+                except GatewayError as error:
+                    raise AssertionError(self.log) from error
             else:
                 await self.wait_alive()
             yield process
@@ -160,14 +164,14 @@ class Rig:
 
     async def wait_alive(self) -> None:
         """Return when /healthz answers: the process is there, ready or not."""
-
-        async def alive() -> bool:
-            try:
-                return (await self.admin_get("/healthz")).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        await until(alive)
+        with trio.fail_after(20):
+            while True:
+                try:
+                    (await self.admin_get("/healthz")).raise_for_status()
+                except httpx.TransportError:
+                    await trio.sleep(0.05)
+                else:
+                    return
 
     async def metric(self, line_start: str) -> float:
         """Return the value of the series that starts so; 0 where there is none."""
@@ -199,10 +203,10 @@ async def open_target(
         nursery.cancel_scope.cancel()
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> None:
+async def until(is_so: Callable[[], bool], *, seconds: float = 20) -> None:
     """Return when it is so; another process gives no event that could be waited for."""
     with trio.fail_after(seconds):
-        while not await is_so():  # noqa: ASYNC110 (as the docstring says)
+        while not is_so():  # noqa: ASYNC110 (as the docstring says)
             await trio.sleep(0.05)
 
 

@@ -91,11 +91,7 @@ async def test_a_target_that_fails_twice_gets_the_third_attempt_under_the_same_k
 
 async def wait_dead_letters(rig: Rig, count: int) -> list[dict[str, Any]]:
     """Return the dead letters when there are so many."""
-
-    async def enough() -> bool:
-        return len(rig.dead_letters) >= count
-
-    await until(enough)
+    await until(lambda: len(rig.dead_letters) >= count)
     return rig.dead_letters
 
 
@@ -189,11 +185,7 @@ async def test_bad_input_goes_through_or_becomes_a_dead_letter_and_ends_nothing(
         async with rig.running(), rig.meta() as meta:
             for name, body in BAD_INPUT.items():
                 assert (await meta.post(PATH, body)).status == 200, name
-
-            async def all_are_somewhere() -> bool:
-                return len(target.received) + len(rig.dead_letters) >= len(BAD_INPUT)
-
-            await until(all_are_somewhere)
+            await until(lambda: len(target.received) + len(rig.dead_letters) >= len(BAD_INPUT))
             assert (await meta.post(PATH, message(unique_id()))).status == 200
         letters = rig.dead_letters
         bodies = {received.body for received in target.received}
