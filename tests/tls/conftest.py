@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.simulator.pki import DevelopmentPki, development_pki
+from tests.tls.files import Files
 from tests.tls.rig import Maker
 
 
@@ -16,3 +17,8 @@ def pki() -> DevelopmentPki:
 @pytest.fixture
 def maker(tmp_path: Path, pki: DevelopmentPki) -> Maker:
     return Maker(directory=tmp_path, pki=pki)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files.write(tmp_path)

@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -172,3 +172,29 @@ def _knock(port: int, context: ssl.SSLContext) -> bytes:
             # Closed in our face: with a reset where the request was still unread.
             pass
     return received
+
+
+async def send_raw(door: Door, data: bytes) -> bytes:
+    """Send bytes over TCP; return what comes back until the door closes."""
+    stream = await trio.open_tcp_stream("127.0.0.1", door.port)
+    received = b""
+    async with stream:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(data)
+            async for piece in stream:
+                received += piece
+    return received
+
+
+def hello_of(version: ssl.TLSVersion) -> bytes:
+    """Record what a client of one version of TLS says first."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing)
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()

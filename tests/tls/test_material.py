@@ -1,7 +1,6 @@
 """What check says of certificates, keys and anchors: each mistake with its place and its remedy."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,84 +8,30 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateway.settings.model import Client, Tls
 from gateway.settings.values import Address
 from gateway.simulator.pki import (
     CLIENT_AUTH,
-    META_CLIENT_NAME,
-    SERVER_AUTH,
     DevelopmentPki,
     Issued,
-    PrivateKey,
     authority,
-    chain_pem,
     common_name,
     issue,
-    make_pki,
     p256_key,
     subject_name,
 )
 from gateway.tls.certificate import CertificateFileError
 from gateway.tls.context import make_context
-from gateway.tls.material import MaterialProblem, examine_tls
+from gateway.tls.material import examine_tls
 from gateway.tls.remarks import remarks_tls
+from tests.tls.files import PUBLIC, Files, development_tls, production
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 LOOPBACK = Address(host="127.0.0.1", port=8443)
-PUBLIC = Address(host="::", port=8443)
 CERTIFICATE = ("tls", "certificate")
 KEY = ("tls", "private_key")
 ANCHOR = ("tls", "clients", "meta", "trust_anchors", 0)
 SHORT_RSA_BITS = 1024
-
-
-def production(**knobs: object) -> tuple[Issued, Issued]:
-    """Return a server certificate that is not for development, and its issuer."""
-    root = issue(common_name("Public root"), issuer=None, ca=True)
-    options = {"names": ("hooks.example.com",), "extended_key_usage": (SERVER_AUTH,), **knobs}
-    return issue(common_name("hooks.example.com"), issuer=root, **options), root  # type: ignore[arg-type] # knobs
-
-
-@dataclass(kw_only=True)
-class Files:
-    """All files of a sound configuration in production, to be broken one by one."""
-
-    directory: Path
-    tls: Tls
-
-    @classmethod
-    def write(cls, directory: Path) -> "Files":
-        server, root = production()
-        meta = issue(common_name("Meta root"), issuer=None, ca=True)
-        files = cls(
-            directory=directory,
-            tls=Tls(
-                certificate=directory / "server.pem",
-                private_key=directory / "server.key",
-                clients={"meta": Client(trust_anchors=(directory / "meta.pem",), names=(META_CLIENT_NAME,))},
-            ),
-        )
-        files.serve(server, root)
-        files.anchor(meta)
-        return files
-
-    def serve(self, *chain: Issued, key: PrivateKey | None = None) -> None:
-        self.tls.certificate.write_bytes(chain_pem(*chain))
-        pem = chain[0].key_pem if key is None else Issued(certificate=chain[0].certificate, key=key).key_pem
-        self.tls.private_key.write_bytes(pem)
-        self.tls.private_key.chmod(0o600)
-
-    def anchor(self, *issued: Issued) -> None:
-        (self.directory / "meta.pem").write_bytes(chain_pem(*issued))
-
-    def examine(self, address: Address = PUBLIC) -> list[MaterialProblem]:
-        return examine_tls(self.tls, address=address)
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files.write(tmp_path)
 
 
 def test_sound_files_are_fine_and_make_a_context(files: Files) -> None:
@@ -110,15 +55,6 @@ def test_a_development_pki_is_refused_on_a_public_address(tmp_path: Path, host: 
         assert "development CA" in problem.message
         assert host in problem.message
         assert problem.remedy
-
-
-def development_tls(directory: Path) -> Tls:
-    made = make_pki(directory / "pki")
-    return Tls(
-        certificate=made.server_certificate,
-        private_key=made.server_key,
-        clients={"meta": Client(trust_anchors=(made.meta_ca,), names=(META_CLIENT_NAME,))},
-    )
 
 
 def unlink(path: str) -> Callable[[Files], None]:
@@ -239,56 +175,6 @@ def test_several_mistakes_are_told_together(files: Files) -> None:
 def test_without_the_key_the_rest_is_examined(files: Files) -> None:
     files.tls.private_key.unlink()
     assert examine_tls(files.tls, address=PUBLIC, with_key=False) == []
-
-
-def test_an_expired_anchor_beside_a_good_one_is_a_rotation_and_a_remark(files: Files) -> None:
-    """A gateway that refused to start for it would be an outage of its own making."""
-    old = issue(common_name("Old"), issuer=None, ca=True, not_before=NOW - 9 * DAY, not_after=NOW - DAY)
-    new = issue(common_name("New"), issuer=None, ca=True)
-    files.anchor(old, new)
-    assert files.examine() == []
-    (remark,) = remarks_tls(files.tls)
-    assert remark.key_path == ANCHOR
-    assert "has expired" in remark.message
-
-
-def remark(files: Files) -> MaterialProblem:
-    assert files.examine() == []
-    (only,) = remarks_tls(files.tls)
-    assert only.remedy
-    return only
-
-
-def test_a_key_that_everybody_may_read_is_remarked(files: Files) -> None:
-    files.tls.private_key.chmod(0o644)
-    assert "open to every user" in remark(files).message
-
-
-def test_a_chain_without_intermediate_is_remarked(files: Files) -> None:
-    server, _ = production()
-    files.serve(server)
-    assert "holds no intermediate" in remark(files).message
-
-
-def test_a_chain_out_of_order_is_remarked(files: Files) -> None:
-    root = issue(common_name("Root"), issuer=None, ca=True)
-    between = issue(common_name("Between"), issuer=root, ca=True)
-    server = issue(common_name("hooks.example.com"), issuer=between, names=("hooks.example.com",))
-    files.serve(server, root, between)
-    assert "do not stand in order" in remark(files).message
-
-
-def test_a_certificate_near_its_end_is_remarked(files: Files) -> None:
-    files.serve(*production(not_after=NOW + 5 * DAY + timedelta(hours=1)))
-    assert "expires in 5 days" in remark(files).message
-
-
-def test_the_servers_own_ca_as_anchor_is_remarked(files: Files) -> None:
-    """It may be meant (a small company with one CA); more often the two chains were confused."""
-    server, root = production()
-    files.serve(server, root)
-    files.anchor(root)
-    assert "also the CA of the gateway's own certificate" in remark(files).message
 
 
 def test_the_context_refuses_what_the_examination_would(files: Files, pki: DevelopmentPki) -> None:

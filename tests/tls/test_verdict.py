@@ -383,6 +383,23 @@ def test_a_certificate_whose_validation_was_not_seen_gets_no_verdict(pki: Develo
         decide(record=ChainRecord(), leaf=leaf, sent=(), entries=())
 
 
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.why) for case in BROKEN if case.why != "RSA key too short"],
+)
+def test_an_entrys_own_store_refuses_even_if_nothing_was_recorded(
+    maker: Maker, pki: DevelopmentPki, case: Broken
+) -> None:
+    """The record of the handshake and the entry's own validation are two locks on one door.
+
+    Strength of keys is the handshake's alone: a store by itself has no security level.
+    """
+    leaf, *sent = (crypto.X509.from_cryptography(one.certificate) for one in case.build(pki))
+    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=sent, entries=maker.context().entries)
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is case.reason
+
+
 async def test_a_callback_that_does_not_record_closes_the_door(
     maker: Maker, pki: DevelopmentPki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
