@@ -63,16 +63,12 @@ def _read_url(value: object, schemes: tuple[str, ...]) -> str:
         raise fault("is not a URL", example) from None
     if not text.isascii() or " " in text:
         raise fault("holds spaces or letters beyond ASCII", "percent-encode them (a host name: punycode)")
-    if parts.scheme not in schemes or not parts.hostname or port == 0:
-        raise (
-            fault(
-                f"{shown(text.partition('?')[0])} is not a URL of {' or '.join(schemes)} with a host", example
-            )
-            if "@" not in text
-            else fault("is not a URL", example)
-        )
     if "@" in parts.netloc:
+        # Not shown: there is a password in it.
         raise fault("holds credentials", "send them as a header: headers: {Authorization: {file: PATH}}")
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        where = text.partition("?")[0]
+        raise fault(f"{shown(where)} is not a URL of {' or '.join(schemes)} with a host", example)
     if parts.fragment or text.endswith("#"):
         raise fault("has a fragment (#), which is never sent", "remove it")
     return text

@@ -100,6 +100,7 @@ def _compose(text: str) -> Node | None:
         )
     yaml = YAML(typ="safe", pure=True)
     yaml.max_depth = _DEEPEST
+    yaml.composer.warn_double_anchors = False  # YAML 1.2 section 3.2.2.2: the later one counts
     try:
         node: Node | None = yaml.compose(text)
     except MaxDepthExceededError as error:

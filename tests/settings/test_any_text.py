@@ -15,7 +15,7 @@ from gateway.settings.model import App, Client, Route, Settings, Target
 from gateway.settings.shape import entries
 
 SHARED = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100
 )
 
 KEYS = ["meta", "main", "support", "file", "env", "order", "breaker", "failures", "staged_anchors", "graph"]

@@ -12,7 +12,8 @@ from gateway.simulator.pki import development_pki, make_pki
 CONFIG = Path(__file__).parents[2] / "config"
 SMALL = CONFIG / "gateway.yaml"
 FULL = CONFIG / "example-full.yaml"
-ENVIRON = dict.fromkeys(("META_APP_SECRET_OLD", "META_STAGING_APP_SECRET", "META_STAGING_VERIFY_TOKEN"), "a secret")
+VARIABLES = ("META_APP_SECRET_OLD", "META_STAGING_APP_SECRET", "META_STAGING_VERIFY_TOKEN")
+ENVIRON = dict.fromkeys(VARIABLES, "a secret")
 
 
 @pytest.fixture

@@ -65,6 +65,12 @@ def test_keys_that_begin_with_x_are_a_home_for_anchors(good: str, load: Load) ->
     )
 
 
+def test_an_anchor_that_is_set_twice_means_the_later_one_without_a_warning(good: str, load: Load) -> None:
+    """A warning of the parser would quote the file, and a secret with an ampersand in it."""
+    text = good.replace("schedule: [1s, 5s, 30s]", "schedule: [&wait 1s, &wait 2s, *wait]")
+    assert load(text).settings.targets["support"].retry.schedule_seconds == (1, 2, 2)
+
+
 def test_a_byte_order_mark_and_crlf_change_nothing(good: str, load: Load) -> None:
     marked = b"\xef\xbb\xbf" + good.replace("\n", "\r\n").encode()
     assert load(marked).settings == load(good).settings
