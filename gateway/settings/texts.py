@@ -63,8 +63,8 @@ def _read_url(value: object, schemes: tuple[str, ...]) -> str:
         raise fault("is not a URL", example) from None
     if not text.isascii() or " " in text:
         raise fault("holds spaces or letters beyond ASCII", "percent-encode them (a host name: punycode)")
-    if "@" in parts.netloc:
-        # Not shown: there is a password in it.
+    if "@" in (parts.netloc or text):
+        # Not shown: there is a password in it. (`me:password@host` without // has no netloc.)
         raise fault("holds credentials", "send them as a header: headers: {Authorization: {file: PATH}}")
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         where = text.partition("?")[0]
