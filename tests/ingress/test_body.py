@@ -60,7 +60,8 @@ def test_memory_never_exceeds_its_bounds_and_comes_back_whole(takes: list[tuple[
     for count, proved in taken:
         memory.give_back(count, proved=proved)
     assert memory.held_bytes == 0
-    assert memory.take(100, proved=True)
+    assert memory.take(25, proved=False)
+    assert memory.take(75, proved=True)
 
 
 def test_what_is_held_comes_back_when_the_request_fails() -> None:
