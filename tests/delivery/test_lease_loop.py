@@ -1,0 +1,191 @@
+"""Leasing on Trio's mock clock: nothing is late, nothing is forgotten, nothing spins."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock
+
+from gateway.core.retry import RetryPolicy
+from gateway.delivery import lease_loop
+from gateway.delivery.lease_loop import LeaseLoop, settle
+from gateway.errors import SpoolUnavailableError
+from gateway.spool.contract import AttemptRecord, Done, Lease, RetryLater, Settlement
+from gateway.spool.memory import MemorySpool, MemoryState, open_memory_spool
+from tests.delivery.rig import EPOCH_MS, notification
+
+
+def now_ms() -> int:
+    return EPOCH_MS + round(trio.current_time() * 1000)
+
+
+class Rig:
+    """A loop over a spool in memory that notes when it takes what."""
+
+    def __init__(self, spool: MemorySpool, hands: int = 2) -> None:
+        self.spool = spool
+        self.taken: list[tuple[int, int]] = []
+        """Milliseconds since the start, attempt."""
+        self.started = trio.current_time()
+        self.busy_seconds = 0.0
+        self.retry_after_ms: int | None = None
+        self.loop = LeaseLoop(
+            spool=spool,
+            target="support",
+            hands=hands,
+            policy=RetryPolicy(schedule_seconds=(5.0,), give_up_after_seconds=1e9),
+            now_ms=now_ms,
+            random=lambda: 0.5,
+        )
+        spool.on_ready(lambda _: self.loop.wake())
+
+    async def take(self, lease: Lease) -> None:
+        self.taken.append((round((trio.current_time() - self.started) * 1000), lease.attempt))
+        await trio.sleep(self.busy_seconds)
+        settlement: Settlement = Done()
+        if self.retry_after_ms is not None:
+            record = AttemptRecord(
+                number=lease.attempt, at_ms=0, status=503, error="", duration_ms=0, response_excerpt=""
+            )
+            settlement = RetryLater(at_ms=now_ms() + self.retry_after_ms, record=record)
+        await settle(self.spool, lease, settlement)
+
+
+@asynccontextmanager
+async def looping(state: MemoryState, *, hands: int = 2) -> AsyncIterator[Rig]:
+    async with open_memory_spool(state) as spool, trio.open_nursery() as nursery:
+        rig = Rig(spool, hands)
+        nursery.start_soon(rig.loop.run, rig.take)
+        yield rig
+        rig.loop.stop()
+
+
+async def test_what_is_stored_is_taken_at_once(autojump_clock: MockClock) -> None:
+    async with looping(MemoryState()) as rig:
+        await trio.sleep(1000)
+        await rig.spool.append(notification(b"{}", "support"))
+        await trio.lowlevel.checkpoint()
+    assert rig.taken == [(1_000_000, 1)]
+
+
+async def test_a_retry_is_taken_when_it_is_due(autojump_clock: MockClock) -> None:
+    async with looping(MemoryState()) as rig:
+        rig.retry_after_ms = 200_000  # beyond the longest sleep
+        await rig.spool.append(notification(b"{}", "support"))
+        await trio.sleep(450)
+    assert rig.taken == [(0, 1), (200_000, 2), (400_000, 3)]
+
+
+async def test_no_more_than_its_hands(autojump_clock: MockClock) -> None:
+    async with looping(MemoryState(), hands=3) as rig:
+        rig.busy_seconds = 10
+        for number in range(7):
+            await rig.spool.append(notification(b"%d" % number, "support", number=number))
+        await trio.sleep(100)
+    assert [at for at, _ in rig.taken] == [0, 0, 0, 10_000, 10_000, 10_000, 20_000]
+
+
+async def test_a_spool_that_is_full_is_asked_once_a_second(autojump_clock: MockClock) -> None:
+    state = MemoryState()
+    asked = 0
+
+    class FullSpool(MemorySpool):
+        async def lease(self, *args: object, **kwargs: object) -> tuple[Lease, ...]:
+            nonlocal asked
+            asked += 1
+            raise SpoolUnavailableError("disk full")
+
+    async with open_memory_spool(state) as real:
+        await real.append(notification(b"{}", "support"))
+        spool = FullSpool(state, real._limits)
+        rig = Rig(spool)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.loop.run, rig.take)
+            await trio.sleep(10.5)
+            rig.loop.stop()
+    assert 10 <= asked <= 11
+
+
+async def test_a_settlement_is_repeated_until_the_spool_takes_it(autojump_clock: MockClock) -> None:
+    """The target has it: forgetting that would deliver it twice."""
+    state = MemoryState()
+    async with open_memory_spool(state) as spool:
+        await spool.append(notification(b"{}", "support"))
+        (lease,) = await spool.lease("support", now_ms=now_ms(), limit=1, next_due_ms=lambda _: 0)
+        tries = 0
+
+        class Reluctant:
+            async def settle(self, lease: Lease, settlement: Settlement) -> bool:
+                nonlocal tries
+                tries += 1
+                if tries < 4:
+                    raise SpoolUnavailableError("disk full")
+                return await spool.settle(lease, settlement)
+
+        assert await settle(Reluctant(), lease, Done())  # type: ignore[arg-type]  # it settles, and that is all
+        assert tries == 4
+        assert spool.pending() == {}
+
+
+async def test_a_settlement_under_way_survives_cancellation(autojump_clock: MockClock) -> None:
+    done = False
+
+    class Slow:
+        async def settle(self, lease: Lease, settlement: Settlement) -> bool:
+            nonlocal done
+            await trio.sleep(2)
+            done = True
+            return True
+
+    with trio.move_on_after(1):
+        await settle(Slow(), None, Done())  # type: ignore[arg-type]  # neither is looked at
+    assert done
+
+
+async def test_what_was_leased_as_the_loop_stopped_is_released(autojump_clock: MockClock) -> None:
+    state = MemoryState()
+    async with open_memory_spool(state) as spool:
+        await spool.append(notification(b"{}", "support"))
+
+        class SlowSpool(MemorySpool):
+            async def lease(self, *args: object, **kwargs: object) -> tuple[Lease, ...]:
+                leases = await super().lease(*args, **kwargs)  # type: ignore[arg-type]  # passed through
+                await trio.sleep(1)
+                return leases
+
+        slow = SlowSpool(state, spool._limits)
+        rig = Rig(slow)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.loop.run, rig.take)
+            await trio.sleep(0.5)
+            rig.loop.stop()
+        assert rig.taken == []
+        (lease,) = await slow.lease("support", now_ms=now_ms(), limit=1, next_due_ms=lambda _: 0)
+        assert lease.attempt == 1
+
+
+async def test_a_clock_that_was_set_back_does_not_make_it_spin(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool says that something is due, and yet gives nothing."""
+    asked = 0
+    async with open_memory_spool(MemoryState()) as real:
+
+        class OddSpool(MemorySpool):
+            async def lease(self, *args: object, **kwargs: object) -> tuple[Lease, ...]:
+                nonlocal asked
+                asked += 1
+                await trio.lowlevel.checkpoint()
+                return ()
+
+            async def next_due_ms(self, target: str) -> int | None:
+                return 0
+
+        rig = Rig(OddSpool(MemoryState(), real._limits))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.loop.run, rig.take)
+            await trio.sleep(1)
+            rig.loop.stop()
+    assert asked <= 1 + 1 / lease_loop.SHORTEST_SLEEP_SECONDS
