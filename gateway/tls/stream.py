@@ -3,8 +3,8 @@
 Laws:
 - After `aclose` nothing touches the socket again. Its number may already be another connection's: every wait
   is followed by a look at `_closed` before OpenSSL is called.
-- OpenSSL's error queue is one for the whole thread, and `SSL_get_error` reads it: it is emptied before every
-  call, or one connection's leftovers would break another (SSL_get_error(3), NOTES).
+- OpenSSL's error queue is one for the whole thread. It is emptied before every call: what another connection
+  left there would be told as this one's fault, and before OpenSSL 4.0 taken for one (SSL_get_error(3), NOTES).
 - A cancelled `send_all` leaves half a record behind; nothing more can be sent then, not even close_notify.
 """
 

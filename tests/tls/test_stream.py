@@ -287,19 +287,34 @@ async def test_a_number_that_is_used_again_at_once_belongs_to_the_new_connection
                 used.close()
 
 
-async def test_leftovers_in_the_error_queue_of_openssl_harm_nobody(maker: Maker) -> None:
-    """One queue a thread: what another connection left there must not look like a fault of this one."""
+def leave_an_error_behind() -> None:
+    """What a failed call of another connection leaves in the thread's error queue."""
+    lib.PEM_read_bio_X509(lib.BIO_new(lib.BIO_s_mem()), *[ffi.NULL] * 3)
+    assert lib.ERR_peek_error() != 0
+
+
+async def test_leftovers_in_the_error_queue_of_openssl_break_nobody(maker: Maker) -> None:
     async with pair(maker) as (server, client), trio.open_nursery() as nursery:
 
         async def receive() -> None:
             assert await server.receive_some() == b"fine"
 
-        # A failed call that leaves its error behind.
-        lib.PEM_read_bio_X509(lib.BIO_new(lib.BIO_s_mem()), *[ffi.NULL] * 3)
-        assert lib.ERR_peek_error() != 0
+        leave_an_error_behind()
         nursery.start_soon(receive)
         await trio.testing.wait_all_tasks_blocked()
+        leave_an_error_behind()
         await client.send_all(b"fine")
+
+
+async def test_leftovers_in_the_error_queue_of_openssl_are_not_told_as_this_ones_fault(maker: Maker) -> None:
+    accepted, connecting = socket_pair()
+    with connecting:
+        server = TlsStream.server(maker.context().ssl, accepted)
+        connecting.send(b"GET / HTTP/1.1\r\n\r\n")
+        leave_an_error_behind()
+        with pytest.raises(PeerError, match="http request"):
+            await server.do_handshake()
+        server.close()
 
 
 async def test_a_handshake_with_something_that_is_not_tls_is_the_peers_fault(maker: Maker) -> None:
