@@ -65,7 +65,8 @@ def command(
 def _choose_teller(*, as_json: bool) -> Teller:
     if as_json:
         return JsonTeller()
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    draws = os.environ.get("TERM") != "dumb" and sys.stdout.encoding.lower().startswith("utf")
+    if sys.stdout.isatty() and draws:
         from gateway.cli.demo_screen import ScreenTeller
 
         return ScreenTeller()
@@ -110,7 +111,7 @@ async def _run(serve: bool, teller: Teller) -> int:
 
 
 class _WishToEnd:
-    """Ctrl-C or SIGTERM: ends what is only kept running in good order, and breaks off everything else.
+    """Ctrl-C, SIGTERM, a closed terminal: ends what is kept running, breaks off everything else.
 
     Either way the gateway process is stopped and the directory removed.
     """
@@ -121,7 +122,7 @@ class _WishToEnd:
         self._break_off = break_off
 
     async def listen(self, *, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             task_status.started()
             async for _ in signals:
                 if not self.serving or self.expressed.is_set():

@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from gateway.cli.output import out, out_json
@@ -13,10 +14,24 @@ from gateway.simulator.target import Received
 
 
 def tell_end(journey: Journey) -> str:
-    """Tell how a delivery ended, and with how many attempts."""
-    if journey.end == "delivered":
-        return "delivered" if len(journey.answers) == 1 else f"delivered at attempt {len(journey.answers)}"
-    return f"dead letter: {journey.end}" if journey.end else "under way"
+    """Tell how a delivery ended."""
+    if journey.end in {"delivered", ""}:
+        return journey.end or "under way"
+    return f"dead letter: {journey.end}"
+
+
+def tell_answers(journey: Journey) -> list[tuple[int, str]]:
+    """Tell what the target answered, status by status; what repeats more than twice is counted."""
+    told = []
+    for status, repeated in groupby(journey.answers):
+        times = len(list(repeated))
+        told += [(status, f"{times} x {status}")] if times > 2 else [(status, str(status))] * times
+    return told
+
+
+def tell_why(journey: Journey) -> str:
+    """Tell why it went there, and how much of the notification."""
+    return f"{journey.share}, {journey.because}" if journey.share else journey.because
 
 
 def tell_dead_letter(letter: DeadLetterFile) -> str:
@@ -74,6 +89,10 @@ class PlainTeller:
     def stage(self, title: str, sense: str) -> None:
         _tell(f"\n{title}: {sense}")
 
+    def facts(self, facts: Sequence[tuple[str, str]]) -> None:
+        for name, told in facts:
+            _tell(f"  {name}: {told}")
+
     def step(self, step: Step) -> None:
         took = f" ({step.milliseconds:.0f} ms)" if step.milliseconds is not None else ""
         difference = "" if step.ok else f"; expected {step.expected}"
@@ -85,11 +104,11 @@ class PlainTeller:
             if key in self._told or (journey.state is State.UNDER_WAY and not final):
                 continue
             self._told.add(key)
-            answers = f" ({' '.join(map(str, journey.answers))})" if journey.answers else ""
+            answers = f" ({', '.join(told for _, told in tell_answers(journey))})" if journey.answers else ""
             difference = f"; {journey.difference}" if journey.difference else ""
             _tell(
                 f"  {_mark(journey.state is State.AS_EXPECTED)} {journey.label} -> {journey.target}:"
-                f" {tell_end(journey)}{answers}; why: {journey.because}{difference}"
+                f" {tell_end(journey)}{answers}; why: {tell_why(journey)}{difference}"
             )
 
     def dead_letters(self, letters: tuple[DeadLetterFile, ...]) -> None:
@@ -141,6 +160,9 @@ class JsonTeller:
     """Nothing until the end; then everything in one object."""
 
     def stage(self, title: str, sense: str) -> None:
+        pass
+
+    def facts(self, facts: Sequence[tuple[str, str]]) -> None:
         pass
 
     def step(self, step: Step) -> None:

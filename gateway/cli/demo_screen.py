@@ -1,14 +1,25 @@
-"""The demo on a terminal: a table a stage, filled as things happen. With gateway.cli.demo_plain's words."""
+"""The demo on a terminal: a table a stage, filled as things happen. In the words of `demo_plain`."""
 
-from rich.box import SIMPLE_HEAD
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.demo_plain import tell_addresses, tell_counts, tell_dead_letter, tell_end, tell_received
+from gateway.cli.demo_plain import (
+    tell_addresses,
+    tell_answers,
+    tell_counts,
+    tell_dead_letter,
+    tell_end,
+    tell_received,
+    tell_why,
+)
 from gateway.simulator.journeys import DeadLetterFile, Journey, State
 from gateway.simulator.report import Addresses, Report, Step
 from gateway.simulator.target import Received
@@ -37,43 +48,51 @@ class ScreenTeller:
         happened = Text(step.happened, style="green" if step.ok else "red")
         if not step.ok:
             happened.append(f"  expected {step.expected}", style="bold red")
-        self._table.add_row(self._mark(step.ok), Text(step.what), happened, took)
+        self._table.add_row(_mark(step.ok), Text(step.what), happened, took)
         self._show(self._table)
 
+    def facts(self, facts: Sequence[tuple[str, str]]) -> None:
+        table = Table(box=None, padding=(0, 1), show_header=False)
+        table.add_column(width=1)
+        table.add_column(style="magenta")
+        table.add_column()
+        for name, told in facts:
+            table.add_row("", name, told)
+        self._console.print(table)
+
     def journeys(self, journeys: tuple[Journey, ...], *, final: bool) -> None:
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1), header_style="bold")
-        table.add_column("")
-        table.add_column("Meta sent", ratio=4)
-        table.add_column("target")
-        table.add_column("it answered", max_width=16)
-        table.add_column("ended as", ratio=2)
-        table.add_column("because", ratio=4, style="dim")
-        label = ""
-        for journey in journeys:
-            if label and journey.label != label:
-                table.add_section()
-            mark: RenderableType = (
-                self._spinner
-                if journey.state is State.UNDER_WAY and not final
-                else self._mark(journey.state is State.AS_EXPECTED)
-            )
-            table.add_row(
-                mark,
-                Text(journey.label if journey.label != label else "", style="bold"),
-                Text(journey.target, style="magenta"),
-                Text(" ").join(Text(str(one), style=_status_style(one)) for one in journey.answers),
-                _end(journey),
-                Text(journey.because),
-            )
-            if journey.difference:
-                table.add_row("", "", "", "", "", Text(journey.difference, style="bold red"))
-            label = journey.label
-        self._show(table)
+        # While it goes on, what is still under way: the whole is longer than most screens.
+        shown = journeys if final else [one for one in journeys if one.state is State.UNDER_WAY]
+        blocks: list[RenderableType] = []
+        if not final:
+            blocks.append(Text(f" {len(journeys) - len(shown)} of {len(journeys)} settled", style="cyan"))
+        for label, group in groupby(shown, key=lambda journey: journey.label):
+            table = _journeys_table()
+            for journey in group:
+                table.add_row(*self._journey(journey, final=final))
+                if journey.difference:
+                    table.add_row("", "", "", "", Text(journey.difference, style="bold red"))
+            blocks += [Text(f" {label}", style="bold"), table]
+        self._show(Group(*blocks))
+        if final:
+            self.close()
+
+    def _journey(self, journey: Journey, *, final: bool) -> Iterator[RenderableType]:
+        if journey.state is State.UNDER_WAY and not final:
+            yield self._spinner
+        else:
+            yield _mark(journey.state is State.AS_EXPECTED)
+        yield Text(journey.target, style="magenta")
+        yield Text(" ").join(
+            Text(told, style=_status_style(status)) for status, told in tell_answers(journey)
+        )
+        yield Text(tell_end(journey), style={"delivered": "green", "": "cyan"}.get(journey.end, "yellow"))
+        yield Text(tell_why(journey))
 
     def dead_letters(self, letters: tuple[DeadLetterFile, ...]) -> None:
         for letter in letters:
-            self._console.print(Text.assemble("   ", (letter.path, "yellow")), soft_wrap=True)
-            self._console.print(Text.assemble("     ", (tell_dead_letter(letter), "dim")))
+            self._console.print(Text.assemble("    ", (letter.path, "yellow")), soft_wrap=True)
+            self._console.print(Padding(Text(tell_dead_letter(letter), style="dim"), (0, 0, 0, 6)))
 
     def summary(self, report: Report) -> None:
         self.close()
@@ -103,24 +122,32 @@ class ScreenTeller:
             self._live.stop()
         self._live = self._table = None
 
-    def _show(self, table: Table) -> None:
+    def _show(self, shown: RenderableType) -> None:
         if self._live is None:
-            self._live = Live(table, console=self._console, refresh_per_second=12)
+            self._live = Live(shown, console=self._console, refresh_per_second=12)
             self._live.start()
-        self._live.update(table, refresh=True)
+        self._live.update(shown, refresh=True)
 
-    def _mark(self, ok: bool) -> Text:
-        if "utf" in self._console.encoding:
-            return Text("✓", style="bold green") if ok else Text("✗", style="bold red")
-        return Text("ok", style="bold green") if ok else Text("!!", style="bold red")
+
+def _mark(ok: bool) -> Text:
+    return Text("✓", style="bold green") if ok else Text("✗", style="bold red")
 
 
 def _steps_table() -> Table:
     table = Table(box=None, padding=(0, 1), show_header=False)
-    table.add_column()
-    table.add_column(min_width=44)
+    table.add_column(width=1)
+    table.add_column(min_width=30)
     table.add_column()
     table.add_column(justify="right", style="dim")
+    return table
+
+
+def _journeys_table() -> Table:
+    """All columns but the last have widths of their own, so that the tables of all notifications align."""
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for width in (1, 10, 11, 24):
+        table.add_column(width=width)
+    table.add_column(style="dim")
     return table
 
 
@@ -128,7 +155,3 @@ def _status_style(status: int) -> str:
     if 200 <= status < 300:
         return "green"
     return "yellow" if status >= 500 else "red"
-
-
-def _end(journey: Journey) -> Text:
-    return Text(tell_end(journey), style={"delivered": "green", "": "cyan"}.get(journey.end, "yellow"))

@@ -98,7 +98,7 @@ class MetaClient:
         Raises:
             UsageError: one of the files cannot be used, or the secret is empty.
         """
-        if not secret:
+        if secret is not None and not secret:
             raise UsageError(
                 "the app secret is empty", remedy="Meta signs with the app secret of the dashboard"
             )

@@ -34,6 +34,7 @@ from gateway.simulator.scenario import (
     notifications,
     write_gateway,
 )
+from gateway.simulator.shape import shape_of
 from gateway.simulator.target import Received, Target
 
 SETTLED_WITHIN_SECONDS: Final = 12.0
@@ -107,6 +108,8 @@ class Demo:
                 for name, (behaviour, _) in TARGETS.items()
             }
             urls = {name: await nursery.start(target.serve) for name, target in targets.items()}
+            self._begin("Targets", "small internal HTTP services, each with a way of its own")
+            self.audience.facts(tuple((name, TARGETS[name][1]) for name in targets))
             addresses = self._configure(urls, pki)
             watch = _Watch(targets=targets, dead_letters=addresses.dead_letters)
             async with start_gateway(
@@ -172,7 +175,8 @@ class Demo:
         self._begin("Certificates", "a throw-away PKI shaped like Meta's: P-256, root, intermediate, leaf")
         pki = make_pki(self.directory / "certs")
         make_pki(self.directory / "stranger")
-        self._check("the gateway's own, Meta's, and a stranger's", "made", "made", ok=True)
+        for what, happened, expected, ok in shape_of(pki):
+            self._check(what, happened, expected, ok=ok)
         return pki
 
     def _configure(self, urls: Mapping[str, str], pki: PkiFiles) -> Addresses:
@@ -294,8 +298,21 @@ class Demo:
         self._dead_letters = tuple(evidence.dead_letters)
         self.audience.journeys(self._journeys, final=True)
         self._note_differences(self._journeys)
+        for notification in sent:
+            if not notification.line.deliveries:
+                self._check_duplicate(notification, evidence)
         self._begin("Dead letters", "what could not be delivered, kept as files")
         self.audience.dead_letters(self._dead_letters)
+
+    def _check_duplicate(self, notification: Notification, evidence: Evidence) -> None:
+        times = sum(one.body == notification.body for one in evidence.received[ORIGINAL_TARGET])
+        told = "went nowhere: these bytes are stored already"
+        self._check(
+            notification.line.label,
+            told if times == 1 else f"{ORIGINAL_TARGET} has these bytes {times} times",
+            told,
+            ok=times == 1,
+        )
 
     def _note_differences(self, journeys: Sequence[Journey]) -> None:
         for journey in journeys:

@@ -52,6 +52,8 @@ class Journey:
     """`delivered`, the reason of the dead letter, or empty while under way."""
     because: str
     """The routes that matched."""
+    share: str
+    """`1 of 4 changes`; empty where it carries the whole notification."""
     state: State
     difference: str
     """What is not as it should be; empty where all is."""
@@ -144,6 +146,7 @@ def _judge_one(
         answers=answers,
         end=end,
         because=because,
+        share=_share(notification, expected),
         state=state,
         difference=difference,
     )
@@ -203,6 +206,11 @@ def _in_body(notification: Notification, expected: Expected, body: bytes) -> lis
     if any(value not in body or value not in notification.body for _, value in got):
         problems.append("a value is not byte-identical to what was sent")
     return problems
+
+
+def _share(notification: Notification, expected: Expected) -> str:
+    carried, sent = len(expected.fields), len(_changes(notification.body))
+    return f"{carried} of {sent} changes" if carried < sent else ""
 
 
 def _changes(body: bytes) -> list[tuple[str, bytes]]:

@@ -1,6 +1,6 @@
 """What the demo tells: steps while it goes on, a report at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +58,10 @@ class Audience(Protocol):
 
     def stage(self, title: str, sense: str) -> None:
         """A new part begins; `sense` says what it shows."""
+        ...
+
+    def facts(self, facts: Sequence[tuple[str, str]]) -> None:
+        """What there is: names, and what to know of each."""
         ...
 
     def step(self, step: Step) -> None:

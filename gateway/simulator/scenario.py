@@ -16,7 +16,6 @@ from gateway.simulator.target import ACCEPT, FAIL_FOR_EVER, FAIL_TWICE, REFUSE, 
 
 APP: Final = "main"
 CALLBACK_PATH: Final = "/webhooks/main"
-MAIN_OBJECT: Final = "whatsapp_business_account"
 
 TARGETS: Final[Mapping[str, tuple[Behaviour, str]]] = {
     "support": (ACCEPT, "takes everything"),
@@ -38,7 +37,7 @@ ROUTES: Final = (
     Route(field=("message_template_*", "template_*"), to=("templates",)),
     Route(field=("account_update",), to=("billing",)),
     Route(field=("security",), to=("pager",)),
-    Route(object=(MAIN_OBJECT,), field=("*",), to=(ORIGINAL_TARGET,)),
+    Route(object=("whatsapp_*",), field=("*",), to=(ORIGINAL_TARGET,)),
 )
 
 RETRY_SCHEDULE: Final = ("200ms", "400ms")

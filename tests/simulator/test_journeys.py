@@ -73,6 +73,7 @@ def test_what_is_delivered_as_expected_is_as_expected() -> None:
     journey = one_journey(TO_SUPPORT, received(CUT))
     assert (journey.state, journey.end, journey.answers) == (State.AS_EXPECTED, "delivered", (200,))
     assert journey.because == "route 1"
+    assert journey.share == "1 of 2 changes"
 
 
 def test_a_recovery_shows_all_its_attempts() -> None:

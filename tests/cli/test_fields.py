@@ -1,0 +1,57 @@
+"""`gateway fields`: what is known of Meta's fields."""
+
+import json
+
+import pytest
+
+from gateway.core.fields import FIELDS
+from tests.cli.calling import call
+
+
+def test_all_fields_are_listed_with_their_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    called = call(capsys, "fields")
+    assert called.code == 0
+    for field in FIELDS:
+        assert f"  {field.name} " in called.out
+    assert "Meta has reviewed the WhatsApp Business Account and decided." in called.out
+
+
+def test_json_lists_objects_fields_meanings_and_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = json.loads(call(capsys, "fields", "--json").out)
+    assert len(listed) == len(FIELDS)
+    messages = next(
+        one for one in listed if (one["object"], one["field"]) == ("whatsapp_business_account", "messages")
+    )
+    assert messages["samples"][0] == "messages.text"
+    assert messages["meaning"]
+
+
+def test_a_field_shows_its_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    called = call(capsys, "fields", "security")
+    assert called.code == 0
+    assert '"field": "security"' in called.out
+    assert called.out.startswith("security: ")
+
+
+def test_a_sample_by_its_name_and_a_field_of_another_object(capsys: pytest.CaptureFixture[str]) -> None:
+    one = json.loads(call(capsys, "fields", "messages.image", "--json").out)
+    assert [sample["name"] for sample in one["samples"]] == ["messages.image"]
+    assert one["fields"][0]["field"] == "messages"
+    page = json.loads(call(capsys, "fields", "page/feed", "--json").out)
+    assert page["samples"][0]["body"]["object"] == "page"
+
+
+def test_a_field_of_several_objects_shows_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = json.loads(call(capsys, "fields", "messages", "--json").out)
+    assert {field["object"] for field in shown["fields"]} >= {
+        "whatsapp_business_account",
+        "page",
+        "instagram",
+    }
+
+
+def test_an_unknown_field_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    called = call(capsys, "fields", "mesages")
+    assert called.code == 2
+    assert "mesages: not a known field" in called.err
+    assert called.out == ""
