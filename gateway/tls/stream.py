@@ -4,7 +4,7 @@ Laws:
 - After `aclose` nothing touches the socket again. Its number may already be another connection's: every wait
   is followed by a look at `_closed` before OpenSSL is called.
 - OpenSSL's error queue is one for the whole thread. It is emptied before every call: what another connection
-  left there would be told as this one's fault, and before OpenSSL 4.0 taken for one (SSL_get_error(3), NOTES).
+  left there would be told as this one's fault, and before OpenSSL 4.0 be taken for one (SSL_get_error(3)).
 - A cancelled `send_all` leaves half a record behind; nothing more can be sent then, not even close_notify.
 """
 
