@@ -140,6 +140,9 @@ class Http2(H2Protocol):
     async def handle(self, event: Event) -> None:
         """Take bytes from the peer, or the news that there will be none."""
         if isinstance(event, RawData):
+            if self._ending:
+                # What was on its way when the good-bye was; h2 would take it for an error.
+                return
             try:
                 events = self.connection.receive_data(event.data)
             except ProtocolError:

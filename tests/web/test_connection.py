@@ -1,5 +1,6 @@
 """Deadlines of a connection: on memory streams, with the clock in the test's hand."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ import trio.testing
 from gateway.core.identity import Peer
 from gateway.web.limits import HttpLimits
 from gateway.web.server import WebServer
-from tests.web.rig import ANONYMOUS, GET, KNOWN, App, Client, H2Client, answer, read_body, upper
+from tests.web.rig import ANONYMOUS, GET, KNOWN, App, Client, H2Client, answer, read_body, too_large, upper
 
 LIMITS = HttpLimits()
+PING = b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"
 SERVER = ("127.0.0.1", 8443)
 
 
@@ -286,3 +288,27 @@ async def test_a_connection_that_comes_after_shutdown_is_closed() -> None:
     with trio.fail_after(5):
         await web.serve(theirs, peer=KNOWN, alpn="http/1.1", server=SERVER)
         assert await ours.receive_some() == b""
+
+
+async def test_what_comes_while_the_good_bye_is_being_sent_is_dropped(autojump_clock: Any) -> None:
+    got = bytearray()
+
+    async def read_slowly(stream: trio.abc.ReceiveStream) -> None:
+        while data := await stream.receive_some(1):
+            got.extend(data)
+            await trio.sleep(0.01)
+
+    # In lockstep every byte that the server sends waits for this reader; the pings overtake the good-bye.
+    async with talking(too_large, alpn="h2", peer=ANONYMOUS, lockstep=True) as (stream, ended):
+        client = H2Client(stream)
+        stream_id = client.request(method=b"POST", end=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_slowly, stream)
+            await client.flush()
+            while ended.at is None:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await stream.send_all(PING)
+                await trio.sleep(0.005)
+        client.note_data(bytes(got))
+        assert client.streams[stream_id].status == 413
+        assert client.goaway == 0
