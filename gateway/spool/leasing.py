@@ -134,7 +134,7 @@ class Leasing:
             request.target,
             request.now_ms,
             request.limit,
-            OVERDUE_SLICE + len(held),
+            max(OVERDUE_SLICE, request.limit) + len(held),
             json_rows(tuple(held)),
         )
         due: list[tuple[_Row, bytes]] = []

@@ -121,8 +121,7 @@ class MemorySpool:
             (key, found, max(1, next_due_ms(found.attempt + 1)))
             for key, found in sorted(due, key=lambda item: item[0])[: max(0, limit)]
         ]
-        leases = tuple(self._lease(key, found, due_ms, now_ms) for key, found, due_ms in starts)
-        return leases
+        return tuple(self._lease(key, found, due_ms, now_ms) for key, found, due_ms in starts)
 
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
         """See `Spool.settle`."""

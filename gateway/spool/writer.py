@@ -60,6 +60,7 @@ class Writer:
         self._close_failure: GatewayError | None = None
         self._stopping = False
         self._batches = 0
+        self._no_room = False
         # Daemon: should the Trio run crash, the thread must not keep the process; a commit is atomic anyway.
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
@@ -134,7 +135,9 @@ class Writer:
         if self._failure is not None:
             return
         if effects.failure is not None:
-            # On a full disk a log that has been moved is written again from its start, without growing.
+            self._no_room = True
+        if self._no_room:
+            # A log that has been moved is written again from its start, without growing: try until it works.
             self._attempt(lambda: self._checkpoint(1))
         elif self._batches % CHECKPOINT_EVERY == 0:
             self._attempt(lambda: self._checkpoint(CHECKPOINT_PAGES))
@@ -151,6 +154,7 @@ class Writer:
     def _checkpoint(self, pages: int) -> None:
         if self._engine.wal_pages() >= pages:
             self._engine.checkpoint()
+        self._no_room = False
 
     def _attempt(self, step: Callable[[], object]) -> bool:
         """Do upkeep; without room for it, it waits for the next occasion."""

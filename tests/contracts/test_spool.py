@@ -716,7 +716,7 @@ async def test_18_a_cancelled_settlement_is_whole_or_not_at_all(stand: Stand) ->
         assert spool.pending() == {"support": 2}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(spool.settle, late, Done())
-            await trio.lowlevel.checkpoint()
+            await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert spool.pending() == {"support": 1}
         assert await spool.settle(early, Done())

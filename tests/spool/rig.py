@@ -1,7 +1,7 @@
 """What the tests of the spool share: notifications, an opening, and a disk that fails on demand."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,30 +104,36 @@ class Disk:
     failing: frozenset[str] = frozenset()
     """Of "write" and "sync": what fails."""
     error: int = apsw.SQLITE_IOERR
+    fail_file: str = ""
+    """Name of the only file that fails; empty: all."""
+    while_syncing: Callable[[], object] = field(default=lambda: None)
     calls: list[str] = field(default_factory=list)
 
-    def asked(self, what: str) -> None:
+    def asked(self, what: str, file: str) -> None:
         """Count, and fail if it is time to."""
         self.calls.append(what)
-        if what in self.failing:
+        if what == "sync":
+            self.while_syncing()
+        if what in self.failing and self.fail_file in ("", file):
             raise apsw.exception_for(self.error)
 
 
 class _File(apsw.VFSFile):
     def __init__(self, disk: Disk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         self._disk = disk
+        self._name = Path(name.filename() if isinstance(name, apsw.URIFilename) else name or "").name
         super().__init__("", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
-        self._disk.asked("write")
+        self._disk.asked("write", self._name)
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
-        self._disk.asked("sync")
+        self._disk.asked("sync", self._name)
         super().xSync(flags)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 - SQLite's name
-        self._disk.asked("write")
+        self._disk.asked("write", self._name)
         super().xTruncate(newsize)
 
 

@@ -1,0 +1,187 @@
+"""Random schedules, restarts and full disks among them: SQLite and the fake answer alike at every step."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import apsw
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import SpoolUnavailableError
+from gateway.spool.contract import Buried, Done, Lease, Notification, Release, RetryLater, Settlement, Spool
+from gateway.spool.memory import MemoryState, open_memory_spool
+from tests.spool.rig import NOW_MS, Disk, disk, note, opened, record
+
+TARGETS = ("a", "b", "c")
+Step = tuple[str, int, int]
+
+
+def steps() -> st.SearchStrategy[list[Step]]:
+    kinds = st.sampled_from(
+        ["append"] * 5
+        + ["lease"] * 5
+        + ["settle"] * 6
+        + ["restore", "tick", "ask", "restart", "fill", "together"]
+    )
+    return st.lists(st.tuples(kinds, st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=60)
+
+
+class Pair:
+    """Both spools, led through the same steps."""
+
+    def __init__(self, directory: Path, disk: Disk) -> None:
+        self.directory = directory
+        self.disk = disk
+        self.state = MemoryState()
+        self.now_ms = NOW_MS
+        self.known: list[Notification] = []
+        self.leases: list[tuple[Lease, Lease]] = []
+        self.stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        self.sqlite = await self.stack.enter_async_context(
+            opened(self.directory, window_seconds=60, duplicates_max=7, vfs=self.disk.name)
+        )
+        self.memory = await self.stack.enter_async_context(
+            open_memory_spool(self.state, duplicates_window_seconds=60, duplicates_max=7)
+        )
+
+    def both(self) -> tuple[Spool, Spool]:
+        return self.sqlite, self.memory
+
+    def due(self, attempt: int) -> int:
+        return self.now_ms + 1000 * attempt
+
+    async def step(self, kind: str, first: int, second: int) -> None:
+        match kind:
+            case "append":
+                targets = tuple(TARGETS[place % 3] for place in range(first, first + first % 4))
+                wanted = note(b"%d" % second, targets=targets, at_ms=self.now_ms - second)
+                self.known.append(wanted)
+                answers = [await spool.append(wanted) for spool in self.both()]
+                assert answers[0] == answers[1]
+            case "lease":
+                await self.lease(TARGETS[first % 3], second)
+            case "settle":
+                await self.settle(first, second)
+            case "restore":
+                if self.known:
+                    wanted = self.known[first % len(self.known)]
+                    added = [
+                        await spool.restore(wanted, clock_started_ms=self.now_ms) for spool in self.both()
+                    ]
+                    assert added[0] == added[1]
+            case "tick":
+                self.now_ms += (first + 1) * 700
+            case "restart":
+                await self.stack.aclose()
+                await self.open()
+            case "fill":
+                await self.fill(first)
+            case "together":
+                await self.together(first)
+        await self.compare()
+
+    async def lease(self, target: str, limit: int) -> None:
+        ours, theirs = [
+            await spool.lease(target, now_ms=self.now_ms, limit=limit % 4, next_due_ms=self.due)
+            for spool in self.both()
+        ]
+        assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
+        self.leases += zip(ours, theirs, strict=True)
+
+    async def settle(self, first: int, second: int) -> None:
+        if not self.leases:
+            return
+        pair = self.leases[first % len(self.leases)]  # some of them settled before, or from before a restart
+        attempt = pair[0].attempt
+        settlement: Settlement = (
+            Done(),
+            Buried(),
+            Release(),
+            RetryLater(at_ms=self.now_ms + 500 * second, record=record(attempt, at_ms=self.now_ms)),
+        )[second % 4]
+        ended = [
+            await spool.settle(lease, settlement) for spool, lease in zip(self.both(), pair, strict=True)
+        ]
+        assert ended[0] == ended[1]
+
+    async def fill(self, number: int) -> None:
+        """Append to a full disk; both refuse."""
+        wanted = note(b"full %d" % number, targets=TARGETS, at_ms=self.now_ms)
+        self.disk.error, self.disk.failing, self.state.full = apsw.SQLITE_FULL, frozenset({"write"}), True
+        for spool in self.both():
+            with contextlib.suppress(SpoolUnavailableError):
+                await spool.append(wanted)
+                raise AssertionError("stored on a full disk")
+        self.disk.failing, self.state.full = frozenset(), False
+
+    async def together(self, number: int) -> None:
+        """Append many at the same time; what they do in sum does not depend on their order."""
+        wanted = [note(b"%d" % (place % 3), targets=("a",), at_ms=self.now_ms) for place in range(number)]
+        counts = []
+        for spool in self.both():
+            async with trio.open_nursery() as nursery:
+                for one in wanted:
+                    nursery.start_soon(spool.append, one)
+            counts.append(spool.pending())
+        assert counts[0] == counts[1]
+        # which of equals was stored is open: take them out, so that the rest can be compared exactly
+        for spool in self.both():
+            for lease in await spool.lease("a", now_ms=1 << 52, limit=1000, next_due_ms=self.due):
+                await spool.settle(lease, Done())
+
+    async def compare(self) -> None:
+        assert self.sqlite.pending() == self.memory.pending()
+        assert await self.sqlite.oldest_received_ms() == await self.memory.oldest_received_ms()
+        for target in TARGETS:
+            assert await self.sqlite.next_due_ms(target) == await self.memory.next_due_ms(target)
+
+
+def visible(lease: Lease) -> tuple[object, ...]:
+    """Return a lease without its token."""
+    return tuple(getattr(lease, name) for name in lease.__slots__ if name != "token")
+
+
+@contextmanager
+def place() -> Iterator[tuple[Path, Disk]]:
+    directory = Path(tempfile.mkdtemp(prefix="schedule-"))
+    try:
+        with disk() as made:
+            yield directory / "spool", made
+    finally:
+        shutil.rmtree(directory)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps())
+def test_both_spools_answer_alike(schedule: list[Step]) -> None:
+    async def main() -> None:
+        with place() as (directory, faulty):
+            pair = Pair(directory, faulty)
+            await pair.open()
+            try:
+                for kind, first, second in schedule:
+                    await pair.step(kind, first, second)
+            finally:
+                await pair.stack.aclose()
+            connection = apsw.Connection(str(directory / "0" / "spool.sqlite"))
+            assert connection.pragma("integrity_check") == "ok"
+            # nothing is left of what is gone
+            orphans = """SELECT
+                (SELECT count(*) FROM body WHERE seq NOT IN (SELECT notification FROM delivery))
+                + (SELECT count(*) FROM notification WHERE seq NOT IN (SELECT seq FROM body))
+                + (SELECT count(*) FROM attempt WHERE (notification, position) NOT IN
+                    (SELECT notification, position FROM delivery))
+                + (SELECT count(*) FROM notification AS n WHERE deliveries !=
+                    (SELECT count(*) FROM delivery WHERE notification = n.seq))
+                + (SELECT abs(coalesce(sum(keys), 0) - (SELECT count(*) FROM seen)) FROM seen_bucket)"""
+            assert connection.execute(orphans).fetchall() == [(0,)]
+            connection.close()
+
+    trio.run(main)
