@@ -184,7 +184,7 @@ class TargetAttempts:
                 lease,
                 reason=reason,
                 body=body,
-                url=self._target.shown_url,
+                url=self._target.endpoint.url,
                 attempts=(*lease.earlier, record),
             )
         except DeadLetterError as error:

@@ -29,6 +29,13 @@ name's own.
 APP_NAME: Final = re.compile(r"[!-~]{1,200}")
 NOTIFICATION_ID: Final = re.compile(r"[0-9a-f]{32}")
 
+EXCERPTS_KEPT: Final = 256
+"""Of the last attempts: 1 MiB at most. Of earlier ones time, status and error are kept."""
+ATTEMPTS_KEPT: Final = 10_000
+"""The first half and the last of more: a schedule of one second makes 600 000 in a week, and a file must
+stay one that can be read again (see MAX_FILE_BYTES there).
+"""
+
 _REPAIR: Final = "correct the file, or discard it with gateway dead-letters discard"
 
 
@@ -162,22 +169,29 @@ def encode(letter: DeadLetter, *, seal_key: bytes) -> bytes:
         reason=letter.reason,
         received_at=rfc3339(letter.received_at_ms),
         died_at=rfc3339(letter.died_at_ms),
-        attempts=[
-            _Attempt(
-                at=rfc3339(attempt.at_ms),
-                status=attempt.status,
-                error=attempt.error,
-                duration_ms=attempt.duration_ms,
-                response_excerpt=attempt.response_excerpt,
-            )
-            for attempt in letter.attempts
-        ],
+        attempts=_attempts(letter.attempts),
         headers=letter.headers,
         body=text,
         body_base64=binary,
         integrity=seal(seal_key, app=letter.app, raw=letter.body),
     )
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
+
+
+def _attempts(records: tuple[AttemptRecord, ...]) -> list[_Attempt]:
+    if len(records) > ATTEMPTS_KEPT:
+        records = records[: ATTEMPTS_KEPT // 2] + records[-ATTEMPTS_KEPT // 2 :]
+    quoted = len(records) - EXCERPTS_KEPT
+    return [
+        _Attempt(
+            at=rfc3339(record.at_ms),
+            status=record.status,
+            error=record.error,
+            duration_ms=record.duration_ms,
+            response_excerpt=record.response_excerpt if position >= quoted else "",
+        )
+        for position, record in enumerate(records)
+    ]
 
 
 def decode(content: bytes, *, name: str) -> DeadLetter:

@@ -8,7 +8,7 @@ only the kinds of errors speak, and the operating system's and OpenSSL's own wor
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 _BY_NAME: Final = (
@@ -21,20 +21,6 @@ _BY_NAME: Final = (
     ("ReadError", "the connection broke while the answer was awaited"),
     ("WriteError", "the connection broke while the request was sent"),
     ("UnicodeError", "the target's host name is not valid"),
-)
-
-
-def _tls(error: ssl.SSLError) -> str:
-    reason = (error.reason or "handshake failed").replace("_", " ").lower()
-    return f"TLS: {reason}"
-
-
-_TELLING: Final[tuple[tuple[type[BaseException], Callable[..., str]], ...]] = (
-    # most specific first: the certificate and name errors are SSLErrors, and those are OSErrors
-    (ssl.SSLCertVerificationError, lambda e: f"TLS: certificate not accepted: {e.verify_message}"),
-    (ssl.SSLError, _tls),
-    (socket.gaierror, lambda e: f"host name not resolved: {e.strerror}".lower()),
-    (OSError, lambda e: os.strerror(e.errno).lower() if e.errno else "connection failed"),
 )
 
 
@@ -53,15 +39,25 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def describe(error: BaseException) -> str:
     """Return one line: the innermost cause that the system names, else what kind of error it was."""
-    chain = list(_chain(error))
-    for cause in reversed(chain):
-        for kind, tell in _TELLING:
-            if isinstance(cause, kind) and (
-                not isinstance(cause, OSError) or cause.errno is not None or kind is not OSError
-            ):
-                return tell(cause)
+    for cause in reversed(list(_chain(error))):
+        if words := _told_by_the_system(cause):
+            return words
     names = {base.__name__ for base in type(error).__mro__}
     for name, text in _BY_NAME:
         if name in names:
             return text
     return f"no answer ({type(error).__name__})"
+
+
+def _told_by_the_system(error: BaseException) -> str | None:
+    match error:
+        case ssl.SSLCertVerificationError(verify_message=message):
+            return f"TLS: certificate not accepted: {message}"
+        case ssl.SSLError():
+            reason = getattr(error, "reason", None) or "handshake failed"
+            return f"TLS: {reason.replace('_', ' ').lower()}"
+        case socket.gaierror(strerror=text):
+            return f"host name not resolved: {text}".lower()
+        case OSError(errno=int(number)):
+            return os.strerror(number).lower()
+    return None

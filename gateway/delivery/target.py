@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.message import signing_key
@@ -16,8 +15,6 @@ class DispatchTarget:
     """One target, ready to be delivered to. Not for logs: it holds secrets."""
 
     endpoint: Endpoint
-    shown_url: str
-    """Without credentials: what a dead letter names."""
     concurrency: int
     """Attempts at once."""
     headers: Mapping[str, bytes]
@@ -39,7 +36,6 @@ def dispatch_target(target: Target) -> DispatchTarget:
         endpoint=Endpoint(
             url=target.url, timeout_seconds=target.timeout_seconds, tls=tls_context(target.url, target.tls)
         ),
-        shown_url=without_credentials(target.url),
         concurrency=target.concurrency,
         headers={
             name: value.reveal() if isinstance(value, Secret) else value.encode()
@@ -53,9 +49,3 @@ def dispatch_target(target: Target) -> DispatchTarget:
         refuse_statuses=frozenset(target.retry.refuse_statuses),
         drops=target.on_give_up == "drop",
     )
-
-
-def without_credentials(url: str) -> str:
-    """Return the URL without `user:password@`."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.seal import unseal
+from gateway.delivery.dead_letter import MAX_FILE_BYTES
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, Summary, decode, encode, summarize
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import AttemptRecord
@@ -160,3 +161,18 @@ def test_attempts_keep_their_order_and_numbers() -> None:
     )
     again = decode(encode(a_letter(attempts=records, reason=Reason.GAVE_UP), seal_key=KEY), name="x")
     assert again.attempts == records
+
+
+def test_a_week_of_attempts_a_second_makes_a_file_that_can_be_read() -> None:
+    worst = "\x01" * 4096
+    records = tuple(
+        AttemptRecord(
+            number=number, at_ms=number, status=500, error="", duration_ms=0, response_excerpt=worst
+        )
+        for number in range(1, 20_001)
+    )
+    content = encode(a_letter(attempts=records), seal_key=KEY)
+    assert len(content) < MAX_FILE_BYTES / 4
+    again = decode(content, name="x").attempts
+    assert (again[0].at_ms, again[-1].at_ms) == (1, 20_000)
+    assert again[-1].response_excerpt == worst

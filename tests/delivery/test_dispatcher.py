@@ -53,7 +53,6 @@ def a_target(
 ) -> DispatchTarget:
     return DispatchTarget(
         endpoint=Endpoint(url=url, timeout_seconds=timeout, tls=tls_context(url, None)),
-        shown_url=url,
         concurrency=concurrency,
         headers={"Authorization": b"Bearer s3cr3t"},
         webhook_key=None,
