@@ -420,7 +420,8 @@ def _print_tables(rows: Iterator[Row]) -> None:
         empty = False
         table = Table(box=None, pad_edge=False)
         for column in _COLUMNS:
-            table.add_column(column, overflow="fold", no_wrap=False)
+            # An id is there to be copied: it stays in one piece, and the others make room.
+            table.add_column(column, overflow="fold", no_wrap=column == "id")
         for row in page:
             table.add_row(*map(Text, _cells(row)))
         console.print(table)

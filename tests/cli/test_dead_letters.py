@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from gateway.admin.app import build_admin_app
 from gateway.admin.token import load_or_make_token
+from gateway.cli import dead_letters
 from gateway.cli.dead_letters import commands
 from gateway.cli.output import options
 from gateway.core.routing import UNROUTED
@@ -406,3 +407,17 @@ def test_a_configured_token_is_used(rig: Rig, monkeypatch: pytest.MonkeyPatch) -
             rig.config.read_text().replace("admin: {", "admin: {token: {env: ADMIN_TOKEN}, ")
         )
         assert rig.json("replay", identifier)["counts"] == {"replayed": 1}
+
+
+def test_on_a_terminal_list_is_a_table(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With more rows than a page; the ids stay in one piece."""
+    monkeypatch.setattr(dead_letters, "PAGE_ROWS", 2)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    ids = fill(rig)
+    dead_letters.list_()
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.startswith(one) for line in lines) for one in ids)
+    assert sum(line.startswith("id ") for line in lines) == 2

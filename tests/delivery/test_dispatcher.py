@@ -25,6 +25,7 @@ from tests.delivery.rig import (
     FakeTarget,
     Received,
     Script,
+    a_letter,
     answer,
     hang,
     notification,
@@ -435,3 +436,19 @@ async def test_draining_twice_or_without_a_start_returns(rig: Rig) -> None:
             with trio.fail_after(2):
                 await dispatcher.drain(0)
                 await dispatcher.drain(0)
+
+
+async def test_what_is_delivered_after_all_keeps_no_dead_letter(rig: Rig) -> None:
+    """As after a crash between the file of a burial and its settlement: both were there."""
+    new = notification(BODY, "support")
+    rig.store.write(a_letter(body=BODY))
+    assert [found.id for found in rig.store.iterate()] == [new.deliveries[0].id]
+    async with (
+        serving(answer(503), answer(200)) as target,
+        rig.running({"support": a_target(target.url)}) as spool,
+    ):
+        await spool.append(new)
+        await emptied(spool)
+        with trio.fail_after(5):
+            while list(rig.store.iterate()):  # noqa: ASYNC110 - looks at the disk
+                await trio.sleep(0.01)
