@@ -357,6 +357,8 @@ def _report(outcomes: Outcomes, *, good: frozenset[str], as_json: bool) -> None:
 Row = dict[str, object]
 
 _COLUMNS: Final = ("id", "target", "reason", "fields", "received_at", "died_at", "last")
+_TERMINAL_COLUMNS: Final = ("id", "reason", "fields", "received_at", "last")
+"""Narrower: the id names the target, and `show` has the rest."""
 
 
 def _row(found: "Found", letter: "DeadLetter | DeadLetterError") -> Row:
@@ -419,11 +421,13 @@ def _print_tables(rows: Iterator[Row]) -> None:
     while page := list(islice(rows, PAGE_ROWS)):
         empty = False
         table = Table(box=None, pad_edge=False)
-        for column in _COLUMNS:
+        for column in _TERMINAL_COLUMNS:
             # An id is there to be copied: it stays in one piece, and the others make room.
             table.add_column(column, overflow="fold", no_wrap=column == "id")
         for row in page:
-            table.add_row(*map(Text, _cells(row)))
+            cells = dict(zip(_COLUMNS, _cells(row), strict=True))
+            cells["received_at"] = cells["received_at"][:16].replace("T", " ")
+            table.add_row(*(Text(cells[column]) for column in _TERMINAL_COLUMNS))
         console.print(table)
     if empty:
         err("no dead letter matches")

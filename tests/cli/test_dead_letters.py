@@ -420,4 +420,5 @@ def test_on_a_terminal_list_is_a_table(
     dead_letters.list_()
     lines = capsys.readouterr().out.splitlines()
     assert all(any(line.startswith(one) for line in lines) for one in ids)
-    assert sum(line.startswith("id ") for line in lines) == 2
+    assert sum("reason" in line for line in lines) == 2
+    assert any("gave_up" in line and line.endswith("422") for line in map(str.rstrip, lines))
