@@ -6,6 +6,7 @@ batch wait at the same time, so any order is one that they may have had.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -60,7 +61,7 @@ class Engine:
             if storing and rest:
                 _fail(storing, failure)
                 effects = self.run(rest)
-                return Effects(pending=effects.pending, ready=effects.ready, failure=failure)
+                return replace(effects, failure=failure)
             _fail(batch, failure)
             return Effects(failure=failure)
 
@@ -110,6 +111,7 @@ class Engine:
 
     def _in_transaction(self, steps: Callable[[Draft], None]) -> Effects:
         draft = Draft(next_seq=self._next_seq, buckets=self._buckets)
+        before = self._file.connection.total_changes()
         try:
             self._file.connection.execute("BEGIN IMMEDIATE")
             steps(draft)
@@ -119,7 +121,12 @@ class Engine:
         self._next_seq = draft.next_seq
         self._buckets = draft.buckets
         self._leasing.adopt(draft)
-        return Effects(pending=draft.pending, ready=frozenset(draft.ready), stored=draft.stored)
+        return Effects(
+            pending=draft.pending,
+            ready=frozenset(draft.ready),
+            stored=draft.stored,
+            wrote=self._file.connection.total_changes() != before,
+        )
 
     def _steps(self, batch: list[Request], draft: Draft) -> None:
         self._leasing.settle([request for request in batch if isinstance(request, Settle)], draft)

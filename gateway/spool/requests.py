@@ -97,3 +97,5 @@ class Effects:
     """Why something could not be stored."""
     stored: bool = False
     """Whether something new was stored: there is room."""
+    wrote: bool = False
+    """Whether anything was written, so that the commit met the disk."""

@@ -126,7 +126,8 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - a bug here must stop the spool, not hang its callers
                 self._fail(error)
             else:
-                self._observe(time.perf_counter() - started)
+                if effects.wrote:
+                    self._observe(time.perf_counter() - started)
         if self._failure is not None:
             for request in batch:
                 request.error = self._failure

@@ -79,6 +79,19 @@ async def test_what_waits_together_is_committed_together(tmp_path: Path, faulty:
         assert commits(metrics) - before <= 20
 
 
+async def test_only_what_met_the_disk_counts_as_a_commit(tmp_path: Path) -> None:
+    metrics = Metrics()
+    async with opened(tmp_path, metrics=metrics) as spool:
+        await spool.append(note(b"same"))
+        assert commits(metrics) == 1
+        await spool.append(note(b"same"))
+        await spool.next_due_ms("support")
+        await spool.lease("nobody", now_ms=NOW_MS, limit=1, next_due_ms=in_an_hour)
+        assert commits(metrics) == 1
+        await take(spool)
+        assert commits(metrics) == 2
+
+
 async def test_nobody_hears_before_the_disk_has_synced(tmp_path: Path, faulty: Disk) -> None:
     """Promises 1 and 3: while the fsync runs, neither an append returns nor a duplicate of what it writes."""
     async with opened(tmp_path, vfs=faulty.name) as spool:
