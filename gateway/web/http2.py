@@ -4,8 +4,10 @@ Theory of operation. The connection's reader hands every read to `handle`; event
 the app of their stream. Body is bounded by flow control: a stream's window opens again only as its app takes
 what is there, the connection's window is as wide as all streams together, so that no stream starves another
 and the reader never waits for an app. The apps' tasks put their answers into buffers, and Hypercorn's
-`send_task` writes them as the peer's windows allow. A stream answered before its body has arrived is ended
-with RST_STREAM(NO_ERROR) behind the answer (RFC 9113 section 8.1). What Hypercorn does and this does not:
+`send_task` writes them as the peer's windows allow. A stream answered before its body has arrived lingers:
+the rest of the body is dropped, its credit given back, up to the limits of a lingering close; then the stream
+is reset with NO_ERROR (RFC 9113 section 8.1). Not at once, for there are clients that read the answer only
+when their body is out, and hang on a reset. What Hypercorn does and this does not:
 CONNECT, push, priorities, hanging on failed apps.
 
 The GOAWAY of a connection that takes no more requests goes out behind the last answer, and streams that come
@@ -58,6 +60,20 @@ _HANDLERS = {
 """Every other frame is a control frame: counted, answered by h2 where it must be."""
 
 
+class Unread:
+    """The body of a stream that was answered before it had arrived."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left_bytes = limit_bytes
+        self.over = trio.Event()
+        """Nobody waits for the rest any more."""
+
+    def drop(self, size_bytes: int) -> bool:
+        """Count what came; False when it was too much."""
+        self._left_bytes -= size_bytes
+        return self._left_bytes >= 0
+
+
 class Http2(H2Protocol):
     """One HTTP/2 connection."""
 
@@ -91,6 +107,8 @@ class Http2(H2Protocol):
         """Streams in flight whose request is not all here."""
         self._finished: set[int] = set()
         """Streams in flight whose answer is all here, but not all sent."""
+        self._lingering: dict[int, Unread] = {}
+        """Streams answered before their body was here."""
         self._is_unread = False
         """Whether some body may still be on its way to a stream that is over."""
         self._takes_requests = True
@@ -128,7 +146,7 @@ class Http2(H2Protocol):
     async def begin_drain(self) -> bool:
         """Refuse new streams; with none in flight, say good-bye."""
         self._takes_requests = False
-        if self._is_busy or self._ending:
+        if self._is_busy or self._lingering or self._ending:
             return False
         await self._say_goodbye(ErrorCodes.NO_ERROR)
         return True
@@ -244,16 +262,18 @@ class Http2(H2Protocol):
             end_stream=True,
         )
         if request.stream_ended is None:
-            self._reset(request.stream_id, ErrorCodes.NO_ERROR)
-            self._is_unread = True
+            self._linger(request.stream_id)
         await self._flush()
         await self._settle()
 
     async def _data_received(self, event: frames.DataReceived) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is None:
-            # Answered early, so nobody reads it; the credit goes back to the connection all the same.
+            # Answered early, so nobody reads it; the credit goes back all the same.
             await self._taken(event.stream_id, event.flow_controlled_length)
+            unread = self._lingering.get(event.stream_id)
+            if unread is not None and not unread.drop(event.flow_controlled_length):
+                await self._end_linger(event.stream_id)
             return
         await self._taken(event.stream_id, event.flow_controlled_length - len(event.data))
         if event.data:
@@ -272,11 +292,15 @@ class Http2(H2Protocol):
 
     async def _stream_ended(self, event: frames.StreamEnded) -> None:
         self._unended.discard(event.stream_id)
+        if self._forget_linger(event.stream_id):
+            await self._settle()
         stream = self.streams.get(event.stream_id)
         if stream is not None:
             await stream.handle(EndBody(stream_id=event.stream_id))
 
     async def _stream_reset(self, event: frames.StreamReset) -> None:
+        if self._forget_linger(event.stream_id):
+            await self._settle()
         if event.stream_id not in self.stream_buffers:
             await self._control(event)
             return
@@ -319,11 +343,35 @@ class Http2(H2Protocol):
             is_over = True
         if is_over:
             if stream_id in self._unended:
-                self._reset(stream_id, ErrorCodes.NO_ERROR)
-                self._is_unread = True
+                self._linger(stream_id)
             await self._drop_buffer(stream_id)
         await self._flush()
         await self._settle()
+
+    def _linger(self, stream_id: int) -> None:
+        limits = self._terms.limits
+        unread = self._lingering[stream_id] = Unread(limits.linger_bytes)
+        self.task_group.spawn(self._linger_no_longer, stream_id, unread, limits.linger_seconds)
+
+    async def _linger_no_longer(self, stream_id: int, unread: Unread, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await unread.over.wait()
+            return
+        await self._end_linger(stream_id)
+
+    async def _end_linger(self, stream_id: int) -> None:
+        """The client had its time and its bytes: ask it to stop."""
+        if self._forget_linger(stream_id):
+            self._reset(stream_id, ErrorCodes.NO_ERROR)
+            self._is_unread = True
+            await self._flush()
+            await self._settle()
+
+    def _forget_linger(self, stream_id: int) -> bool:
+        unread = self._lingering.pop(stream_id, None)
+        if unread is not None:
+            unread.over.set()
+        return unread is not None
 
     async def _answer_over(self, stream_id: int) -> None:
         """The app has ended: its stream ends behind the answer, or now if there is no whole answer."""
@@ -350,7 +398,7 @@ class Http2(H2Protocol):
             return
         if self._takes_requests and not self._terms.is_draining():
             await self.send(Updated(idle=True))
-        else:
+        elif not self._lingering:
             await self._say_goodbye(ErrorCodes.NO_ERROR)
             await self.send(Linger() if self._is_unread else Closed())
 
@@ -378,6 +426,8 @@ class Http2(H2Protocol):
             await self._close_stream(stream_id)
         for stream_id in list(self.stream_buffers):
             await self._drop_buffer(stream_id)
+        for stream_id in list(self._lingering):
+            self._forget_linger(stream_id)
         await self.has_data.set()
 
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:

@@ -4,6 +4,7 @@
 wrong is answered, counted and logged, and a defect of ours ends one connection and no more.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
 from gateway.core.identity import Peer
+from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.web.connection import Connection
@@ -28,6 +30,9 @@ log = get_logger("web")
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 """ASGI 3: `app(scope, receive, send)`; `http` scopes only."""
+
+LINES_PER_SECOND = 0.1
+"""Of one kind of malformed request, after a burst: what scanners send all day must not fill the disk."""
 
 NO_APP = "none"
 """The label `app` of `requests_total` for what no app has answered (contract, section 6)."""
@@ -49,6 +54,9 @@ class WebServer:
         self._config = hypercorn_config(limits)
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
+        self._budgets: defaultdict[str, LineBudget] = defaultdict(
+            lambda: LineBudget(lines_per_second=LINES_PER_SECOND)
+        )
         self._shutdown = trio.Event()
         self._nobody = trio.lowlevel.ParkingLot()
 
@@ -144,11 +152,15 @@ class WebServer:
                 self._nobody.unpark_all()
 
     def _record_refusal(self, peer: Peer | None, status: int, reason: str) -> None:
-        log.info("request_refused", status=status, reason=reason, **_address(peer))
         self._count(status)
+        suppressed = self._budgets[reason].take(trio.current_time())
+        if suppressed is not None:
+            log.info("request_refused", status=status, reason=reason, suppressed=suppressed, **_address(peer))
 
     def _record_abuse(self, peer: Peer | None, what: str) -> None:
-        log.warning("connection_refused", reason=what, **_address(peer))
+        suppressed = self._budgets[what].take(trio.current_time())
+        if suppressed is not None:
+            log.warning("connection_refused", reason=what, suppressed=suppressed, **_address(peer))
 
     def _count(self, status: int) -> None:
         if self._metrics is not None:

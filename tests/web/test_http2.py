@@ -98,6 +98,7 @@ async def test_an_early_answer_ends_its_stream_and_no_other() -> None:
             await client.send_body(good, bytes(100_000), end=False)
             record = await client.finish(large)
             assert (record.status, record.body) == (413, b"too large")
+            client.h2.reset_stream(large, ErrorCodes.CANCEL)
         await client.send_body(good, bytes(1000))
         assert (await client.finish(good)).body == b"2001000"
         assert client.goaway is None
@@ -117,13 +118,38 @@ async def test_body_that_was_read_before_the_answer_and_handled_after_it_gives_i
             for _ in range(3):
                 client.h2.send_data(large, bytes(16_384))
             assert (await client.finish(large)).status == 413
+            client.h2.reset_stream(large, ErrorCodes.CANCEL)
         good = client.request(b"/good", method=b"POST", end=False)
         await client.send_body(good, bytes(100_000))
         assert (await client.finish(good)).body == b"100000"
 
 
-async def test_an_early_answer_asks_the_client_to_stop() -> None:
+async def test_a_client_that_reads_the_answer_only_behind_its_body_gets_it() -> None:
     async with serving(_mixed, alpn="h2") as rig:
+        client = await _client(rig)
+        large = client.request(b"/large", method=b"POST", end=False)
+        await client.send_body(large, bytes(3 * 1024**2))
+        record = await client.finish(large)
+        assert (record.status, record.body, record.reset_code) == (413, b"too large", None)
+        good = client.request(b"/good", method=b"POST", end=False)
+        await client.send_body(good, b"12345")
+        assert (await client.finish(good)).body == b"5"
+
+
+async def test_a_body_that_never_ends_is_dropped_up_to_its_limit() -> None:
+    async with serving(_mixed, alpn="h2", limits=HttpLimits(linger_bytes=100_000)) as rig:
+        client = await _client(rig)
+        large = client.request(b"/large", method=b"POST", end=False)
+        while client.streams[large].reset_code is None:
+            if (window := client.h2.local_flow_control_window(large)) > 0:
+                client.h2.send_data(large, bytes(min(window, 16_384)))
+                await client.flush()
+            await client.pump()
+        assert client.streams[large].reset_code == ErrorCodes.NO_ERROR
+
+
+async def test_an_early_answer_asks_the_client_to_stop_after_a_while() -> None:
+    async with serving(_mixed, alpn="h2", limits=HttpLimits(linger_seconds=0.05)) as rig:
         client = await _client(rig)
         large = client.request(b"/large", method=b"POST", end=False)
         await client.flush()
@@ -252,7 +278,7 @@ async def test_an_anonymous_peer_has_one_request(body: bytes) -> None:
 
 
 async def test_an_anonymous_peer_reads_its_early_answer() -> None:
-    async with serving(_mixed, alpn="h2", peer=ANONYMOUS) as rig:
+    async with serving(_mixed, alpn="h2", peer=ANONYMOUS, limits=HttpLimits(linger_seconds=0.05)) as rig:
         for _ in range(20):
             client = await _client(rig)
             large = client.request(b"/large", method=b"POST", end=False)
