@@ -265,14 +265,14 @@ class _Parts:
 
     async def _keep_dead_letters(self) -> None:
         """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""
-        await trio.to_thread.run_sync(self._dead_letters.count)
+        await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
         keep = self._settings.dead_letter
         prune = partial(
             self._dead_letters.prune, keep_seconds=keep.keep_seconds, max_size_bytes=keep.max_size_bytes
         )
         while True:
             try:
-                await trio.to_thread.run_sync(lambda: prune(now_ms=unix_ms()))
+                await trio.to_thread.run_sync(lambda: prune(now_ms=unix_ms()), abandon_on_cancel=True)
             except GatewayError as error:
                 log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
             await trio.sleep(PRUNE_EVERY_SECONDS)

@@ -49,6 +49,7 @@ ReasonOption = Annotated[
     str | None,
     typer.Option("--reason", help="refused, gave_up, unrouted, unparseable or discarded_target."),
 ]
+All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
 
 
@@ -116,6 +117,7 @@ def replay(
     since: Since = None,
     until: Until = None,
     reason: ReasonOption = None,
+    everything: All = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be replayed; change nothing.")
     ] = False,
@@ -132,7 +134,7 @@ def replay(
     """
     settings = _settings()
     store = _store(settings)
-    chosen = _chosen(store, ids, _selection(target, field, since, until, reason))
+    chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
     if dry_run:
         outcomes = _by_chunks("look", chosen, partial(_rehearse, settings, accept_edited))
     else:
@@ -149,13 +151,14 @@ def discard(
     since: Since = None,
     until: Until = None,
     reason: ReasonOption = None,
+    everything: All = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove dead letters for good."""
     settings = _settings()
     store = _store(settings)
-    chosen = _chosen(store, ids, _selection(target, field, since, until, reason))
+    chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
     if chosen and not yes:
         typer.confirm(f"Remove {len(chosen)} dead letters for good?", abort=True, err=True)
     outcomes = _do(settings, "discard", chosen, {}, partial(_discard_alone, settings))
@@ -201,15 +204,15 @@ def _selection(
     )
 
 
-def _chosen(store: "DeadLetterStore", ids: list[str] | None, selection: "Selection") -> list[str]:
+def _chosen(
+    store: "DeadLetterStore", ids: list[str] | None, selection: "Selection", *, everything: bool
+) -> list[str]:
     from gateway.delivery.selection import select
 
-    if ids and not selection.states_nothing:
-        raise UsageError("ids and filters together", remedy="give one or the other")
+    if bool(ids) + everything + (not selection.states_nothing) != 1:
+        raise UsageError("say which", remedy="give ids, or filters, or --all")
     if ids:
         return list(dict.fromkeys(ids))
-    if selection.states_nothing:
-        raise UsageError("say which", remedy="give ids, or filters: --since 3650d takes everything")
     chosen = []
     for found, letter in select(store, selection):
         if isinstance(letter, DeadLetterError):

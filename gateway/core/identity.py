@@ -84,37 +84,11 @@ _REASON_OF_X509_ERROR: Final[Mapping[int, Reason]] = {
 }
 """X509_V_ERR_* of OpenSSL's x509_vfy.h; every other one is `bad_chain`."""
 
-_CHAIN_REASONS: Final = (
-    Reason.UNKNOWN_ISSUER,
-    Reason.BAD_CHAIN,
-    Reason.REVOKED,
-    Reason.WRONG_PURPOSE,
-    Reason.EXPIRED,
-    Reason.NOT_YET_VALID,
-)
-"""Which reason is told when OpenSSL recorded several: the one that makes the others pointless comes first.
-
-Dates and purposes of a stranger's certificate mean nothing; a broken chain cannot be read; a revoked
-certificate stays so when its dates are right; a certificate for another purpose will not do after a renewal
-either.
-"""
-
 
 def reason_for_x509_error(code: int) -> Reason:
     """Return the reason for one X509 verification error; whatever is not in the table is `bad_chain`, 0
     included."""
     return _REASON_OF_X509_ERROR.get(code, Reason.BAD_CHAIN)
-
-
-def reason_for_x509_errors(codes: Collection[int]) -> Reason:
-    """Return the one reason to tell for all recorded errors of a chain.
-
-    Raises:
-        ValueError: there is no error.
-    """
-    if not codes:
-        raise ValueError("no error was recorded, so there is no reason")
-    return min((reason_for_x509_error(code) for code in codes), key=_CHAIN_REASONS.index)
 
 
 def match_name(common_names: Sequence[str], dns_names: Sequence[str], allowed: Collection[str]) -> str | None:

@@ -328,8 +328,9 @@ def test_a_dry_run_changes_nothing_and_asks_nobody(rig: Rig) -> None:
 def test_replay_wants_to_know_which(rig: Rig) -> None:
     with pytest.raises(UsageError, match="say which"):
         rig.run("replay")
-    with pytest.raises(UsageError, match="ids and filters together"):
-        rig.run("replay", "x", "--target", "support")
+    for both in (("x", "--target", "support"), ("x", "--all"), ("--all", "--field", "messages")):
+        with pytest.raises(UsageError, match="say which"):
+            rig.run("replay", *both)
     with pytest.raises(UsageError, match="--reason 'boredom' is none"):
         rig.run("replay", "--reason", "boredom")
     with pytest.raises(UsageError, match="is no time"):

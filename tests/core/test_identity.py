@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.identity import Reason, match_name, reason_for_x509_error, reason_for_x509_errors
+from gateway.core.identity import match_name, reason_for_x509_error
 
 META = "client.webhooks.fbclientcerts.com"
 
@@ -71,32 +71,3 @@ REASONS = {
 @pytest.mark.parametrize("code", range(120))
 def test_each_x509_error_has_one_reason(code: int) -> None:
     assert reason_for_x509_error(code) == REASONS.get(code, "bad_chain")
-
-
-@pytest.mark.parametrize(
-    ("codes", "reason"),
-    [
-        ([10], Reason.EXPIRED),
-        ([20, 21, 10], Reason.UNKNOWN_ISSUER),
-        ([10, 7], Reason.BAD_CHAIN),
-        ([10, 23], Reason.REVOKED),
-        ([10, 26], Reason.WRONG_PURPOSE),
-        ([9, 10], Reason.EXPIRED),
-        ([7, 20], Reason.UNKNOWN_ISSUER),
-    ],
-)
-def test_of_several_errors_the_one_that_makes_the_others_pointless_is_told(
-    codes: list[int], reason: Reason
-) -> None:
-    assert reason_for_x509_errors(codes) is reason
-    assert reason_for_x509_errors(codes[::-1]) is reason
-
-
-@given(codes=st.lists(st.integers(min_value=0, max_value=200), min_size=1))
-def test_every_set_of_errors_has_a_reason(codes: list[int]) -> None:
-    assert reason_for_x509_errors(codes) in {reason_for_x509_error(code) for code in codes}
-
-
-def test_no_error_is_no_reason() -> None:
-    with pytest.raises(ValueError, match="no error"):
-        reason_for_x509_errors([])

@@ -126,7 +126,7 @@ async def test_dead_letters_replay_without_a_running_gateway_and_leave_with_its_
             assert (await rig.post(message(unique_id()))).status == 200
             await wait_dead_letters(rig, 1)
         target.behaviour = ACCEPT
-        await rig.command("dead-letters", "replay")
+        await rig.command("dead-letters", "replay", "--all")
         assert rig.dead_letters == []
         assert len(target.received) == 1
         async with rig.running():

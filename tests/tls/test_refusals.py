@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.identity import LeafSummary, Reason, Refusal
+from gateway.telemetry.line_budget import BURST_LINES as BURST
 from gateway.telemetry.metrics import Metrics
-from gateway.tls.refusals import BURST, REFILL_PER_SECOND, RefusalLedger
+from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
 
 
 @dataclass
@@ -78,7 +79,7 @@ def test_a_scanner_does_not_fill_the_disk_and_does_not_hide_metas_trouble() -> N
     assert len(lines.lines) == BURST
     ledger.refused(Refusal(reason=Reason.EXPIRED, detail="x"), address="192.0.2.2", port=2)
     assert lines.lines[-1][2]["reason"] == "expired"
-    clock.seconds += 1 / REFILL_PER_SECOND
+    clock.seconds += 1 / LINES_PER_SECOND
     ledger.refused(noise, address="192.0.2.1", port=1)
     assert lines.lines[-1][2]["suppressed"] == 10_000 - BURST
     assert count(metrics, Reason.PROTOCOL) == 10_001
@@ -92,7 +93,7 @@ def test_lines_and_suppressed_ones_add_up_to_the_count(pauses: list[float]) -> N
     for pause in pauses:
         clock.seconds += pause
         ledger.refused(refusal, address="192.0.2.1", port=1)
-    assert len(lines.lines) <= BURST + clock.seconds * REFILL_PER_SECOND + 1
+    assert len(lines.lines) <= BURST + clock.seconds * LINES_PER_SECOND + 1
     clock.seconds += 1000
     ledger.refused(refusal, address="192.0.2.1", port=1)
     told = sum(int(str(fields["suppressed"])) for _, _, fields in lines.lines)
