@@ -37,7 +37,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "accept_failed": _event("error", "A connection could not be accepted: descriptors, usually."),
     "connection_broken": _event("", "A client has gone in the middle of a connection."),
     "connection_failed": _event("error errors address", "A defect ended one connection; the others go on."),
-    "connection_refused": _event("reason address", "A client broke the rules of HTTP/2 or its own limits."),
+    "connection_refused": _event(
+        "reason address suppressed", "A client broke the rules of HTTP/2 or its own limits."
+    ),
     "app_failed": _event("errors", "A defect ended one request, which was answered 500."),
     # The acknowledgement path.
     "request_refused": _event(
