@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Final
 
 from gateway.errors import GatewayError
+from gateway.private_file import sync_directory
 from gateway.telemetry.redaction import redact
 
 FILE_NAME: Final = "audit.log"
@@ -59,12 +60,4 @@ class AuditLog:
         finally:
             os.close(descriptor)
         if is_new:
-            _sync_directory(self._path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_directory(self._path.parent)
