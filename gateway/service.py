@@ -132,7 +132,10 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
                     await parts.open_door(nursery)
                     state.listening = True
                     _announce(settings, public, announce)
-                    log.info("ready", addresses=[f"{host}:{port}" for host, port in public.addresses])
+                    log.info(
+                        "ready",
+                        addresses=[str(Address(host=host, port=port)) for host, port in public.addresses],
+                    )
                     await state.stop.wait()
                     await parts.drain()
                     scope.cancel()
