@@ -14,6 +14,7 @@ help: ## show what can be made
 setup: $(STAMP) ## create .venv with hash-checked dependencies and the package
 
 $(STAMP): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV), about a minute"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -33,13 +34,13 @@ check: format lint types imports test ## format, lint, types, import rules, test
 format: setup ## is everything formatted?
 	$(BIN)/ruff format --check .
 
-lint: setup
+lint: setup ## ruff: mistakes and style
 	$(BIN)/ruff check .
 
-types: setup
+types: setup ## mypy, strict
 	$(BIN)/mypy
 
-imports: setup
+imports: setup ## do imports run one way only?
 	$(BIN)/lint-imports --no-cache
 
 bench: setup bench/load bench/.venv/.installed ## measure side by side with other servers; BENCH="--rounds 1" and so on
