@@ -42,9 +42,13 @@ class AuditLog:
             with self._lock:
                 self._append(line)
         except OSError as error:
+            remedy = (
+                "chown it and its directory to the gateway's user"
+                if isinstance(error, PermissionError)
+                else "make the directory writable, or free some space"
+            )
             raise AuditLogError(
-                f"cannot write {self._path}: {error.strerror}",
-                remedy="make the directory writable, or free some space; nothing was done",
+                f"cannot write {self._path}: {error.strerror}", remedy=f"{remedy}; nothing was done"
             ) from error
 
     def _append(self, line: bytes) -> None:
