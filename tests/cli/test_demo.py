@@ -67,6 +67,7 @@ def test_in_a_pipe_it_tells_plainly_that_everything_happened_as_it_should(enviro
     assert errors == ""
     assert "FAIL" not in out
     for expected in (
+        r"route 2: field messages, kind status -> analytics",
         r"ok +the right verify token: 200, the challenge as text/plain \(\d+ ms\)",
         r"ok +a forged signature: 401",
         r"ok +no client certificate: 403",
