@@ -37,8 +37,8 @@ user that the gateway runs as; docs/getting-started.md has each step for a syste
  3. Download meta-outbound-api-ca-2025-12.pem from Meta's page "Graph API webhooks, getting started" to
     {directory}/certs/, and compare its SHA-256 with what Meta tells, over a second way if you can:
       gateway certs show {anchor}
- 4. Start the gateway, reachable on port 443 of your host name. /var/lib/meta-webhook-gateway, where it keeps what
-    is not yet delivered, has to be a directory of its user:
+ 4. Start the gateway, reachable on port 443 of your host name. What is not yet delivered lies in
+    /var/lib/meta-webhook-gateway, which has to be there and to belong to the gateway's user:
       gateway --config {config} check
       gateway --config {config} run
  5. Verify the callback URL in the dashboard (Webhooks): the one that `gateway run` prints, which is
