@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
@@ -174,9 +175,10 @@ def _refuse_recorded(record: ChainRecord, summary: LeafSummary) -> Refusal:
 
 
 def _explain(code: int, depth: int) -> str:
-    """Say it with OpenSSL's number: the text of an error differs between versions, its number does not."""
+    """Say it with OpenSSL's number, which does not differ between versions, and its text, which may."""
     whose = "the leaf" if depth == 0 else f"the certificate at depth {depth}"
-    return f"X509 error {code} at {whose}"
+    text = Binding.ffi.string(Binding.lib.X509_verify_cert_error_string(code)).decode("ascii", "replace")
+    return f"X509 error {code} ({text}) at {whose}"
 
 
 def _verify(
