@@ -33,6 +33,7 @@ from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.delivery.target import dispatch_target
+from gateway.descriptors import allot
 from gateway.errors import GatewayError, SpoolBrokenError
 from gateway.ingress.app import IngressLimits, build_ingress_app
 from gateway.ingress.checks import IngressApp
@@ -106,6 +107,7 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
     """
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     settings = loaded.settings
+    max_connections = _allot_descriptors(settings)
     state = _State()
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
@@ -123,7 +125,7 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
         async with open_sqlite_spool(
             settings.spool.directory, options, metrics=metrics, now_ms=unix_ms
         ) as spool:
-            parts = _Parts(loaded, spool, metrics, state, public)
+            parts = _Parts(loaded, spool, metrics, state, public, max_connections=max_connections)
             with _leading_error(), trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_listen_to_signals, signals, state)
@@ -142,6 +144,23 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
     log.info("stopped")
 
 
+def _allot_descriptors(settings: Settings) -> int:
+    """Return how many connections the public port may have."""
+    wanted = settings.listen.max_connections
+    granted = allot(
+        max_connections=wanted,
+        deliveries_at_once=sum(target.concurrency for target in settings.targets.values()),
+    )
+    if granted.max_connections < wanted:
+        log.warning(
+            "descriptors_short",
+            limit=granted.limit,
+            max_connections=granted.max_connections,
+            remedy="raise the hard limit (LimitNOFILE= in a systemd unit), or lower listen.max_connections",
+        )
+    return granted.max_connections
+
+
 class _Sockets(ExitStack):
     """Sockets that listen, closed again where the start fails; whoever serves them closes them as well."""
 
@@ -158,7 +177,16 @@ class _Sockets(ExitStack):
 class _Parts:
     """The objects of one running gateway, and how they are wired."""
 
-    def __init__(self, loaded: Loaded, spool: Spool, metrics: Metrics, state: _State, public: Bound) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        spool: Spool,
+        metrics: Metrics,
+        state: _State,
+        public: Bound,
+        *,
+        max_connections: int,
+    ) -> None:
         settings = loaded.settings
         self._settings = settings
         self._spool = spool
@@ -212,7 +240,7 @@ class _Parts:
             policy=DoorPolicy(
                 handshake=settings.tls.handshake,
                 report=any(app.client_certificate == "report" for app in settings.apps.values()),
-                max_connections=settings.listen.max_connections,
+                max_connections=max_connections,
             ),
             metrics=metrics,
             now_ms=unix_ms,

@@ -27,6 +27,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     # The life of the process.
     "ready": _event("addresses", "The public port accepts."),
     "draining": _event("delay_seconds timeout_seconds", "A signal has asked the gateway to stop."),
+    "descriptors_short": _event(
+        "limit max_connections remedy", "Fewer connections are let in than listen.max_connections says."
+    ),
     "stopped": _event("", "The gateway has stopped in order; what was not delivered is in the spool."),
     "reload_unavailable": _event("remedy", "SIGHUP came, and nothing was changed."),
     # The door.
