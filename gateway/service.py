@@ -198,6 +198,7 @@ class _Parts:
         self._dead_letters = DeadLetterStore(
             settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         )
+        self._dead_letters.prepare()
         self._operations = Operations(
             settings=settings,
             spool=spool,
