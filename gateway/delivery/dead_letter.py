@@ -104,7 +104,7 @@ class DeadLetterStore:
     # -- writing
 
     def prepare(self) -> None:
-        """Make the directory, so that one that cannot be made is told at start, and an empty one can be listed.
+        """Make the directory: one that cannot be made is told at start, and an empty one can be listed.
 
         Raises:
             DeadLetterError: it cannot be made.
