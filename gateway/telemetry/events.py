@@ -25,6 +25,9 @@ def _event(fields: str, meaning: str) -> Event:
 
 EVENTS: Final[Mapping[str, Event]] = {
     # The life of the process.
+    "configuration_remark": _event(
+        "place key message remedy", "At start: something in the configuration works, and is worth a look."
+    ),
     "ready": _event("addresses", "The public port accepts."),
     "draining": _event("delay_seconds timeout_seconds", "A signal has asked the gateway to stop."),
     "descriptors_short": _event(

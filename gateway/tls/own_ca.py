@@ -2,8 +2,8 @@
 than they are one.
 
 Whether it is a mistake for certain depends on who the CA is. A public one issues to anybody, and Meta's
-clients have nothing from it. A development CA issues to the server alone. A private one may serve both sides of a
-company's own installation: that is worth a look, and no reason to refuse a start.
+clients have nothing from it. A development CA issues to the server alone. A private one may serve both sides
+of a company's own installation: that is worth a look, and no reason to refuse a start.
 """
 
 from collections.abc import Sequence

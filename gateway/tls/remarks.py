@@ -54,7 +54,7 @@ def remarks_tls(tls: Tls, *, now: datetime | None = None, with_key: bool = True)
 
 
 def remark_open_key(path: Path, where: tuple[str | int, ...]) -> Iterator[MaterialProblem]:
-    """Remark on a private key that every user of the machine may read; a file without one is told elsewhere."""
+    """Remark on a private key that every user of the machine may read; a file without key is a problem."""
     if is_open_to_all(path) and holds_private_key(path):
         yield open_to_all(path, where)
 
