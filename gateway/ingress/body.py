@@ -1,7 +1,5 @@
 """Reading a body: bounded in size, in time, and in what all bodies together may hold in memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -32,11 +30,17 @@ class BodyFault(StrEnum):
 
 @dataclass(slots=True)
 class Held:
-    """The part of one request in the memory that bodies hold."""
+    """The part of one request in the memory that bodies hold; on leaving the block it is given back."""
 
     _memory: "BodyMemory"
     _proved: bool
     _bytes: int = 0
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def grow(self, count: int) -> bool:
         """Hold more; False where there is no more to have."""
@@ -64,14 +68,9 @@ class BodyMemory:
         """What is held now."""
         return self._held_bytes
 
-    @contextmanager
-    def hold(self, *, proved: bool) -> Iterator[Held]:
+    def hold(self, *, proved: bool) -> Held:
         """Hold memory for one request, until its notification is stored or refused."""
-        held = Held(self, proved)
-        try:
-            yield held
-        finally:
-            held.release()
+        return Held(self, proved)
 
     def take(self, count: int, *, proved: bool) -> bool:
         """Count bytes in; False, and nothing counted, where the bound would be passed."""
