@@ -92,21 +92,26 @@ async def read_body(
     receive: Receive, held: Held, *, max_bytes: int, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> bytes | BodyFault:
     """Read to the end of the body, or say why that did not happen. Stops at the first byte too many."""
-    body = bytearray()
     with trio.move_on_after(timeout_seconds):
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return BodyFault.DISCONNECTED
-            chunk: bytes = message.get("body", b"")
-            more: bool = message.get("more_body", False)
-            if len(body) + len(chunk) > max_bytes:
-                return BodyFault.TOO_LARGE
-            if not held.grow(len(chunk)):
-                return BodyFault.NO_MEMORY
-            if not body and not more:
-                return bytes(chunk)  # most bodies come in one piece: no second copy
-            body += chunk
-            if not more:
-                return bytes(body)
+        return await gather_body(receive, held, max_bytes=max_bytes)
     return BodyFault.TIMEOUT
+
+
+async def gather_body(receive: Receive, held: Held, *, max_bytes: int) -> bytes | BodyFault:
+    """Read as `read_body` does, but without a deadline: for a body that is here."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return BodyFault.DISCONNECTED
+        chunk: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if len(body) + len(chunk) > max_bytes:
+            return BodyFault.TOO_LARGE
+        if not held.grow(len(chunk)):
+            return BodyFault.NO_MEMORY
+        if not body and not more:
+            return bytes(chunk)  # most bodies come in one piece: no second copy
+        body += chunk
+        if not more:
+            return bytes(body)

@@ -21,6 +21,9 @@ class RequestBody(Protocol):
     is_read: bool
     """Whether its end was there, so that what follows is another request."""
 
+    def fits(self, data: bytes) -> bool:
+        """Whether all of it is surely in what has arrived."""
+
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Part what has arrived, of this body and behind it: (body, the rest).
 
@@ -37,6 +40,10 @@ class SizedBody:
     def __init__(self, size_bytes: int) -> None:
         self._left_bytes = size_bytes
         self.is_read = size_bytes == 0
+
+    def fits(self, data: bytes) -> bool:
+        """See RequestBody."""
+        return self._left_bytes <= len(data)
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """See RequestBody."""
@@ -97,6 +104,10 @@ class ChunkedBody:
         self._read_bytes = 0
         self._tail = b""
         self.is_read = False
+
+    def fits(self, _: bytes) -> bool:
+        """See RequestBody; it is not looked into before the app wants it."""
+        return False
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """See RequestBody."""

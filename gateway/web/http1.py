@@ -23,6 +23,7 @@ from urllib.parse import unquote
 
 import trio
 
+from gateway.core.asgi import BODY_IS_HERE
 from gateway.telemetry.log import get_logger
 from gateway.web.answer import CONTINUE, AnswerWriter, refusal
 from gateway.web.body import MalformedBodyError, RequestBody
@@ -138,7 +139,7 @@ class Http1Connection:
             "query_string": query,
             "headers": head.headers,
             "state": self._state.copy(),
-            "extensions": {},
+            "extensions": {BODY_IS_HERE: {}} if head.body.fits(self._stream.data) else {},
         }
 
     async def _linger(self, body: RequestBody | None) -> None:

@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.core.asgi import BODY_IS_HERE
 from gateway.web.limits import HttpLimits
 from tests.web.rig import (
     ANONYMOUS,
@@ -328,6 +329,34 @@ async def test_an_app_that_waits_in_another_task_hears_of_the_end_of_its_answer(
         assert [(await client.read()).status for _ in range(2)] == [200, 200]
         await trio.testing.wait_all_tasks_blocked()
     assert heard == ["http.disconnect"] * 4
+
+
+@pytest.mark.parametrize(
+    ("pieces", "is_here"),
+    [
+        ([GET], True),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"], True),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET"], True),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", b"c"], False),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", b"ab", b"c"], False),
+    ],
+)
+async def test_an_app_is_told_that_it_need_not_wait_for_the_body(pieces: list[bytes], is_here: bool) -> None:
+    told: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told.append(BODY_IS_HERE in scope["extensions"])
+        message = await receive()
+        assert message["more_body"] is not is_here
+        await answer(send, 200)
+
+    async with serving(app) as rig:
+        stream = await rig.connect()
+        for piece in pieces:
+            await stream.send_all(piece)
+            await trio.sleep(0.02)
+        assert (await Client(stream).read()).status == 200
+    assert told == [is_here]
 
 
 async def test_a_malformed_chunk_is_answered_for_the_app() -> None:
