@@ -1,6 +1,6 @@
 """What the public port tells about itself: counts for everything, lines for what somebody should read."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from typing import Final, Literal
@@ -89,9 +89,9 @@ class Record:
         app = notification.body.app
         self._requests(app, "200").inc()
         changes = envelope.changes if isinstance(envelope, Envelope) else ()
-        fields = Counter(
-            (metric_object(change.object), metric_field(change.object, change.field)) for change in changes
-        )
+        fields: defaultdict[tuple[str, str], int] = defaultdict(int)
+        for change in changes:
+            fields[metric_object(change.object), metric_field(change.object, change.field)] += 1
         for (object_, field), count in fields.items():
             self._notifications_by_field(app, object_, field).inc(count)
             self._last_received(app, field).set(notification.received_at_ms / 1000)
