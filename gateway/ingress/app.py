@@ -20,7 +20,15 @@ from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.ingress.asgi import AsgiApp, Receive, Scope, Send, run_lifespan, send_answer
-from gateway.ingress.body import BODY_TIMEOUT_SECONDS, MAX_HELD_BYTES, BodyFault, BodyMemory, Held, read_body
+from gateway.ingress.body import (
+    BODY_TIMEOUT_SECONDS,
+    MAX_HELD_BYTES,
+    BodyFault,
+    BodyMemory,
+    Held,
+    gather_body,
+    read_body,
+)
 from gateway.ingress.checks import (
     DISCONNECTED,
     SIGNATURE_HEADER,
@@ -142,9 +150,12 @@ class _Ingress:
     async def _store(self, app: IngressApp, head: Head, receive: Receive, held: Held) -> Refuse | None:
         """Take a notification in; None: it is on disk."""
         limits = self._limits
-        raw = await read_body(
-            receive, held, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds
-        )
+        if head.body_is_here:
+            raw = await gather_body(receive, held, max_bytes=limits.max_body_bytes)
+        else:
+            raw = await read_body(
+                receive, held, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds
+            )
         if isinstance(raw, BodyFault):
             return _BODY_FAULTS[raw]
         values = head.values(SIGNATURE_HEADER)
@@ -169,10 +180,9 @@ class _Ingress:
             ),
         )
         try:
-            # A request cancelled from here on (the client left, the server stops) must not tear the write,
-            # nor leave it uncounted: the disk's answer is waited for anyhow, and is milliseconds away.
-            with trio.CancelScope(shield=True):
-                appended = await self._spool.append(notification)
+            # Cancelled from here on (the server stops), it neither tears the write nor leaves it uncounted:
+            # whoever waits for the disk gets its answer (promise 18).
+            appended = await self._spool.append(notification)
         except SpoolUnavailableError as error:
             return unavailable(error.message)
         except SpoolBrokenError:

@@ -1,7 +1,5 @@
 """Reading a body: bounded in size, in time, and in what all bodies together may hold in memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -32,11 +30,17 @@ class BodyFault(StrEnum):
 
 @dataclass(slots=True)
 class Held:
-    """The part of one request in the memory that bodies hold."""
+    """The part of one request in the memory that bodies hold; on leaving the block it is given back."""
 
     _memory: "BodyMemory"
     _proved: bool
     _bytes: int = 0
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def grow(self, count: int) -> bool:
         """Hold more; False where there is no more to have."""
@@ -64,14 +68,9 @@ class BodyMemory:
         """What is held now."""
         return self._held_bytes
 
-    @contextmanager
-    def hold(self, *, proved: bool) -> Iterator[Held]:
+    def hold(self, *, proved: bool) -> Held:
         """Hold memory for one request, until its notification is stored or refused."""
-        held = Held(self, proved)
-        try:
-            yield held
-        finally:
-            held.release()
+        return Held(self, proved)
 
     def take(self, count: int, *, proved: bool) -> bool:
         """Count bytes in; False, and nothing counted, where the bound would be passed."""
@@ -93,21 +92,26 @@ async def read_body(
     receive: Receive, held: Held, *, max_bytes: int, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> bytes | BodyFault:
     """Read to the end of the body, or say why that did not happen. Stops at the first byte too many."""
-    body = bytearray()
     with trio.move_on_after(timeout_seconds):
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return BodyFault.DISCONNECTED
-            chunk: bytes = message.get("body", b"")
-            more: bool = message.get("more_body", False)
-            if len(body) + len(chunk) > max_bytes:
-                return BodyFault.TOO_LARGE
-            if not held.grow(len(chunk)):
-                return BodyFault.NO_MEMORY
-            if not body and not more:
-                return bytes(chunk)  # most bodies come in one piece: no second copy
-            body += chunk
-            if not more:
-                return bytes(body)
+        return await gather_body(receive, held, max_bytes=max_bytes)
     return BodyFault.TIMEOUT
+
+
+async def gather_body(receive: Receive, held: Held, *, max_bytes: int) -> bytes | BodyFault:
+    """Read as `read_body` does, but without a deadline: for a body that is here."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return BodyFault.DISCONNECTED
+        chunk: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if len(body) + len(chunk) > max_bytes:
+            return BodyFault.TOO_LARGE
+        if not held.grow(len(chunk)):
+            return BodyFault.NO_MEMORY
+        if not body and not more:
+            return bytes(chunk)  # most bodies come in one piece: no second copy
+        body += chunk
+        if not more:
+            return bytes(body)

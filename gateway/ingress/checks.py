@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from gateway.core.asgi import BODY_IS_HERE
 from gateway.core.challenge import ChallengeAccepted, answer_challenge
 from gateway.core.identity import Peer, Reason
 from gateway.ingress.asgi import Header, Scope
@@ -51,6 +52,8 @@ class Head:
     """None where the server does not speak TLS."""
     address: str
     """For logs."""
+    body_is_here: bool = False
+    """The server says that the body need not be waited for."""
 
     @classmethod
     def of(cls, scope: Scope) -> "Head":
@@ -64,6 +67,7 @@ class Head:
             headers=scope["headers"],
             peer=peer,
             address=peer.address if peer is not None else client[0] if client else "",
+            body_is_here=BODY_IS_HERE in (scope.get("extensions") or ()),
         )
 
     def values(self, name: bytes) -> list[bytes]:

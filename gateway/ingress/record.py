@@ -1,7 +1,8 @@
 """What the public port tells about itself: counts for everything, lines for what somebody should read."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from typing import Final, Literal
 
 import trio
@@ -33,7 +34,14 @@ class Record:
     def __init__(
         self, metrics: Metrics, *, now_ms: Callable[[], int], notifications: NotificationLog
     ) -> None:
-        self._metrics = metrics
+        # Each series is looked up once: prometheus-client checks the labels every time. They are bounded.
+        self._requests = cache(metrics.requests_total.labels)
+        self._client_certificates = cache(metrics.client_certificates_total.labels)
+        self._secret_last_used = cache(metrics.signature_secret_last_used_timestamp_seconds.labels)
+        self._notifications_by_field = cache(metrics.notifications_total.labels)
+        self._last_received = cache(metrics.last_received_timestamp_seconds.labels)
+        self._duplicates = cache(metrics.duplicates_total.labels)
+        self._ack_seconds = cache(metrics.ack_seconds.labels)
         self._now_ms = now_ms
         self._notifications = notifications
         self._seen = 0
@@ -47,7 +55,7 @@ class Record:
     def refused(self, app: IngressApp | None, head: Head, refuse: Refuse) -> None:
         """A request that stores nothing: an alarm from a client that has proved to be Meta, else noise."""
         name = app.name if app is not None else "none"
-        self._metrics.requests_total.labels(name, str(refuse.status)).inc()
+        self._requests(name, str(refuse.status)).inc()
         proved = _proved(app, head)
         alarm = proved or refuse.status == 503  # the latter is our own fault, whoever meets it
         suppressed = (self._alarms if alarm else self._noise)[refuse.status].take(trio.current_time())
@@ -67,30 +75,26 @@ class Record:
 
     def challenged(self, app: IngressApp, head: Head) -> None:
         """Meta has verified the callback URL."""
-        self._metrics.requests_total.labels(app.name, "200").inc()
+        self._requests(app.name, "200").inc()
         log.info("challenge_answered", app=app.name, address=head.address, proved=_proved(app, head))
 
     def verified(self, app: IngressApp, head: Head, secret_index: int) -> None:
         """A signature fits. Counted here, so that it shows what `required` would do to real notifications."""
         now_seconds = self._now_ms() / 1000
-        self._metrics.client_certificates_total.labels(app.name, presented(app, head.peer)).inc()
-        self._metrics.signature_secret_last_used_timestamp_seconds.labels(app.name, str(secret_index)).set(
-            now_seconds
-        )
+        self._client_certificates(app.name, presented(app, head.peer)).inc()
+        self._secret_last_used(app.name, str(secret_index)).set(now_seconds)
 
     def stored(self, notification: Notification, envelope: Envelope | Unparseable) -> None:
         """A notification is on disk."""
         app = notification.body.app
-        self._metrics.requests_total.labels(app, "200").inc()
+        self._requests(app, "200").inc()
         changes = envelope.changes if isinstance(envelope, Envelope) else ()
-        fields = Counter(
-            (metric_object(change.object), metric_field(change.object, change.field)) for change in changes
-        )
+        fields: defaultdict[tuple[str, str], int] = defaultdict(int)
+        for change in changes:
+            fields[metric_object(change.object), metric_field(change.object, change.field)] += 1
         for (object_, field), count in fields.items():
-            self._metrics.notifications_total.labels(app, object_, field).inc(count)
-            self._metrics.last_received_timestamp_seconds.labels(app, field).set(
-                notification.received_at_ms / 1000
-            )
+            self._notifications_by_field(app, object_, field).inc(count)
+            self._last_received(app, field).set(notification.received_at_ms / 1000)
         if self._is_told():
             log.info(
                 "notification_accepted",
@@ -104,14 +108,14 @@ class Record:
     def duplicate(self, notification: Notification) -> None:
         """A notification was on disk before."""
         app = notification.body.app
-        self._metrics.requests_total.labels(app, "200").inc()
-        self._metrics.duplicates_total.labels(app).inc()
+        self._requests(app, "200").inc()
+        self._duplicates(app).inc()
         if self._is_told():
             log.info("duplicate", app=app, bytes=len(notification.body.raw))
 
     def answered(self, app: IngressApp, seconds: float) -> None:
         """A notification has been answered 200."""
-        self._metrics.ack_seconds.labels(app.name).observe(seconds)
+        self._ack_seconds(app.name).observe(seconds)
 
     def _is_told(self) -> bool:
         self._seen += 1

@@ -26,7 +26,8 @@ The promises, numbered; tests name them.
 16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call
     raises it, no fsync is tried again, and nothing is overwritten.
 17. A second opener of the same spool is refused with `SpoolLockedError`.
-18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all.
+18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
+    whoever has begun to wait for one gets its answer, cancelled or not.
 """
 
 from collections.abc import Callable, Mapping

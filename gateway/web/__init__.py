@@ -1,4 +1,5 @@
-"""HTTP on a connection that is already there: the only importer of hypercorn, h11 and h2.
+"""HTTP on a connection that is already there: the only importer of hypercorn, h2 and httptools.
 
-`server` serves one connection over any trio stream, `plain` accepts connections without TLS.
+`server` serves one connection over any trio stream: `http1` pulls, by itself; `connection` and `http2` stand
+on Hypercorn's classes. `plain` accepts connections without TLS.
 """

@@ -1,4 +1,4 @@
-"""One connection from first byte to close: Hypercorn's TCPServer with deadlines of its own.
+"""One HTTP/2 connection from first byte to close: Hypercorn's TCPServer with deadlines of its own.
 
 Theory of operation. One task reads, and owns the end of the connection; the apps' tasks send. The phase says
 which deadline the reader is under:

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from math import inf
 from traceback import extract_tb
 from typing import Any
 
@@ -30,14 +29,13 @@ class Requests:
     nursery: trio.Nursery
     count_answer: Callable[[int], None]
     """Called with the status of an answer that stands for a failed app."""
-    queued_body_bytes: float = inf
     taken: Taken | None = None
 
     async def spawn_app(
         self, app: AppWrapper, _config: Config, scope: Scope, send: Send
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Hypercorn's interface: start the app, return where the messages for it go."""
-        inbox = Inbox(limit_bytes=self.queued_body_bytes, taken=self.taken)
+        inbox = Inbox(taken=self.taken)
         self.nursery.start_soon(self._run_app, app, scope, inbox, send)
         return inbox.put
 

@@ -1,23 +1,48 @@
-"""Is a request head of HTTP/1.1 beyond doubt? Pure: bytes in, the doubt out.
+"""The head of one HTTP/1.x request: what it says, or why it is refused. Pure: bytes in, values out.
 
 Two readers that disagree about where a request ends are a hole (request smuggling, RFC 9112 section 11.2), so
-whatever can be read in two ways is refused before any parser sees it: line ends other than CRLF, folded
-lines, control characters, framing said twice. The parser behind this keeps its own rules; leniency is taken
-away here.
+whatever can be read in two ways is refused. llhttp (httptools) reads the header lines, and is strict: line
+ends other than CRLF, folded lines, control characters, a space before the colon are errors to it. Three
+things it leaves open, and they are closed here:
+
+- The request line. llhttp knows a list of methods and does things of its own for some. It never sees ours: a
+  pattern reads it, and llhttp gets a constant one in its place.
+- What the header lines say together: Host, Content-Length, Transfer-Encoding, Upgrade.
+- Where the head ends: llhttp would run on into what follows. It is fed up to the empty line and no further.
 """
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
-_HEAD_END = re.compile(rb"\n\r?\n")
-"""As lenient as the most lenient reader (h11): what ends the head for anybody is looked at here."""
-_STRAY_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
-"""RFC 9110 section 5.5 and RFC 9112 section 2.2: CR, LF and NUL are dangerous, other controls are invalid."""
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
+import httptools
+
+from gateway.web.body import ChunkedBody, Fields, RequestBody, SizedBody
+from gateway.web.limits import HttpLimits
+
+BAD_REQUEST: Final = 400
+HEAD_TOO_LARGE: Final = 431
+
+_END: Final = b"\r\n\r\n"
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
+_LINE_SO_FAR = re.compile(rb"[\x20-\x7e]*\r?")
+"""An empty line before the request line is not skipped, as RFC 9112 section 2.2 would have it for the sake of
+old clients: behind a body it is a sign that two readers disagree."""
+_STAND_IN: Final = b"POST / HTTP/1.1"
+"""The request line that llhttp sees. POST: nothing special about it, and it may have a body."""
+_ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+"""RFC 9112 section 3.2.2: a server must accept it; what remains is the path."""
 _DIGITS = re.compile(rb"[0-9]{1,19}")
-
-BAD_REQUEST = 400
-HEAD_TOO_LARGE = 431
+_VERSIONS: Final = {b"1.1": "1.1", b"1.0": "1.0"}
+_ONCE: Final = {
+    b"host": "host",
+    b"content-length": "content_length",
+    b"transfer-encoding": "transfer_encoding",
+}
+"""What must not be said twice, not even alike (RFC 9112 sections 3.2, 6.1 and 6.3), and the word for it."""
+_TELLING: Final = frozenset({*_ONCE, b"connection", b"expect", b"upgrade"})
+_CLOSE = re.compile(rb"(?:^|,)[ \t]*close[ \t]*(?:,|$)", re.IGNORECASE)
+"""RFC 9112 section 9.6: among the words of Connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,52 +54,122 @@ class HeadFault:
     """One word, for the log."""
 
 
-def find_fault(data: bytes, *, max_head_bytes: int) -> HeadFault | None:
-    """Judge what has arrived of a head, and of what follows it.
+@dataclass(slots=True)
+class Head:
+    """A request head beyond doubt."""
 
-    None: nothing is wrong as far as it is here. `data` begins with the request line.
-    """
-    end = _HEAD_END.search(data)
-    head = data if end is None else data[: end.end()]
-    if len(head) > max_head_bytes:
-        return HeadFault(HEAD_TOO_LARGE, "head_too_large")
-    if end is None:
+    method: str
+    """As written: methods are case-sensitive (RFC 9110 section 9.1)."""
+    target: bytes
+    """Path and query, as written."""
+    version: str
+    """1.0 or 1.1."""
+    headers: list[tuple[bytes, bytes]]
+    """Names in lower case, values without white space around them."""
+    body: RequestBody
+    is_last: bool
+    """Whether the client sends no other request after this one (RFC 9112 section 9.3); in HTTP/1.0 never."""
+    expects_continue: bool
+    """Whether the client waits for a word before it sends the body (RFC 9110 section 10.1.1)."""
+    size_bytes: int
+    """Up to the empty line and with it: what follows is body."""
+
+
+class HeadReader:
+    """Reads one head, in as many pieces as it comes in."""
+
+    __slots__ = ("_fed", "_fields", "_limits", "_line", "_parser")
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self._limits = limits
+        self._fields = Fields()
+        self._parser = httptools.HttpRequestParser(self._fields)
+        self._line: re.Match[bytes] | None = None
+        self._fed = 0
+
+    def read(self, data: bytes) -> Head | HeadFault | None:
+        """Judge what is here of a head, with or without what follows it. None: it is not all here.
+
+        `data` begins with the request line, and grows from call to call.
+        """
+        end = data.find(_END, max(0, self._fed - 3))
+        is_whole = end >= 0
+        end = end + len(_END) if is_whole else len(data)
+        if end > self._limits.max_head_bytes:
+            return HeadFault(HEAD_TOO_LARGE, "head_too_large")
+        if self._line is None:
+            fault = self._read_line(data)
+            if fault is not None:
+                return fault
+            if self._line is None:
+                return None
+        try:
+            self._parser.feed_data(data[self._fed : end])
+        except httptools.HttpParserUpgrade:
+            pass  # not taken up; with a body it is refused
+        except httptools.HttpParserError:
+            return HeadFault(BAD_REQUEST, "malformed")
+        self._fed = end
+        return self._judge(self._line) if is_whole else None
+
+    def _read_line(self, data: bytes) -> HeadFault | None:
+        end = data.find(b"\r\n")
+        if (len(data) if end < 0 else end) > self._limits.max_line_bytes:
+            return HeadFault(HEAD_TOO_LARGE, "request_line_too_long")
+        if end < 0:
+            return None if _LINE_SO_FAR.fullmatch(data) else HeadFault(BAD_REQUEST, "request_line")
+        line = _REQUEST_LINE.fullmatch(data, 0, end)
+        if line is None:
+            return HeadFault(BAD_REQUEST, "request_line")
+        if line[3] not in _VERSIONS:
+            return HeadFault(BAD_REQUEST, "version")
+        if line[1] == b"CONNECT":
+            return HeadFault(BAD_REQUEST, "connect")
+        self._line = line
+        self._fed = end
+        self._parser.feed_data(_STAND_IN)
         return None
-    return _find_ambiguity(head)
+
+    def _judge(self, line: re.Match[bytes]) -> Head | HeadFault:
+        """What the lines say together, above all about where the body ends (RFC 9112 section 6.3)."""
+        headers, self._fields.headers = self._fields.headers, []  # the next to come are trailers
+        if len(headers) > self._limits.max_headers:
+            return HeadFault(HEAD_TOO_LARGE, "too_many_headers")
+        told: dict[bytes, bytes] = {}
+        for name, value in headers:
+            if name in _TELLING:
+                if name in _ONCE and name in told:
+                    return HeadFault(BAD_REQUEST, _ONCE[name])
+                told[name] = told[name] + b"," + value if name in told else value
+        version = _VERSIONS[line[3]]
+        length, coding = told.get(b"content-length"), told.get(b"transfer-encoding")
+        if b"host" not in told and version == "1.1":
+            return HeadFault(BAD_REQUEST, "host")
+        if length is not None and not _DIGITS.fullmatch(length):
+            return HeadFault(BAD_REQUEST, "content_length")
+        if coding is not None and (coding.lower() != b"chunked" or length is not None or version == "1.0"):
+            return HeadFault(BAD_REQUEST, "transfer_encoding")
+        if b"upgrade" in told and (coding is not None or (length is not None and int(length) > 0)):
+            return HeadFault(BAD_REQUEST, "upgrade_with_body")
+        target = line[2]
+        return Head(
+            method=line[1].decode("ascii"),
+            target=target if target.startswith(b"/") else _origin_form(target),
+            version=version,
+            headers=headers,
+            body=SizedBody(int(length or 0)) if coding is None else self._chunks(),
+            is_last=version == "1.0" or bool(_CLOSE.search(told.get(b"connection", b""))),
+            expects_continue=version == "1.1" and told.get(b"expect", b"").lower() == b"100-continue",
+            size_bytes=self._fed,
+        )
+
+    def _chunks(self) -> ChunkedBody:
+        return ChunkedBody(self._parser, self._fields, max_frame_bytes=self._limits.max_head_bytes)
 
 
-def _find_ambiguity(head: bytes) -> HeadFault | None:
-    """Judge a complete head: lines first, then what they say about where the body ends."""
-    if _STRAY_CONTROL.search(head):
-        return HeadFault(BAD_REQUEST, "control_character")
-    request_line, *lines = head[:-4].split(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(request_line)
+def _origin_form(target: bytes) -> bytes:
+    match = _ABSOLUTE_FORM.match(target)
     if match is None:
-        return HeadFault(BAD_REQUEST, "request_line")
-    method, _, major, minor = match.groups()
-    if major != b"1" or minor not in b"01":
-        return HeadFault(BAD_REQUEST, "version")
-    if method == b"CONNECT":
-        return HeadFault(BAD_REQUEST, "connect")
-    if any(line[:1] in (b" ", b"\t") for line in lines):
-        return HeadFault(BAD_REQUEST, "folded_line")
-    reason = _doubtful_framing(lines, is_http_1_0=minor == b"0")
-    return HeadFault(BAD_REQUEST, reason) if reason else None
-
-
-def _doubtful_framing(lines: list[bytes], *, is_http_1_0: bool) -> str | None:
-    """RFC 9112 section 6.3: what is left to chance about the length of the body."""
-    lengths: list[bytes] = []
-    encodings: list[bytes] = []
-    for line in lines:
-        name, _, value = line.partition(b":")
-        match name.strip().lower():
-            case b"content-length":
-                lengths.append(value.strip(b" \t"))
-            case b"transfer-encoding":
-                encodings.append(value.strip(b" \t").lower())
-    if len(lengths) > 1 or not all(_DIGITS.fullmatch(length) for length in lengths):
-        return "content_length"
-    if encodings and (lengths or is_http_1_0 or encodings != [b"chunked"]):
-        return "transfer_encoding"
-    return None
+        return target
+    path = target[match.end() :]
+    return path if path.startswith(b"/") else b"/" + path

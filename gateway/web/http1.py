@@ -1,197 +1,283 @@
-"""HTTP/1.1: Hypercorn's h11 protocol, with its doors closed and its early answers brought home.
+"""HTTP/1.1 on one connection: head, app, answer, and again.
 
-Theory of operation. The connection's reader hands every read to `handle`; events of h11 become messages for
-the app. A second request on the wire waits in h11's buffer until the answer to the first is out. The app's
-task sends the answer, and at its end either opens the next cycle or ends the connection; `_ending` is set
-then and never cleared, and whoever waits on `can_read` is woken by it. What Hypercorn does and this does not:
-Upgrade (h2c, WebSocket), the HTTP/2 preface, CONNECT, upper-casing of methods, closing at once on an early
-answer.
+Theory of operation. One task does everything, and everything is pulled. It reads a head (`head`, on
+httptools), calls the app, and the app's own `receive` reads the body from the stream when the app wants it:
+what nobody asks for stays in the socket, `100 Continue` goes out when the app first waits for body, and an
+early answer is given before the body is here. A request whose body came with its head, which is nearly every
+one, meets no queue, no task and no event between its first byte and the last of its answer.
+
+Hypercorn's TCPServer is not under it. It pushes: a reader, a task for the app of each request and a channel
+between the two, each a turn of the scheduler and none of use to a protocol that answers in order.
+
+    waiting for a request       idle_seconds, from the last answer
+    a head has begun            head_seconds, from its first byte
+    the app waits for body      read_seconds between two reads
+    an answer goes out          send_seconds for each slice of it
+    answered, body unread       linger_seconds or linger_bytes, or the end of the body
+    the app is at work          no deadline
 """
 
-import re
-from dataclasses import replace
-from typing import cast
+from math import inf
+from typing import Any
+from urllib.parse import unquote
 
-import h11
-from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, Request, Response
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
+import trio
 
-from gateway.web.exchange import Requests
-from gateway.web.head import BAD_REQUEST, HEAD_TOO_LARGE, find_fault
-from gateway.web.wire import Linger, Surroundings, Terms
+from gateway.core.asgi import BODY_IS_HERE
+from gateway.telemetry.log import get_logger
+from gateway.web.answer import CONTINUE, AnswerWriter, refusal
+from gateway.web.body import MalformedBodyError, RequestBody
+from gateway.web.exchange import INTERNAL_SERVER_ERROR, describe
+from gateway.web.guarded import READ_BYTES, GuardedStream
+from gateway.web.head import BAD_REQUEST, Head, HeadFault, HeadReader
+from gateway.web.wire import AsgiApp, Terms
 
-_ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
-"""RFC 9112 section 3.2.2: a server must accept it; what remains is the path."""
+log = get_logger("web")
+
+_ASGI = {"spec_version": "2.1", "version": "3.0"}
 
 
-class Http1(H11Protocol):
-    """One HTTP/1.x connection."""
+class Http1Connection:
+    """One connection, over any trio stream."""
 
-    def __init__(self, terms: Terms, requests: Requests, around: Surroundings) -> None:
-        super().__init__(
-            around.app,
-            around.config,
-            around.context,
-            replace(requests, queued_body_bytes=terms.limits.queued_body_bytes),
-            around.state,
-            around.is_tls,
-            around.client,
-            around.server,
-            around.send,
-        )
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        app: AsgiApp,
+        terms: Terms,
+        scope: dict[str, Any],
+        state: dict[str, Any],
+    ) -> None:
+        """`scope`: what the scope of every request says of the connection; `state` is copied for each."""
+        self._stream = GuardedStream(stream, terms.limits)
+        self._app = app
         self._terms = terms
-        self._ending = False
+        self._limits = terms.limits
+        self._scope = {"type": "http", "asgi": _ASGI, "root_path": "", **scope}
+        self._state = state
+        self._requests = 0
+        self._is_idle = False
 
-    @property
-    def _h11(self) -> h11.Connection:
-        # Hypercorn puts its WebSocket stand-in here at times; without WebSocket it is h11's always.
-        return cast("h11.Connection", self.connection)
-
-    @property
-    def is_receiving(self) -> bool:
-        """Whether the peer owes some of a body."""
-        return self._h11.their_state is h11.SEND_BODY
-
-    @property
-    def has_begun_head(self) -> bool:
-        """Whether some of the next head is already here."""
-        return bool(self._h11.trailing_data[0])
-
-    async def begin_drain(self) -> bool:
-        """Every answer from now on is the last; nothing to say until then."""
-        return not self._ending and self.stream is None and not self.has_begun_head
-
-    async def handle(self, event: Event) -> None:
-        """Take bytes from the peer, or the news that there will be none."""
-        if isinstance(event, RawData):
-            if not self._ending:
-                self._h11.receive_data(event.data)
-                await self._handle_events()
-        elif isinstance(event, Closed):
-            self._ending = True
-            await self.can_read.set()
-            await self._close_stream()
-
-    def drop(self, data: bytes) -> bool:
-        """Drop body behind an early answer; True at the end of the body."""
+    async def run(self) -> None:
+        """Serve until the connection is over, and close it. Raises, in a group, only what is a defect."""
         try:
-            self._h11.receive_data(data)
-            while isinstance(self._h11.next_event(), h11.Data):
-                pass
-        except h11.RemoteProtocolError:
-            return False
-        return self._h11.their_state in {h11.DONE, h11.MUST_CLOSE} and not self.has_begun_head
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stream.watch)
+                await self._serve()
+                nursery.cancel_scope.cancel()
+        finally:
+            await self._stream.close()
 
-    async def stream_send(self, event: StreamEvent) -> None:
-        """Take the answer from the stream; the last one on this connection says so."""
-        if isinstance(event, Response) and self._is_last_answer():
-            event = Response(
-                stream_id=event.stream_id,
-                headers=[*event.headers, (b"connection", b"close")],
-                status_code=event.status_code,
-            )
-        await super().stream_send(event)
+    def drain(self) -> None:
+        """Take no more requests: an idle connection ends, one in flight ends after its answer."""
+        if self._is_idle:
+            self._stream.expire()
 
-    def _is_last_answer(self) -> bool:
-        return (
-            self.is_receiving
-            or self.keep_alive_requests >= self._terms.max_requests
-            or self._terms.is_draining()
-        )
-
-    async def _handle_events(self) -> None:
-        while not self._ending:
-            if self._h11.they_are_waiting_for_100_continue:
-                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
-            if self._h11.their_state is h11.IDLE:
-                fault = find_fault(
-                    self._h11.trailing_data[0], max_head_bytes=self._terms.limits.max_head_bytes
-                )
-                if fault is not None:
-                    await self._refuse(fault.status, fault.reason)
+    async def _serve(self) -> None:
+        stream = self._stream
+        while not self._terms.is_draining():
+            if not stream.data and not await self._wait():
+                return
+            reader = HeadReader(self._limits)
+            head = reader.read(stream.data) or await self._read_rest(reader)
+            if isinstance(head, Head):
+                stream.data = stream.data[head.size_bytes :]
+                if not await self._answer(head):
                     return
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                is_too_large = error.error_status_hint == HEAD_TOO_LARGE
-                await self._refuse(HEAD_TOO_LARGE if is_too_large else BAD_REQUEST, "malformed")
+            else:
+                if head is not None:
+                    self._terms.record_refusal(head.status, head.reason)
+                    await stream.send(refusal(head.status))
+                    await self._linger(None)
                 return
-            if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
-                return
-            if event is h11.PAUSED:
-                await self.can_read.clear()
-                await self.can_read.wait()
-            elif isinstance(event, h11.Request):
-                await self.send(Updated(idle=False))
-                await self._create_stream(event)
-            elif self.stream is not None:
-                await self.stream.handle(_stream_event(event))
+        if stream.data:
+            await self._linger(None)
 
-    async def _create_stream(self, request: h11.Request) -> None:
-        self.keep_alive_requests += 1
-        self.stream = HTTPStream(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
-        await self.stream.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode("ascii"),
-                method=request.method.decode("ascii"),
-                raw_path=_origin_form(request.target),
-                state=self.connection_state,
+    async def _wait(self) -> bool:
+        self._is_idle = True
+        try:
+            return await self._stream.read(due=trio.current_time() + self._terms.idle_seconds)
+        finally:
+            self._is_idle = False
+
+    async def _read_rest(self, reader: HeadReader) -> Head | HeadFault | None:
+        due = trio.current_time() + self._limits.head_seconds
+        while await self._stream.read(due=due):
+            head = reader.read(self._stream.data)
+            if head is not None:
+                return head
+        return None
+
+    async def _answer(self, head: Head) -> bool:
+        """Have one request answered; False when the connection is over."""
+        self._requests += 1
+        is_last = head.is_last or self._requests >= self._terms.max_requests
+        exchange = _Exchange(self._stream, self._terms, head, is_last=is_last)
+        try:
+            await self._app(self._scope_of(head), exchange.receive, exchange.send)
+        except* Exception as errors:  # noqa: BLE001 (the boundary to the app)
+            # Recorded, answered 500, and never the end of the process.
+            log.error(  # noqa: TRY400 (the text of an exception may quote a body)
+                "app_failed", errors=describe(errors)
             )
-        )
+        answer = await exchange.finish()
+        if answer.is_whole and not answer.is_last:
+            return True
+        if answer.is_whole and (self._stream.data or not head.body.is_read):
+            await self._linger(head.body)
+        return False
 
-    async def _refuse(self, status: int, reason: str) -> None:
-        """Answer in place of the app, where there is no answer yet, and end the connection."""
-        self._ending = True
-        is_unanswered = self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}
-        if is_unanswered:
-            self._terms.record_refusal(status, reason)
-            await self._send_error_response(status)
-        await self._close_stream()
-        await self.send(Linger() if is_unanswered else Closed())
+    def _scope_of(self, head: Head) -> dict[str, Any]:
+        path, _, query = head.target.partition(b"?")
+        return {
+            **self._scope,
+            "http_version": head.version,
+            "method": head.method,
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "headers": head.headers,
+            "state": self._state.copy(),
+            "extensions": {BODY_IS_HERE: {}} if head.body.fits(self._stream.data) else {},
+        }
 
-    async def _maybe_recycle(self) -> None:
-        """The answer is out: go on with the next request, or end."""
-        await self._close_stream()
-        if self._ending:
+    async def _linger(self, body: RequestBody | None) -> None:
+        """Read and drop for a while before closing: no reset may overtake the answer (RFC 9112 section 9.6).
+
+        Over at the end of `body`, where that is known.
+        """
+        stream = self._stream
+        await stream.send_eof()
+        due = trio.current_time() + self._limits.linger_seconds
+        budget = self._limits.linger_bytes
+        while budget >= 0:
+            budget -= len(stream.data)
+            if body is not None:
+                try:
+                    _, stream.data = body.take(stream.data)
+                except MalformedBodyError:
+                    body = None
+                else:
+                    if body.is_read and not stream.data:
+                        return
+            stream.data = b""
+            if not await stream.read(due=due):
+                return
+
+
+class _Exchange:
+    """One request and its answer: what the app receives, and what it sends."""
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_expects_continue",
+        "_is_delivered",
+        "_is_disconnected",
+        "_is_last",
+        "_is_malformed",
+        "_is_refused",
+        "_pending",
+        "_stream",
+        "_terms",
+        "_waiting",
+    )
+
+    def __init__(self, stream: GuardedStream, terms: Terms, head: Head, *, is_last: bool) -> None:
+        self._stream = stream
+        self._terms = terms
+        self._body = head.body
+        self._expects_continue = head.expects_continue
+        self._is_last = is_last
+        self._answer = AnswerWriter(is_head=head.method == "HEAD", is_http_1_1=head.version == "1.1")
+        self._pending = b""
+        self._is_delivered = False
+        self._is_disconnected = False
+        self._is_malformed = False
+        self._is_refused = False
+        self._waiting: trio.CancelScope | None = None
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI's receive: the next piece of the body, as soon as there is one."""
+        if self._is_delivered:
+            await self._wait_until_over()
+            return {"type": "http.disconnect"}
+        while not self._is_disconnected:
+            self._take()
+            is_read = self._body.is_read
+            if self._is_malformed:
+                await self._refuse()
+            elif self._pending or is_read:
+                piece, self._pending = self._pending, b""
+                self._is_delivered = is_read
+                return {"type": "http.request", "body": piece, "more_body": not is_read}
+            else:
+                await self._read()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        """ASGI's send. What is sent to a peer that is gone is dropped."""
+        if self._is_refused:
             return
-        is_whole = self._h11.our_state in {h11.DONE, h11.MUST_CLOSE}
-        if self._h11.states == _BOTH_DONE and not self._terms.is_draining():
-            self._h11.start_next_cycle()
-            await self.send(Updated(idle=True))
-        else:
-            self._ending = True
-            is_unread = self.is_receiving or self.has_begun_head
-            await self.send(Linger() if is_whole and is_unread else Closed())
-        await self.can_read.set()
+        answer = self._answer
+        is_last = message["type"] == "http.response.body" and not answer.has_begun and self._must_close()
+        data = answer.write(message, is_last=is_last)
+        if data:
+            await self._stream.send(data)
+        if answer.is_whole and self._waiting is not None:
+            self._waiting.cancel()
 
+    async def finish(self) -> AnswerWriter:
+        """Answer in place of an app that has not, and return how it was answered."""
+        if not (self._answer.has_begun or self._is_disconnected):
+            self._terms.record_failure(INTERNAL_SERVER_ERROR)
+            await self._answer_instead(INTERNAL_SERVER_ERROR)
+        return self._answer
 
-_BOTH_DONE = {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
+    async def _answer_instead(self, status: int) -> None:
+        self._answer = AnswerWriter(is_head=False, is_http_1_1=True)
+        await self.send({"type": "http.response.start", "status": status})
+        await self.send({"type": "http.response.body"})
 
+    def _take(self) -> None:
+        """Part what is here of the body from what is behind it."""
+        stream = self._stream
+        if stream.data and not (self._body.is_read or self._is_malformed):
+            self._expects_continue = False
+            try:
+                piece, stream.data = self._body.take(stream.data)
+            except MalformedBodyError:
+                self._is_malformed = True
+            else:
+                self._pending = self._pending + piece if self._pending else piece
 
-def _stream_event(event: object) -> Body | EndBody:
-    if isinstance(event, h11.Data):
-        return Body(stream_id=STREAM_ID, data=event.data)
-    return EndBody(stream_id=STREAM_ID)
+    async def _read(self) -> None:
+        if self._expects_continue and not self._answer.has_begun:
+            self._expects_continue = False
+            await self._stream.send(CONTINUE)
+        if not await self._stream.read(due=trio.current_time() + self._terms.limits.read_seconds):
+            self._is_disconnected = True
 
+    async def _refuse(self) -> None:
+        """Answer in place of the app, which will hear that the peer is gone."""
+        self._is_disconnected = True
+        if not self._answer.has_begun:
+            self._terms.record_refusal(BAD_REQUEST, "malformed_body")
+            await self._answer_instead(BAD_REQUEST)
+            self._is_refused = True
 
-def _origin_form(target: bytes) -> bytes:
-    match = _ABSOLUTE_FORM.match(target)
-    if match is None:
-        return target
-    path = target[match.end() :]
-    return path if path.startswith(b"/") else b"/" + path
+    def _must_close(self) -> bool:
+        """Whether the answer that begins now is the last one."""
+        self._take()
+        return self._is_last or not self._body.is_read or self._terms.is_draining()
+
+    async def _wait_until_over(self) -> None:
+        """Nobody else reads while the app is at work: so who asks whether the peer is still there, looks."""
+        stream = self._stream
+        with trio.CancelScope() as self._waiting:
+            while len(stream.data) < READ_BYTES and not self._answer.is_whole:
+                if not await stream.read(due=inf):
+                    return
+            if not self._answer.is_whole:
+                await trio.sleep_forever()

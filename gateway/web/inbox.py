@@ -1,13 +1,12 @@
-"""The ASGI messages on their way from a connection to the app of one request.
+"""The ASGI messages on their way from an HTTP/2 connection to the app of one request.
 
 Hypercorn's own channel holds ten messages and has no end: once an app has answered early and stopped reading,
-both the reader of the connection and the sender of the answer wait on it for ever. This one counts bytes, and
-after it is closed nobody waits.
+both the reader of the connection and the sender of the answer wait on it for ever. Here a writer never waits:
+what may be queued is bounded by flow control, for the peer gets new credit only for what has left the queue.
 """
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,38 +15,29 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveEvent, HTTPDisconnectEvent
 
 Taken = Callable[[int], Awaitable[None]]
-"""Told how many bytes of body left the inbox: HTTP/2 gives the peer new credit for them."""
+"""Told how many bytes of body left the inbox, so that the peer gets new credit for them."""
 
 
 class Inbox:
     """One writer (the connection), one reader (the app)."""
 
-    def __init__(self, *, limit_bytes: float = inf, taken: Taken | None = None) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(self, *, taken: Taken | None = None) -> None:
         self._taken = taken
         self._messages: deque[ASGIReceiveEvent] = deque()
-        self._queued_bytes = 0
         self.is_disconnected = False
         self._discarding = False
         self._reader = trio.lowlevel.ParkingLot()
-        self._writer = trio.lowlevel.ParkingLot()
 
     async def put(self, message: "ASGIReceiveEvent") -> None:
-        """Queue a message; wait while the limit is reached. A disconnect never waits."""
+        """Queue a message."""
         if message["type"] == "http.disconnect":
             self.is_disconnected = True
             self._reader.unpark_all()
-            self._writer.unpark_all()
-            return
-        size = _size(message)
-        while self._queued_bytes >= self._limit_bytes and not (self.is_disconnected or self._discarding):
-            await self._writer.park()
-        if self._discarding or self.is_disconnected:
-            await self._report_taken(size)
-            return
-        self._messages.append(message)
-        self._queued_bytes += size
-        self._reader.unpark_all()
+        elif self._discarding or self.is_disconnected:
+            await self._report_taken(_size(message))
+        else:
+            self._messages.append(message)
+            self._reader.unpark_all()
 
     async def receive(self) -> "ASGIReceiveEvent":
         """ASGI's receive: the next message, or a disconnect, again and again."""
@@ -56,18 +46,14 @@ class Inbox:
                 return _disconnect()
             await self._reader.park()
         message = self._messages.popleft()
-        size = _size(message)
-        self._queued_bytes -= size
-        self._writer.unpark_all()
-        await self._report_taken(size)
+        await self._report_taken(_size(message))
         return message
 
     async def discard(self) -> None:
         """Drop what is queued and what will come: the app has ended."""
         self._discarding = True
-        dropped, self._queued_bytes = self._queued_bytes, 0
+        dropped = sum(_size(message) for message in self._messages)
         self._messages.clear()
-        self._writer.unpark_all()
         await self._report_taken(dropped)
 
     async def _report_taken(self, size: int) -> None:

@@ -27,10 +27,12 @@ class HttpLimits:
     """For the good-bye (TLS close_notify): a courtesy, not worth a wait."""
     max_head_bytes: int = 16 * 1024
     """Request line and headers: Meta's are below 1 KiB; 431 above."""
+    max_line_bytes: int = 8 * 1024
+    """HTTP/1.1: the request line; the least that RFC 9112 section 3 wants to be understood."""
+    max_headers: int = 100
+    """HTTP/1.1: header lines; Meta's are a dozen, and each costs more than its bytes."""
     max_requests: int = 10_000
     """On one connection, so that certificates are looked at again now and then."""
-    queued_body_bytes: int = 64 * 1024
-    """HTTP/1.1: body held for an app that does not read it; then the socket waits."""
     max_streams: int = 100
     """HTTP/2, at the same time: no less, says RFC 9113 section 6.5.2."""
     stream_window_bytes: int = 65_535

@@ -5,10 +5,8 @@ wrong is answered, counted and logged, and a defect of ours ends one connection 
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
@@ -21,15 +19,14 @@ from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.web.connection import Connection
 from gateway.web.exchange import Requests, describe
-from gateway.web.http1 import Http1
+from gateway.web.http1 import Http1Connection
 from gateway.web.http2 import Http2
 from gateway.web.limits import HttpLimits
-from gateway.web.wire import HttpProtocol, Surroundings, Terms, hypercorn_config
+from gateway.web.wire import AsgiApp, HttpProtocol, Surroundings, Terms, hypercorn_config
+
+__all__ = ["AsgiApp", "WebServer"]
 
 log = get_logger("web")
-
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-"""ASGI 3: `app(scope, receive, send)`; `http` scopes only."""
 
 LINES_PER_SECOND = 0.1
 """Of one kind of malformed request, after a burst: what scanners send all day must not fill the disk."""
@@ -37,10 +34,13 @@ LINES_PER_SECOND = 0.1
 NO_APP = "none"
 """The label `app` of `requests_total` for what no app has answered (contract, section 6)."""
 
-PROTOCOLS: Mapping[str, Callable[[Terms, Requests, Surroundings], HttpProtocol]] = MappingProxyType(
-    {"h2": Http2}
-)
-"""What is spoken for which ALPN name; HTTP/1.1 for every other. The one place where a protocol is chosen."""
+
+class _Connection(Protocol):
+    """One connection, whatever is spoken on it."""
+
+    async def run(self) -> None: ...
+
+    def drain(self) -> None: ...
 
 
 class WebServer:
@@ -48,12 +48,13 @@ class WebServer:
 
     def __init__(self, app: AsgiApp, *, limits: HttpLimits, metrics: Metrics | None) -> None:
         """`metrics` is None where requests are not counted: `requests_total` is the public port's."""
-        self._app = wrap_app(app, 0, "asgi")
+        self._app = app
+        self._wrapped = wrap_app(app, 0, "asgi")
         self._limits = limits
         self._metrics = metrics
         self._config = hypercorn_config(limits)
         self._context = WorkerContext(None)
-        self._connections: set[Connection] = set()
+        self._connections: set[_Connection] = set()
         self._budgets: defaultdict[str, LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=LINES_PER_SECOND)
         )
@@ -108,34 +109,17 @@ class WebServer:
             idle_seconds=limits.anonymous_idle_seconds if is_anonymous else limits.idle_seconds,
             is_draining=self._shutdown.is_set,
             record_refusal=partial(self._record_refusal, peer),
+            record_failure=self._count,
             record_abuse=partial(self._record_abuse, peer),
         )
-        state = ConnectionState({} if peer is None else {"peer": peer})
+        state = {} if peer is None else {"peer": peer}
         address = client if peer is None else (peer.address, peer.port)
-
-        def make_protocol(connection: Connection, nursery: trio.Nursery) -> HttpProtocol:
-            around = Surroundings(
-                app=self._app,
-                config=self._config,
-                context=self._context,
-                state=state,
-                is_tls=scheme == "https",
-                client=address,
-                server=server,
-                send=connection.protocol_send,
-            )
-            requests = Requests(nursery=nursery, count_answer=self._count)
-            return PROTOCOLS.get(alpn, Http1)(terms, requests, around)
-
-        connection = Connection(
-            stream,
-            app=self._app,
-            config=self._config,
-            context=self._context,
-            state=state,
-            terms=terms,
-            make_protocol=make_protocol,
-        )
+        connection: _Connection
+        if alpn == "h2":
+            connection = self._http_2(stream, terms, state, client=address, server=server, scheme=scheme)
+        else:
+            scope = {"scheme": scheme, "client": address, "server": server}
+            connection = Http1Connection(stream, app=self._app, terms=terms, scope=scope, state=state)
         self._connections.add(connection)
         if self.is_shut_down:
             connection.drain()
@@ -150,6 +134,39 @@ class WebServer:
             self._connections.discard(connection)
             if not self._connections:
                 self._nobody.unpark_all()
+
+    def _http_2(
+        self,
+        stream: trio.abc.Stream,
+        terms: Terms,
+        state: dict[str, Any],
+        *,
+        client: tuple[str, int] | None,
+        server: tuple[str, int],
+        scheme: str,
+    ) -> Connection:
+        def make_protocol(connection: Connection, nursery: trio.Nursery) -> HttpProtocol:
+            around = Surroundings(
+                app=self._wrapped,
+                config=self._config,
+                context=self._context,
+                state=ConnectionState(state),
+                is_tls=scheme == "https",
+                client=client,
+                server=server,
+                send=connection.protocol_send,
+            )
+            return Http2(terms, Requests(nursery=nursery, count_answer=self._count), around)
+
+        return Connection(
+            stream,
+            app=self._wrapped,
+            config=self._config,
+            context=self._context,
+            state=ConnectionState(state),
+            terms=terms,
+            make_protocol=make_protocol,
+        )
 
     def _record_refusal(self, peer: Peer | None, status: int, reason: str) -> None:
         self._count(status)

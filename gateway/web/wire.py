@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from hypercorn.config import Config
 from hypercorn.events import Event
@@ -10,6 +10,9 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
 from gateway.web.limits import HttpLimits
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""ASGI 3: `app(scope, receive, send)`; `http` scopes only."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Terms:
     """True once the server shuts down: every answer is then the last one."""
     record_refusal: Callable[[int, str], None]
     """Called with status and reason for a request refused without the app."""
+    record_failure: Callable[[int], None]
+    """Called with the status of an answer that stands for a failed app."""
     record_abuse: Callable[[str], None]
     """Called with a word for what the connection is ended for."""
 

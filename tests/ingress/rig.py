@@ -61,11 +61,12 @@ class WatchedSpool(MemorySpool):
         return self.room_now
 
     async def append(self, notification: Notification) -> Appended:
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.fault is not None:
-            raise self.fault
-        appended = await super().append(notification)
+        with trio.CancelScope(shield=True):  # promise 18: whoever waits gets an answer
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.fault is not None:
+                raise self.fault
+            appended = await super().append(notification)
         if appended is Appended.STORED:
             self.stored.append(notification)
         return appended

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from gateway.core.asgi import BODY_IS_HERE
 from gateway.web.limits import HttpLimits
 from tests.web.rig import (
     ANONYMOUS,
@@ -228,13 +230,12 @@ async def test_an_upgrade_is_not_taken_up(upgrade: bytes) -> None:
         assert (await client.ask(GET)).status == 200
 
 
-async def test_an_upgrade_with_a_body_is_read_like_any_request() -> None:
-    raw = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc"
-    async with serving(upper) as rig:
-        client = Client(await rig.connect())
-        await client.stream.send_all(raw + GET)
-        assert (await client.read()).body == b"POST / abc"
-        assert (await client.read()).body == b"GET / "
+async def test_an_upgrade_with_a_body_is_refused_and_its_body_is_no_request() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: %d\r\n\r\n"
+    data, refused, _ = await _exchange(head % len(GET) + GET)
+    assert data.startswith(b"HTTP/1.1 400 ")
+    assert data.count(b"HTTP/1.1") == 1
+    assert refused == 1
 
 
 async def test_a_client_that_expects_100_continue_gets_it() -> None:
@@ -248,6 +249,129 @@ async def test_a_client_that_expects_100_continue_gets_it() -> None:
         assert bytes(first).startswith(b"HTTP/1.1 100 ")
         assert b"server" not in bytes(first).lower()
         assert (await Client(stream).ask(b"abc")).body == b"POST / abc"
+
+
+async def test_100_continue_is_not_said_before_an_early_answer() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    data, *_ = await _exchange(head, app=too_large)
+    assert data.startswith(b"HTTP/1.1 413 ")
+    assert b" 100 " not in data
+
+
+async def test_100_continue_is_not_said_until_the_app_wants_the_body() -> None:
+    wants = trio.Event()
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await wants.wait()
+        await answer(send, 200, await read_body(receive))
+
+    async with serving(app) as rig:
+        stream = await rig.connect()
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+        await stream.send_all(head)
+        with trio.move_on_after(0.1) as early:
+            await stream.receive_some()
+        assert early.cancelled_caught
+        wants.set()
+        with trio.fail_after(PATIENCE_SECONDS):
+            assert bytes(await stream.receive_some()) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert (await Client(stream).ask(b"abc")).body == b"abc"
+
+
+async def test_100_continue_is_not_said_when_the_body_is_here() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    data, *_ = await _exchange(head + b"abc")
+    assert data.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_early_answer_to_a_body_that_is_here_keeps_the_connection() -> None:
+    raw = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    data, *_ = await _exchange(raw + raw, app=too_large)
+    assert data.count(b"HTTP/1.1 413 ") == 2
+    assert b"connection: close" not in data
+
+
+async def test_an_app_that_waits_for_the_end_of_the_connection_hears_of_it() -> None:
+    heard: list[str] = []
+
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        while not heard or heard[-1] != "http.disconnect":
+            heard.append((await receive())["type"])
+
+    async with serving(app) as rig:
+        stream = await rig.connect()
+        await stream.send_all(GET)
+        await trio.sleep(0.05)
+        await stream.aclose()
+        await rig.wait_ended()
+    assert heard == ["http.request", "http.disconnect"]
+
+
+async def test_an_app_that_waits_in_another_task_hears_of_the_end_of_its_answer() -> None:
+    heard: list[str] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        async def listen() -> None:
+            await read_body(receive)
+            heard.append((await receive())["type"])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.testing.wait_all_tasks_blocked()
+            await answer(send, 200)
+
+    async with serving(app) as rig:
+        client = Client(await rig.connect())
+        for _ in range(2):
+            assert (await client.ask(GET)).status == 200
+        # A request that came while the first was being answered is not lost.
+        await client.stream.send_all(GET + GET)
+        assert [(await client.read()).status for _ in range(2)] == [200, 200]
+        await trio.testing.wait_all_tasks_blocked()
+    assert heard == ["http.disconnect"] * 4
+
+
+@pytest.mark.parametrize(
+    ("pieces", "is_here"),
+    [
+        ([GET], True),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"], True),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET"], True),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", b"c"], False),
+        ([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", b"ab", b"c"], False),
+    ],
+)
+async def test_an_app_is_told_that_it_need_not_wait_for_the_body(pieces: list[bytes], is_here: bool) -> None:
+    told: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told.append(BODY_IS_HERE in scope["extensions"])
+        message = await receive()
+        assert message["more_body"] is not is_here
+        await answer(send, 200)
+
+    async with serving(app) as rig:
+        stream = await rig.connect()
+        for piece in pieces:
+            await stream.send_all(piece)
+            await trio.sleep(0.02)
+        assert (await Client(stream).read()).status == 200
+    assert told == [is_here]
+
+
+async def test_a_malformed_chunk_is_answered_for_the_app() -> None:
+    heard: list[Any] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        while not heard or heard[-1]["type"] != "http.disconnect":
+            heard.append(await receive())
+        await answer(send, 200)
+
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data, refused, _ = await _exchange(head + b"1\r\nab\r\n0\r\n\r\n", app=app)
+    assert data.startswith(b"HTTP/1.1 400 ")
+    assert data.count(b"HTTP/1.1") == 1
+    assert refused == 1
 
 
 @pytest.mark.parametrize("size", [200_000, 3 * MIB, 7 * MIB])

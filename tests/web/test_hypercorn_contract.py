@@ -1,9 +1,8 @@
-"""What is taken for granted of Hypercorn 0.18, h11 and h2: an upgrade that changes it fails here first."""
+"""What is taken for granted of Hypercorn 0.18 and h2: an upgrade that changes it fails here first."""
 
 import inspect
 from typing import Any
 
-import h11
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -14,7 +13,7 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
@@ -34,13 +33,6 @@ _PEER = ["ssl", "client", "server", "send"]
         (TCPServer._close, ["self"]),
         (H11Protocol.__init__, [*_STREAM, "connection_state", *_PEER]),
         (H11Protocol.handle, ["self", "event"]),
-        (H11Protocol.stream_send, ["self", "event"]),
-        (H11Protocol._handle_events, ["self"]),
-        (H11Protocol._create_stream, ["self", "request"]),
-        (H11Protocol._maybe_recycle, ["self"]),
-        (H11Protocol._close_stream, ["self"]),
-        (H11Protocol._send_h11_event, ["self", "event"]),
-        (H11Protocol._send_error_response, ["self", "status_code"]),
         (H2Protocol.__init__, [*_STREAM, "connection_state", *_PEER]),
         (H2Protocol.initiate, ["self", "headers", "settings"]),
         (H2Protocol.handle, ["self", "event"]),
@@ -86,7 +78,6 @@ def test_events(event: Any, fields: list[str]) -> None:
 
 
 def test_constants() -> None:
-    assert STREAM_ID == 1
     assert MAX_RECV == 65_536
 
 
@@ -100,13 +91,6 @@ def test_the_protocols_that_are_kept_out_are_chosen_in_the_wrapper() -> None:
     source = inspect.getsource(protocol.ProtocolWrapper.handle)
     assert "H2ProtocolAssumedError" in source
     assert "H2CProtocolRequiredError" in source
-
-
-def test_h11_holds_what_it_has_not_read() -> None:
-    connection = h11.Connection(h11.SERVER)
-    connection.receive_data(b"GET / HT")
-    assert connection.next_event() is h11.NEED_DATA
-    assert connection.trailing_data == (b"GET / HT", False)
 
 
 def test_h2_tells_of_whole_frames_only() -> None:

@@ -141,7 +141,7 @@ async def test_a_refused_request_is_logged_with_its_reason() -> None:
             await read_all(stream)
     (event,) = logs
     assert event["event"] == "request_refused"
-    assert (event["status"], event["reason"]) == (400, "control_character")
+    assert (event["status"], event["reason"]) == (400, "malformed")
     assert event["address"] == ANONYMOUS.address
     assert "Secret" not in str(logs)
 
