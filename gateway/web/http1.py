@@ -76,7 +76,8 @@ class Http1Connection:
 
     async def _serve(self) -> None:
         stream = self._stream
-        while not self._terms.is_draining():
+        # While draining, a request that is here already is still answered: nobody has told its sender to go.
+        while stream.data or not self._terms.is_draining():
             if not stream.data and not await self._wait():
                 return
             reader = HeadReader(self._limits)
@@ -91,8 +92,6 @@ class Http1Connection:
                     await stream.send(refusal(head.status))
                     await self._linger(None)
                 return
-        if stream.data:
-            await self._linger(None)
 
     async def _wait(self) -> bool:
         self._is_idle = True

@@ -523,6 +523,23 @@ async def test_after_shutdown_the_request_in_flight_is_the_last() -> None:
             await rig.web.wait_idle()
 
 
+async def test_a_request_that_is_here_when_the_answer_before_it_goes_out_is_answered_as_the_last() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, 200, scope["path"].encode())
+        rig.web.shutdown()  # too late to tell the client that this answer was the last
+
+    async with serving(app) as rig:
+        stream = await rig.connect()
+        await stream.send_all(GET.replace(b"/ ", b"/first ") + GET.replace(b"/ ", b"/second "))
+        received = b""
+        while piece := await stream.receive_some():
+            received += piece
+        first, _, second = received.partition(b"/first")
+        assert b"connection: close" not in first.lower()
+        assert b"connection: close" in second.lower()
+        assert second.endswith(b"/second")
+
+
 async def test_after_shutdown_a_head_that_has_begun_is_still_served() -> None:
     async with serving(upper) as rig:
         client = Client(await rig.connect())
