@@ -194,7 +194,7 @@ class _Api:
             return body
         try:
             return msgspec.json.decode(body, type=shape)
-        except msgspec.DecodeError as error:  # ValidationError is one too
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one of the former
             return _error(400, "body", str(error))
 
     def _tell(self, request: Request) -> None:

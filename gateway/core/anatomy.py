@@ -27,6 +27,11 @@ CHANGED_FIELDS: Final = "changed_fields"
 _HOLDERS: Final = frozenset({CHANGES, MESSAGING, STANDBY, CHANGED_FIELDS})
 """Members of an entry whose elements are changes (Meta, "Webhooks, getting started"; Messenger Platform)."""
 
+MAX_PIECES: Final = 50_000
+"""Objects of an array at the top, entries and units together: fifty times what Meta sends at once (at most
+1000 updates). More is nobody's message, and would keep the thread that answers everybody for seconds.
+"""
+
 _as_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _as_array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _as_anything: Final = msgspec.json.Decoder(msgspec.Raw)
@@ -77,51 +82,73 @@ class Anatomy:
     array: bool
 
 
+class TooManyPiecesError(ValueError):
+    """The body has more than `MAX_PIECES`."""
+
+
+class Count:
+    """Counts the pieces of one body."""
+
+    def __init__(self) -> None:
+        self._pieces = 0
+
+    def add(self, pieces: int) -> None:
+        """Raises TooManyPiecesError."""
+        self._pieces += pieces
+        if self._pieces > MAX_PIECES:
+            raise TooManyPiecesError
+
+
 def dissect(raw: bytes) -> Anatomy | None:
     """Take a body apart; None where no object or array of objects is at the top.
 
     Raises:
         msgspec.DecodeError: not JSON.
         RecursionError: nested too deeply.
+        TooManyPiecesError: see `MAX_PIECES`.
     """
+    count = Count()
     match first_byte(raw):
         case b"{":
-            return Anatomy(tops=(_top(raw, in_array=False),), array=False)
+            return Anatomy(tops=(_top(raw, count, in_array=False),), array=False)
         case b"[":
-            elements = elements_of(raw)
+            elements = _elements_of(raw, count)
             if all(first_byte(element) == b"{" for element in elements):
-                return Anatomy(tops=tuple(_top(element, in_array=True) for element in elements), array=True)
+                tops = tuple(_top(element, count, in_array=True) for element in elements)
+                return Anatomy(tops=tops, array=True)
         case _:
             _as_anything.decode(raw)  # raises where it is not even JSON
     return None
 
 
-def _top(raw: bytes, *, in_array: bool) -> Top:
+def _top(raw: bytes, count: Count, *, in_array: bool) -> Top:
     members = members_of(raw)
     entry = members.get("entry", b"null")
     whole = entry != b"null" and first_byte(entry) != b"["
-    entries = () if whole or entry == b"null" else tuple(map(_entry, elements_of(entry)))
+    entries: tuple[Entry, ...] = ()
+    if not whole and entry != b"null":
+        entries = tuple(_entry(element, count) for element in _elements_of(entry, count))
     if in_array and not any(_counts(entry) for entry in entries):
         # On its own it is a body without changes; beside others it would vanish when they are cut apart.
         whole = whole or _holds_unknown(value for name, value in members.items() if name != "entry")
     return Top(raw=raw, members=members, entries=() if whole else entries, whole=whole)
 
 
-def _entry(raw: bytes) -> Entry:
+def _entry(raw: bytes, count: Count) -> Entry:
     if first_byte(raw) != b"{":
         return Entry(raw=raw, members=(), whole=True)
-    members = tuple(_member(name, value) for name, value in members_of(raw).items())
+    members = tuple(_member(name, value, count) for name, value in members_of(raw).items())
     whole = not any(member.units for member in members) and _holds_unknown(
         member.raw for member in members if member.name not in _HOLDERS
     )
     return Entry(raw=raw, members=members, whole=whole)
 
 
-def _member(name: str, raw: bytes) -> Member:
+def _member(name: str, raw: bytes, count: Count) -> Member:
     if name not in _HOLDERS or raw == b"null":
         return Member(name=name, raw=raw, units=(), whole=False)
     if first_byte(raw) == b"[":
-        return Member(name=name, raw=raw, units=elements_of(raw), whole=False)
+        return Member(name=name, raw=raw, units=_elements_of(raw, count), whole=False)
     return Member(name=name, raw=raw, units=(raw,), whole=True)
 
 
@@ -138,9 +165,10 @@ def members_of(raw: bytes) -> Mapping[str, bytes]:
     return {name: bytes(value) for name, value in _as_object.decode(raw).items()}
 
 
-def elements_of(raw: bytes) -> tuple[bytes, ...]:
-    """Return the elements of a raw array."""
-    return tuple(map(bytes, _as_array.decode(raw)))
+def _elements_of(raw: bytes, count: Count) -> tuple[bytes, ...]:
+    elements = _as_array.decode(raw)
+    count.add(len(elements))
+    return tuple(map(bytes, elements))
 
 
 def first_byte(raw: bytes) -> bytes:

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.anatomy import TooManyPiecesError
 from gateway.core.change import Change, Kind
 from gateway.core.cutting import cut
 from gateway.core.patient_reader import read_patiently
@@ -36,7 +37,9 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unparseable:
-    """The bytes are signed but not an envelope: not JSON, or no object or array of objects at the top."""
+    """The bytes are signed but not an envelope: not JSON, no object or array of objects at the top, or a
+    multiple of what an envelope holds.
+    """
 
     detail: str
     """Why; nothing of the content."""
@@ -57,6 +60,8 @@ def parse_envelope(raw: bytes) -> Envelope | Unparseable:
         return Unparseable(detail="not UTF-8")
     except RecursionError:
         return Unparseable(detail="nested too deeply")
+    except TooManyPiecesError:
+        return Unparseable(detail="too many changes")
     except msgspec.DecodeError as error:
         return Unparseable(detail=f"not JSON: {error}")
     if changes is None:

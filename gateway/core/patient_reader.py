@@ -40,6 +40,7 @@ def read_patiently(raw: bytes) -> tuple[Change, ...] | None:
     Raises:
         msgspec.DecodeError: not JSON.
         RecursionError: nested too deeply.
+        TooManyPiecesError: see `anatomy.MAX_PIECES`.
     """
     body = dissect(raw)
     if body is None:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gateway.core.anatomy import STANDBY, first_byte
+from gateway.core.anatomy import STANDBY, Count, first_byte
 from gateway.core.change import Change, bare_change, kinds_of
 
 _Text = str | None
@@ -65,10 +65,17 @@ def read_typed(raw: bytes) -> tuple[Change, ...]:
         msgspec.ValidationError: JSON of another shape.
         msgspec.DecodeError: not JSON.
         RecursionError: nested too deeply.
+        TooManyPiecesError: see `anatomy.MAX_PIECES`.
     """
-    tops = _array.decode(raw) if first_byte(raw) == b"[" else [_object.decode(raw)]
+    array = first_byte(raw) == b"["
+    tops = _array.decode(raw) if array else [_object.decode(raw)]
     if not all(top.entry and all(entry.changes for entry in top.entry) for top in tops):
         raise msgspec.ValidationError("something is empty")
+    # As the patient reader counts, so that what was read can be cut.
+    count = Count()
+    count.add(len(tops) if array else 0)
+    for top in tops:
+        count.add(len(top.entry) + sum(len(entry.changes) for entry in top.entry))
     return tuple(
         _change(top.object or "", entry.id or "", change)
         for top in tops

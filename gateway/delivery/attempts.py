@@ -11,7 +11,7 @@ from gateway.core.retry import GiveUp, RetryAt, decide_retry, step_ms
 from gateway.delivery.burial import Undertaker
 from gateway.delivery.dead_letter_record import Reason
 from gateway.delivery.lease_loop import settle
-from gateway.delivery.message import UncuttableBodyError, body_of, make_request
+from gateway.delivery.message import UnsendableError, body_of, make_request
 from gateway.delivery.sender import AttemptLane, CutShort
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
@@ -73,15 +73,16 @@ class TargetAttempts:
             self._free.append(lane)
 
     async def _attempt(self, lease: Lease, lane: AttemptLane) -> None:
+        at_ms, started = self._with.now_ms(), trio.current_time()
+        body = lease.raw
         try:
             body = body_of(lease)
-        except UncuttableBodyError as error:
+            answer = await self._send(lease, body, lane, at_ms)
+        except UnsendableError as error:
             _log.error("delivery_uncuttable", target=self._name, delivery=lease.delivery_id)
-            record = self._record(lease, NoAnswer(error=error.message), self._with.now_ms(), 0)
-            await self._bury(lease, Reason.UNPARSEABLE, lease.raw, record)
+            record = self._record(lease, NoAnswer(error=error.message), at_ms, 0)
+            await self._bury(lease, Reason.UNPARSEABLE, body, record)
             return
-        at_ms, started = self._with.now_ms(), trio.current_time()
-        answer = await self._send(lease, body, lane, at_ms)
         if isinstance(answer, CutShort):
             return
         seconds = trio.current_time() - started

@@ -1,8 +1,9 @@
-"""Whether there is room on the disk: looked up at most once a second (`Spool.room`)."""
+"""Whether there is room on the disk, and the spool still in its place: looked up at most once a second
+(`Spool.room`)."""
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gateway.spool.contract import Room
@@ -17,10 +18,19 @@ class DiskRoom:
     """Free space of the file system, and what became of the last write."""
 
     def __init__(
-        self, directory: Path, min_free_bytes: int, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        directory: Path,
+        min_free_bytes: int,
+        *,
+        files: Iterable[Path] = (),
+        lost: Callable[[Path], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`lost` is called, once, with that of `files` which was there and is gone, or has been replaced."""
         self._directory = directory
         self._min_free_bytes = min_free_bytes
+        self._files: dict[Path, tuple[int, int] | None] = {file: _identity(file) for file in files}
+        self._lost = lost
         self._monotonic = monotonic
         self._looked_at = float("-inf")
         self._free_bytes = 0
@@ -67,6 +77,7 @@ class DiskRoom:
 
     def _look(self) -> None:
         try:
+            self._look_at_files()
             found = os.statvfs(self._directory)
         except OSError as error:
             self._no_look = f"{self._directory} cannot be looked at: {error.strerror}"
@@ -74,3 +85,25 @@ class DiskRoom:
         self._no_look = f"{self._directory} is read-only" if found.f_flag & os.ST_RDONLY else ""
         self._free_bytes = found.f_bavail * found.f_frsize
         self._total_bytes = found.f_blocks * found.f_frsize
+
+    def _look_at_files(self) -> None:
+        """See that the names still lead to what is open: nothing in a file without a name outlives us."""
+        if self._final:
+            return
+        for file, known in self._files.items():
+            found = _identity(file)
+            if known is None:
+                self._files[file] = found
+            elif found != known:
+                self._final = f"{file} is gone, or another"
+                self._lost(file)
+                return
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what a file is, whatever it is called; None where there is none."""
+    try:
+        found = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino

@@ -93,7 +93,9 @@ class SqliteSpool:
     ) -> None:
         self._file = file
         self._options = options
-        self._room = DiskRoom(file.parent, options.min_free_bytes)
+        self._room = DiskRoom(
+            file.parent, options.min_free_bytes, files=(file, wal_of(file)), lost=self._lose
+        )
         self._pending = dict(engine.pending)
         self._callbacks: list[Callable[[frozenset[str]], None]] = []
         self._queued_requests = 0
@@ -240,6 +242,15 @@ class SqliteSpool:
                     callback(effects.ready)
                 except Exception as error:  # noqa: BLE001 - see the docstring; the fault is the callback's
                     log.error("spool_ready_callback_failed", error=repr(error))  # noqa: TRY400 - our Logger has no exception()
+
+    def _lose(self, file: Path) -> None:
+        """End it: what is written to a file that has lost its name is gone with the process."""
+        failure = SpoolBrokenError(
+            f"the spool file is gone, or another is in its place: {file}",
+            remedy="before the next start, bring back the spool directory with all of its files",
+        )
+        self._writer.leave(failure)
+        self._break(failure)
 
     def _break(self, failure: SpoolBrokenError) -> None:
         self._failure = failure

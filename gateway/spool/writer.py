@@ -79,6 +79,10 @@ class Writer:
             self._is_busy = True
             self._token.run_sync_soon(self._hand_over)
 
+    def leave(self, failure: SpoolBrokenError) -> None:
+        """Touch the file no more, at closing neither; every request is answered with the failure."""
+        self._failure = failure
+
     async def close(self) -> None:
         """Finish what is queued, checkpoint, close the file.
 

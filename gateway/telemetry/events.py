@@ -40,9 +40,11 @@ EVENTS: Final[Mapping[str, Event]] = {
         "reason detail address port subject issuer serial sha256 connection suppressed",
         "A client did not get in, or got in without identity, and why.",
     ),
-    "accept_failed": _event("error", "A connection could not be accepted: descriptors, usually."),
+    "accept_failed": _event("error suppressed", "A connection could not be accepted: descriptors, usually."),
     "connection_broken": _event("", "A client has gone in the middle of a connection."),
-    "connection_failed": _event("error errors address", "A defect ended one connection; the others go on."),
+    "connection_failed": _event(
+        "error errors address suppressed", "A defect ended one connection; the others go on."
+    ),
     "connection_refused": _event(
         "reason address suppressed", "A client broke the rules of HTTP/2 or its own limits."
     ),

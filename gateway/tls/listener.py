@@ -19,11 +19,12 @@ import trio
 
 from gateway.core.identity import Identity, LeafSummary, Peer, Reason, Refusal
 from gateway.errors import PeerError
+from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.context import ServerContext
 from gateway.tls.policy import DoorPolicy, goes_on
-from gateway.tls.refusals import RefusalLedger
+from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
 from gateway.tls.stream import TlsStream, endpoint
 from gateway.tls.verdict import ChainRecord, judge
 
@@ -83,6 +84,9 @@ class TlsListener:
         self._now_ms = now_ms
         self._log = get_logger("tls")
         self._ledger = RefusalLedger(metrics=metrics, log=self._log, clock=time.monotonic)
+        # Strangers can bring about both as often as they like.
+        self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
+        self._accept_failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accepting = trio.CancelScope()
         self._open = 0
         self._without_identity = 0
@@ -126,7 +130,10 @@ class TlsListener:
                     continue
                 if fault.errno not in _OUT_OF_RESOURCES:
                     raise
-                self._log.error("accept_failed", error=errno.errorcode.get(fault.errno or 0))
+                suppressed = self._accept_failures.take(time.monotonic())
+                if suppressed is not None:
+                    error = errno.errorcode.get(fault.errno or 0)
+                    self._log.error("accept_failed", error=error, suppressed=suppressed)
                 await trio.sleep(PAUSE_OUT_OF_RESOURCES_SECONDS)
                 continue
             connections.start_soon(self._contain, sock, handle)
@@ -139,7 +146,9 @@ class TlsListener:
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             self._log.debug("connection_broken")
         except* Exception as group:  # noqa: BLE001 # a bug in serving one connection must not close the door
-            self._log.error("connection_failed", error=_innermost(group))
+            suppressed = self._failures.take(time.monotonic())
+            if suppressed is not None:
+                self._log.error("connection_failed", error=_innermost(group), suppressed=suppressed)
         finally:
             self._open -= 1
             sock.close()

@@ -192,6 +192,7 @@ async def test_a_post_that_a_web_page_could_send_is_415(desk: Desk, content_type
         b"", b"{", b"[]", b"null", b"{}", b'{"ids": "x"}', b'{"ids": [1]}', b'{"ids": [""]}',
         b'{"ids": ["../../etc/passwd"]}', b'{"ids": ["a/b"]}', b'{"ids": ["a\\n"]}', b'{"ids": ["a\\u0000"]}',
         b'{"ids": [], "accept_edited": "yes"}', b'{"ids": [], "unknown": 1}', b"[" * 10_000, b"\xff",
+        b'{"ids": ["\xff"]}', b'{"ids": ["\xc3"]}', b'{"ids": ["\\ud800"]}', b'{"\xff": []}',
         b'{"ids": ["' + b"a" * 201 + b'"]}',
     ],
 )  # fmt: skip

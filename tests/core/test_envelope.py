@@ -10,6 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gateway.core import patient_reader, typed_reader
+from gateway.core.anatomy import MAX_PIECES
 from gateway.core.change import Change, Kind
 from gateway.core.envelope import MAX_DEPTH, Envelope, Unparseable, cut, parse_envelope
 from gateway.core.patient_reader import read_patiently
@@ -31,6 +33,64 @@ def whatsapp(*changes: object) -> bytes:
     return json.dumps(
         {"object": "whatsapp_business_account", "entry": [{"id": "102", "changes": changes}]}
     ).encode()
+
+
+# --- too many ---
+
+HEAD = b'{"object":"page","entry":['
+
+
+def filled(before: bytes, piece: bytes, after: bytes, pieces: int) -> bytes:
+    return before + b",".join([piece] * pieces) + after
+
+
+@pytest.mark.parametrize(
+    ("before", "piece", "after", "others"),
+    [
+        (HEAD + b'{"changes":[', b"{}", b"]}]}", 1),
+        (HEAD + b'{"changes":[', b'{"field":"messages"}', b"]}]}", 1),
+        (HEAD + b'{"changes":[', b"1", b"]}]}", 1),
+        (HEAD + b'{"changes":[1],"messaging":[', b"{}", b"]}]}", 2),
+        (HEAD + b'{"changes":[{"value":"\\ud83d"},', b"1", b"]}]}", 2),
+        (HEAD + b'{"changed_fields":[', b'"a"', b"]}]}", 1),
+        (HEAD, b"{}", b"]}", 0),
+        (HEAD, b"1", b"]}", 0),
+        (b"[", b"{}", b"]", 0),
+    ],
+)
+def test_a_multiple_of_what_meta_sends_is_no_envelope(
+    before: bytes, piece: bytes, after: bytes, others: int
+) -> None:
+    assert isinstance(parse_envelope(filled(before, piece, after, MAX_PIECES - others)), Envelope)
+    raw = filled(before, piece, after, MAX_PIECES - others + 1)
+    assert parse_envelope(raw) == Unparseable(detail="too many changes")
+    with pytest.raises(ValueError):
+        cut(raw, [0])
+
+
+@pytest.mark.parametrize(
+    "piece", [b'{"changes":[{}]}', b'{"changes":[{"field":"a"}],"x":1}', b'{"messaging":[1]}']
+)
+def test_pieces_count_together_and_alike_for_both_readers_and_the_cut(piece: bytes) -> None:
+    """What was read can be cut: else it would be a dead letter only after it was accepted."""
+    most = filled(HEAD, piece, b"]}", MAX_PIECES // 2)
+    assert len(changes_of(most)) == MAX_PIECES // 2
+    assert cut(most, [1]) == filled(HEAD, piece, b"]}", 1)
+    more = filled(HEAD, piece, b"]}", MAX_PIECES // 2 + 1)
+    assert isinstance(parse_envelope(more), Unparseable)
+    in_an_array = b"[" + most + b"]"
+    assert isinstance(parse_envelope(in_an_array), Unparseable)
+
+
+def test_what_is_too_many_is_seen_before_anything_is_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: object, **__: object) -> Change:
+        raise AssertionError
+
+    for module in (patient_reader, typed_reader):
+        monkeypatch.setattr(module, "_change" if module is typed_reader else "_of_unit", made)
+    for piece in (b"{}", b"1"):
+        raw = filled(HEAD + b'{"changes":[', piece, b"]}]}", MAX_PIECES)
+        assert parse_envelope(raw) == Unparseable(detail="too many changes")
 
 
 # --- the usual ---

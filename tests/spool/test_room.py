@@ -64,3 +64,48 @@ def test_a_disk_that_failed_for_good_stays_so(tmp_path: Path) -> None:
     room.write_succeeded()
     assert not room.now().writable
     assert room.now().detail == "EIO"
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "directory removed", "file for directory"])
+def test_a_file_that_is_gone_or_another_is_told_once_and_for_good(tmp_path: Path, how: str) -> None:
+    directory = tmp_path / "0"
+    directory.mkdir()
+    file = directory / "spool"
+    file.write_bytes(b"1")
+    lost: list[Path] = []
+    clock = Clock()
+    room = DiskRoom(directory, 0, files=[directory / "later", file], lost=lost.append, monotonic=clock)
+    assert room.now().writable
+    if how == "replaced":
+        (directory / "new").write_bytes(b"1")
+        (directory / "new").rename(file)
+    else:
+        file.rename(tmp_path / "moved")
+    if how in {"directory removed", "file for directory"}:
+        directory.rmdir()
+    if how == "file for directory":
+        directory.touch()
+    assert room.now().writable
+    assert lost == []
+    for _ in range(3):
+        clock.now += LOOK_SECONDS
+        assert not room.now().writable
+        assert "is gone, or another" in room.now().detail
+    assert lost == [file]
+
+
+def test_a_file_that_comes_later_is_watched_from_then_on(tmp_path: Path) -> None:
+    lost: list[Path] = []
+    clock = Clock()
+    file = tmp_path / "log"
+    room = DiskRoom(tmp_path, 0, files=[file], lost=lost.append, monotonic=clock)
+    for content in (b"", b"grown"):
+        clock.now += LOOK_SECONDS
+        assert room.now().writable
+        file.write_bytes(content)
+    clock.now += LOOK_SECONDS
+    assert room.now().writable
+    file.unlink()
+    clock.now += LOOK_SECONDS
+    assert not room.now().writable
+    assert lost == [file]

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from gateway.errors import SpoolBrokenError, SpoolUnavailableError
-from gateway.spool import engine, writer
+from gateway.spool import engine, room, writer
 from gateway.spool.contract import Appended, Done, Lease, Spool
 from gateway.spool.database import FILE_NAME, wal_of
 from gateway.spool.requests import NextDue
@@ -305,6 +305,33 @@ async def test_damage_that_shows_while_running_ends_it(tmp_path: Path) -> None:
         with pytest.raises(SpoolBrokenError, match="are not those stored"):
             await take(spool)
         await spool.wait_broken()
+
+
+@pytest.mark.parametrize("name", [FILE_NAME, wal_of(Path(FILE_NAME)).name])
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_without_its_name_takes_no_more_and_nothing_else_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, replaced: bool
+) -> None:
+    """What was answered 200 would be gone with the process."""
+    monkeypatch.setattr(room, "LOOK_SECONDS", 0.0)
+    directory = tmp_path / "0"
+    async with opened(tmp_path) as spool:
+        await spool.append(note(b"before"))
+        assert spool.room().writable
+        (directory / name).rename(tmp_path / "moved")
+        if replaced:
+            (directory / name).write_bytes(b"another")
+        found = {file.name: file.read_bytes() for file in directory.iterdir()}
+        assert not spool.room().writable
+        with trio.fail_after(5):
+            await spool.wait_broken()
+        for _ in range(2):
+            with pytest.raises(SpoolBrokenError, match="is gone, or another"):
+                await spool.append(note(b"lost"))
+    assert {file.name: file.read_bytes() for file in directory.iterdir()} == found  # closing included
+    (tmp_path / "moved").rename(directory / name)
+    async with opened(tmp_path) as spool:
+        assert [lease.raw for lease in await take(spool)] == [b"before"]
 
 
 @pytest.mark.usefixtures("still")

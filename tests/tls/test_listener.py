@@ -15,6 +15,7 @@ import trio.testing
 from gateway.core.identity import Peer
 from gateway.settings.values import Address
 from gateway.simulator.pki import DevelopmentPki, Issued, authority, client_leaf
+from gateway.telemetry.line_budget import BURST_LINES
 from gateway.tls.stream import TlsStream
 from tests.tls.rig import ANSWER, PATIENCE_SECONDS, REQUEST, Maker, hello_of, send_raw
 
@@ -190,6 +191,24 @@ async def test_what_one_connection_raises_never_reaches_the_others(maker: Maker,
         assert "a bug" not in str(logs), "an error's text may hold what a client has sent"
 
 
+async def test_defects_that_anybody_can_bring_about_do_not_fill_the_disk(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("gateway.tls.listener.judge", broken)
+    async with maker.door() as door:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(BURST_LINES + 15):
+                await maker.knock(door)
+            await until(lambda: door.listener.open_connections == 0)
+        lines = [line for line in logs if line["event"] == "connection_failed"]
+        assert BURST_LINES <= len(lines) < BURST_LINES + 15
+        assert all("ValueError at " in line["error"] for line in lines)
+        assert lines[0]["suppressed"] == 0
+
+
 async def test_a_connection_that_fails_while_the_door_is_cancelled_fails_alone(maker: Maker) -> None:
     async def handle(stream: TlsStream, peer: Peer, alpn: str) -> None:
         async with trio.open_nursery() as nursery:
@@ -249,6 +268,7 @@ async def test_out_of_descriptors_is_survived(maker: Maker) -> None:
             with suppress(BlockingIOError):
                 waiting[0].connect(("127.0.0.1", door.port))
             await until(lambda: any(line["event"] == "accept_failed" for line in logs))
+            assert next(line for line in logs if line["event"] == "accept_failed")["suppressed"] == 0
             for sock in waiting:
                 sock.close()
         assert await maker.knock(door) == ANSWER

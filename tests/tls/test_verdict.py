@@ -1,6 +1,9 @@
 """Each step of the verdict is broken in turn, over real handshakes, and the door stays shut."""
 
 import base64
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -382,6 +385,64 @@ def test_a_refusal_says_in_openssls_words_what_it_found_and_where(pki: Developme
     assert isinstance(verdict, Refusal)
     assert verdict.detail.startswith("X509 error 19 (self-signed certificate in certificate chain) at")
     assert verdict.detail.endswith("at the certificate at depth 1")
+
+
+def of_version_four(issued: Issued) -> bytes:
+    """Return the DER with a version that X.509 does not have; OpenSSL reads it all the same."""
+    der = issued.certificate.public_bytes(serialization.Encoding.DER)
+    assert der.count(b"\xa0\x03\x02\x01\x02") == 1
+    return der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03")
+
+
+def test_a_certificate_of_no_known_version_is_the_strangers_fault() -> None:
+    leaf = crypto.load_certificate(crypto.FILETYPE_ASN1, of_version_four(client_leaf(None)))
+    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=(), entries=())
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is Reason.BAD_CHAIN
+    assert verdict.detail == "the leaf cannot be read (InvalidVersion)"
+
+
+@pytest.mark.parametrize("error", [KeyError, OverflowError, RuntimeError, AttributeError, RecursionError])
+def test_whatever_a_leaf_raises_while_it_is_read_is_the_strangers_fault(
+    pki: DevelopmentPki, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(_: object) -> None:
+        raise error("text of the stranger's")
+
+    monkeypatch.setattr("gateway.tls.verdict._read", fail)
+    leaf = crypto.X509.from_cryptography(pki.meta_client.certificate)
+    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=(), entries=())
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is Reason.BAD_CHAIN
+    assert verdict.detail == f"the leaf cannot be read ({error.__name__})"
+
+
+READ_ALOUD = """
+import sys
+from OpenSSL import crypto
+from gateway.tls.verdict import ChainRecord, decide
+for text in sys.argv[1:]:
+    leaf = crypto.load_certificate(crypto.FILETYPE_ASN1, bytes.fromhex(text))
+    print(decide(record=ChainRecord(seen=True, errors=[(20, 0)]), leaf=leaf, sent=(), entries=()).leaf.serial)
+"""
+
+
+def test_what_cryptography_thinks_of_strangers_certificates_is_not_written_to_stderr() -> None:
+    """Its warnings know no budget, and one for each length of a name comes out. In a process of its own: here
+    warnings are errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names = [
+            x509.NameAttribute(NameOID.COMMON_NAME, "a" * (64 + n), _validate=False) for n in range(1, 4)
+        ]
+        names.append(x509.NameAttribute(NameOID.COUNTRY_NAME, "long", _validate=False))
+        leaves = [client_leaf(None, subject=x509.Name([name])) for name in names]
+    ders = [leaf.certificate.public_bytes(serialization.Encoding.DER).hex() for leaf in leaves]
+    said = subprocess.run(
+        [sys.executable, "-c", READ_ALOUD, *ders], capture_output=True, text=True, check=True
+    )
+    assert said.stderr == ""
+    assert said.stdout.split() == [f"{leaf.certificate.serial_number:x}" for leaf in leaves]
 
 
 def test_a_certificate_whose_validation_was_not_seen_gets_no_verdict(pki: DevelopmentPki) -> None:
