@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_UP_TO_A_HALF: Final = re.compile(
+_ESCAPE: Final = re.compile(
     rb"""
-    (?P<before> (?: [^\\]+
-                  | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
-                  | \\ (?! u[dD][89a-fA-F][0-9a-fA-F]{2} ) .? )*+ )
-    (?: (?P<half> \\u[dD][89a-fA-F][0-9a-fA-F]{2}) | \Z )
+      \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
+    | (?P<half> \\u[dD][89a-fA-F][0-9a-fA-F]{2})
+    | \\ .?
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""What stands before the next half, or the end. Escape by escape, so that the second backslash of `\\\\`
-begins none; and matches follow on each other, so that a pass is one walk over the bytes.
+"""Any escape; two halves that belong together are one. Escape by escape, so that the second backslash of
+`\\\\` begins none.
 """
 _PRIVATE_USE: Final = range(0xE000, 0xF900)
 """Code points that stand for nothing, so that they can stand in for a half."""
@@ -53,15 +52,15 @@ def mend(raw: bytes) -> Mended | None:
 
     Three passes, however many halves there are.
     """
-    written = {half for _, half in _UP_TO_A_HALF.findall(raw) if half}
+    written = set(_ESCAPE.findall(raw)) - {b""}
     if not written:
         return None
     used = {_point(text) for text in set(_PRIVATE.findall(raw))}
     stand_ins = dict(zip(sorted(written), (p for p in _PRIVATE_USE if p not in used), strict=False))
     if len(stand_ins) < len(written):
         return None
-    escapes = {half: _escape(point) for half, point in stand_ins.items()} | {None: b""}
-    mended = _UP_TO_A_HALF.sub(lambda match: match["before"] + escapes[match["half"]], raw)
+    escapes = {half: _escape(point) for half, point in stand_ins.items()}
+    mended = _ESCAPE.sub(lambda match: escapes.get(match[0], match[0]), raw)
     return Mended(raw=mended, halves={point: half for half, point in stand_ins.items()})
 
 
