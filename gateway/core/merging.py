@@ -63,6 +63,7 @@ class Waiting(Protocol):
 
 
 Due = TypeVar("Due", bound=Waiting)
+Member = TypeVar("Member")
 
 
 def plan_groups(due: Sequence[Due], *, limit: int, merging: Merging | None) -> list[list[Due]]:
@@ -140,7 +141,7 @@ def group_key(first_delivery_id: str, members: int) -> str:
     return f"{first_delivery_id}+{members - 1}"
 
 
-def halves(members: Sequence[Due]) -> tuple[Sequence[Due], Sequence[Due]]:
+def halves(members: Sequence[Member]) -> tuple[Sequence[Member], Sequence[Member]]:
     """Split a group that was refused; the first half is the larger one."""
     middle = (len(members) + 1) // 2
     return members[:middle], members[middle:]

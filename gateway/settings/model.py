@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from gateway.core.change import Kind
 from gateway.core.globs import compile_globs
+from gateway.core.merging import MAX_MERGED_CHANGES
 from gateway.settings.reading import Reading, fault, shown
 from gateway.settings.values import (
     Address,
@@ -201,6 +202,9 @@ class Target(Model):
     """How long the whole attempt may take, connecting included."""
     concurrency: Count = 8
     """Attempts under way at the same time."""
+    max_changes: Annotated[Count, Field(le=MAX_MERGED_CHANGES)] = 1
+    """Above 1, deliveries that wait are merged into one POST while their changes add up to no more (and their
+    bytes to 3 MiB); not with `payload: original`."""
     headers: dict[HeaderName, HeaderValue] = {}
     """Headers sent besides the gateway's own; a value is plain text or a secret."""
     signing_secret: SigningSecret | None = None
@@ -217,6 +221,12 @@ class Target(Model):
         if self.tls is not None and self.url.startswith("http:"):
             raise fault(
                 "stands beside a URL without TLS", "write an https:// URL, or remove tls", at=("tls",)
+            )
+        if self.max_changes > 1 and self.payload == "original":
+            raise fault(
+                "cannot stand beside `payload: original`: merged notifications are not Meta's bytes",
+                "remove it, or use payload: matching",
+                at=("max_changes",),
             )
         seen: set[str] = set()
         for name in self.headers:

@@ -141,7 +141,9 @@ class MemorySpool:
         """See `Spool.lease`."""
         await self._enter()
         limit = max(0, limit)
-        wanted = limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
+        wanted = (
+            limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
+        )
         due = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
         posts = plan_groups([found for _, found in due[:wanted]], limit=limit, merging=merging)
         starts: list[tuple[_Delivery, int, str | None]] = []
@@ -166,7 +168,8 @@ class MemorySpool:
         """See `Spool.settle_together`."""
         check_settlements(settled)
         await self._enter()
-        return all([self._end(lease, settlement) for lease, settlement in settled])
+        ended = [self._end(lease, settlement) for lease, settlement in settled]
+        return all(ended)
 
     def _end(self, lease: Lease, settlement: Settlement) -> bool:
         key = self._held.pop(lease.token, None)

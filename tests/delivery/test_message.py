@@ -19,6 +19,7 @@ from gateway.delivery.message import (
     rfc3339,
     signing_key,
 )
+from gateway.delivery.parcel import Parcel
 from gateway.errors import GatewayError
 from tests.delivery.rig import APP_SECRET, EPOCH_MS, a_lease
 
@@ -29,7 +30,7 @@ def build(
     body: bytes = b"{}", *, configured: dict[str, bytes] | None = None, webhook_key: bytes | None = None
 ) -> OutgoingRequest:
     return make_request(
-        a_lease(body),
+        Parcel(members=(a_lease(body),)),
         body=body,
         app_secret=APP_SECRET,
         configured=configured or {},
@@ -98,7 +99,7 @@ def test_standard_webhooks_headers_verify_with_the_library() -> None:
     secret = b"whsec_" + base64.b64encode(b"a key of twenty-four byt")
     now_ms = round(datetime.now(UTC).timestamp() * 1000)
     request = make_request(
-        a_lease(TWO),
+        Parcel(members=(a_lease(TWO),)),
         body=TWO,
         app_secret=APP_SECRET,
         configured={},
