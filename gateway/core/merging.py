@@ -194,6 +194,6 @@ def join(bodies: Sequence[bytes]) -> bytes:
 def _tops(raw: bytes) -> list[_Plain]:
     """Raises ValueError (msgspec's errors and UnicodeDecodeError are such) or RecursionError."""
     tops = _several.decode(raw) if first_byte(raw) == b"[" else [_one.decode(raw)]
-    if not all(first_byte(bytes(top.entry)) == b"[" for top in tops):
-        raise ValueError("entry is no array")
+    if not tops or not all(first_byte(bytes(top.entry)) == b"[" for top in tops):
+        raise ValueError("no object, or its entry is no array")
     return tops

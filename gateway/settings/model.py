@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from gateway.core.change import Kind
 from gateway.core.globs import compile_globs
-from gateway.core.merging import MAX_MERGED_CHANGES
 from gateway.settings.reading import Reading, fault, shown
 from gateway.settings.values import (
     Address,
@@ -22,6 +21,7 @@ from gateway.settings.values import (
     HeaderValue,
     IdList,
     ListOrOne,
+    MergedChanges,
     Name,
     Otherwise,
     PositiveDuration,
@@ -202,7 +202,7 @@ class Target(Model):
     """How long the whole attempt may take, connecting included."""
     concurrency: Count = 8
     """Attempts under way at the same time."""
-    max_changes: Annotated[Count, Field(le=MAX_MERGED_CHANGES)] = 1
+    max_changes: MergedChanges = 1
     """Above 1, deliveries that wait are merged into one POST while their changes add up to no more (and their
     bytes to 3 MiB); not with `payload: original`."""
     headers: dict[HeaderName, HeaderValue] = {}
