@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check format lint types imports lock
+.PHONY: help setup demo run test check format lint types imports bench lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,7 @@ help: ## show what can be made
 setup: $(STAMP) ## create .venv with hash-checked dependencies and the package
 
 $(STAMP): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV), about a minute"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -33,17 +34,31 @@ check: format lint types imports test ## format, lint, types, import rules, test
 format: setup ## is everything formatted?
 	$(BIN)/ruff format --check .
 
-lint: setup
+lint: setup ## ruff: mistakes and style
 	$(BIN)/ruff check .
 
-types: setup
+types: setup ## mypy, strict
 	$(BIN)/mypy
 
-imports: setup
+imports: setup ## do imports run one way only?
 	$(BIN)/lint-imports --no-cache
+
+bench: setup bench/load bench/.venv/.installed ## measure side by side with other servers; BENCH="--rounds 1" and so on
+	$(BIN)/python -m bench $(BENCH)
+
+bench/load: bench/load.c bench/install.sh
+	sh bench/install.sh
+	gcc -O2 -Wall -D_GNU_SOURCE -o $@ bench/load.c -lssl -lcrypto -lpthread
+
+bench/.venv/.installed: bench/requirements.txt
+	$(PYTHON) -m venv bench/.venv
+	bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt
+	@touch $@
 
 lock: ## pin all dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group dev --output-file requirements.lock --upgrade pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --group build --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --output-file bench/requirements.txt --upgrade bench/requirements.in

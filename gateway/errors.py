@@ -22,8 +22,9 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        """Print as `FILE:LINE:COLUMN: key.path: what is wrong; what to do` (contract, section 1)."""
-        where = f"{self.file}:{self.line}:{self.column}"
+        """Print as `FILE:LINE:COLUMN: key.path: what is wrong; what to do`; without numbers where there is no
+        place."""
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else str(self.file)
         key = f"{self.key_path}: " if self.key_path else ""
         return f"{where}: {key}{self.message}; {self.remedy}"
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from gateway.errors import ConfigurationError, Problem
 from gateway.settings.load import KeyPath, Loaded, load_settings
 from gateway.settings.model import Settings, TargetTls
+from gateway.settings.remarks import remarks_settings, secrets_of
 from gateway.tls.certificate import CertificateFileError, read_certificates, read_private_key
 from gateway.tls.material import MaterialProblem, examine_tls
-from gateway.tls.remarks import remarks_tls
+from gateway.tls.remarks import is_open_to_all, open_to_all, remark_open_key, remarks_tls
 
 Found = tuple[KeyPath, str, str]
 """Where, what is wrong, what to do."""
@@ -23,14 +24,14 @@ def load_and_examine(
 ) -> tuple[Loaded | None, tuple[Problem, ...]]:
     """Load a configuration and look at the files that it names; return every problem of both.
 
-    A secret that is missing hides nothing else: the rest is examined all the same. What is loaded may be used
-    only where there is no problem.
+    A secret or a list of ids that is missing hides nothing else: the rest is examined all the same. What is
+    loaded may be used only where there is no problem.
     """
     try:
         loaded = load_settings(path, environ=environ, with_secrets=with_secrets)
     except ConfigurationError as error:
         try:
-            loaded = load_settings(path, environ=environ, with_secrets=False)
+            loaded = load_settings(path, environ=environ, with_secrets=False, with_lists=False)
         except ConfigurationError:
             return None, error.problems
         return loaded, _in_order((*error.problems, *examine(loaded, with_keys=with_secrets)))
@@ -54,9 +55,30 @@ def examine(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
     return _placed(loaded, found)
 
 
-def remarks(loaded: Loaded) -> tuple[Problem, ...]:
-    """Return what is worth a look and keeps nothing from working, such as a certificate that ends soon."""
-    return _placed(loaded, _found(remarks_tls(loaded.settings.tls)))
+def remarks(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
+    """Return what is worth a look and keeps nothing from working, such as a certificate that ends soon.
+
+    Args:
+        loaded: The configuration.
+        with_keys: False leaves private keys alone.
+    """
+    settings = loaded.settings
+    found = _found(remarks_tls(settings.tls, with_key=with_keys))
+    found += remarks_settings(loaded)
+    found += _found(_remark_open_files(settings, with_keys=with_keys))
+    return _placed(loaded, found)
+
+
+def _remark_open_files(settings: Settings, *, with_keys: bool) -> Iterator[MaterialProblem]:
+    """Look at the files of secrets, each once, and at the keys that targets are shown."""
+    told: set[Path] = set()
+    for path, secret in secrets_of(settings):
+        if secret.file is not None and secret.file not in told and is_open_to_all(secret.file):
+            told.add(secret.file)
+            yield open_to_all(secret.file, path)
+    for name, target in settings.targets.items() if with_keys else ():
+        if target.tls is not None and target.tls.private_key is not None:
+            yield from remark_open_key(target.tls.private_key, ("targets", name, "tls", "private_key"))
 
 
 def _found(material: Iterable[MaterialProblem]) -> list[Found]:

@@ -33,6 +33,7 @@ from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.delivery.target import dispatch_target
+from gateway.descriptors import allot
 from gateway.errors import GatewayError, SpoolBrokenError
 from gateway.ingress.app import IngressLimits, build_ingress_app
 from gateway.ingress.checks import IngressApp
@@ -106,6 +107,7 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
     """
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     settings = loaded.settings
+    max_connections = _allot_descriptors(settings)
     state = _State()
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
@@ -123,7 +125,7 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
         async with open_sqlite_spool(
             settings.spool.directory, options, metrics=metrics, now_ms=unix_ms
         ) as spool:
-            parts = _Parts(loaded, spool, metrics, state, public)
+            parts = _Parts(loaded, spool, metrics, state, public, max_connections=max_connections)
             with _leading_error(), trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_listen_to_signals, signals, state)
@@ -132,11 +134,31 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
                     await parts.open_door(nursery)
                     state.listening = True
                     _announce(settings, public, announce)
-                    log.info("ready", addresses=[f"{host}:{port}" for host, port in public.addresses])
+                    log.info(
+                        "ready",
+                        addresses=[str(Address(host=host, port=port)) for host, port in public.addresses],
+                    )
                     await state.stop.wait()
                     await parts.drain()
                     scope.cancel()
     log.info("stopped")
+
+
+def _allot_descriptors(settings: Settings) -> int:
+    """Return how many connections the public port may have."""
+    wanted = settings.listen.max_connections
+    granted = allot(
+        max_connections=wanted,
+        deliveries_at_once=sum(target.concurrency for target in settings.targets.values()),
+    )
+    if granted.max_connections < wanted:
+        log.warning(
+            "descriptors_short",
+            limit=granted.limit,
+            max_connections=granted.max_connections,
+            remedy="raise the hard limit (LimitNOFILE= in a systemd unit), or lower listen.max_connections",
+        )
+    return granted.max_connections
 
 
 class _Sockets(ExitStack):
@@ -155,7 +177,16 @@ class _Sockets(ExitStack):
 class _Parts:
     """The objects of one running gateway, and how they are wired."""
 
-    def __init__(self, loaded: Loaded, spool: Spool, metrics: Metrics, state: _State, public: Bound) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        spool: Spool,
+        metrics: Metrics,
+        state: _State,
+        public: Bound,
+        *,
+        max_connections: int,
+    ) -> None:
         settings = loaded.settings
         self._settings = settings
         self._spool = spool
@@ -167,6 +198,7 @@ class _Parts:
         self._dead_letters = DeadLetterStore(
             settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         )
+        self._dead_letters.prepare()
         self._operations = Operations(
             settings=settings,
             spool=spool,
@@ -209,7 +241,7 @@ class _Parts:
             policy=DoorPolicy(
                 handshake=settings.tls.handshake,
                 report=any(app.client_certificate == "report" for app in settings.apps.values()),
-                max_connections=settings.listen.max_connections,
+                max_connections=max_connections,
             ),
             metrics=metrics,
             now_ms=unix_ms,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import Problem
-from gateway.preflight import examine, load_and_examine
+from gateway.preflight import examine, load_and_examine, remarks
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import development_pki, make_pki
 
@@ -46,6 +46,10 @@ def site(tmp_path: Path) -> Path:
     (tmp_path / "certs/other.key").write_bytes(development_pki().server.key_pem)
     (tmp_path / "file").write_text("not a directory\n")
     (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "open").write_text("a secret\n")
+    (tmp_path / "open").chmod(0o644)
+    (tmp_path / "certs/open.key").write_bytes((tmp_path / "certs/client.key").read_bytes())
+    (tmp_path / "certs/open.key").chmod(0o644)
     (tmp_path / "gateway.yaml").write_text(GOOD)
     return tmp_path
 
@@ -57,6 +61,15 @@ def examined(site: Path) -> Examine:
         return examine(load_settings(site / "gateway.yaml", environ={"SECRET": "a"}))
 
     return examine_text
+
+
+@pytest.fixture
+def remarked(site: Path) -> Examine:
+    def remarks_on(text: str) -> tuple[Problem, ...]:
+        (site / "gateway.yaml").write_text(text)
+        return remarks(load_settings(site / "gateway.yaml", environ={"SECRET": "a", "BLANK": "a "}))
+
+    return remarks_on
 
 
 def test_a_development_setup_on_loopback_is_clean(examined: Examine, site: Path) -> None:
@@ -117,6 +130,79 @@ def test_a_missing_secret_hides_no_missing_certificate(site: Path) -> None:
         "apps.main.app_secrets[0].env",
         "apps.main.verify_token.env",
     ]
+
+
+@pytest.mark.parametrize("with_secrets", [True, False])
+def test_a_missing_list_of_ids_hides_no_missing_certificate(site: Path, with_secrets: bool) -> None:
+    (site / "certs/server.pem").unlink()
+    (site / "gateway.yaml").write_text(GOOD.replace("[{to:", "[{waba: {file: ids}, to:"))
+    loaded, problems = load_and_examine(
+        site / "gateway.yaml", environ={"SECRET": "a"}, with_secrets=with_secrets
+    )
+    assert loaded is not None
+    assert [problem.key_path for problem in problems] == ["tls.certificate", "routes[0].waba.file"]
+
+
+def test_a_sound_setup_on_loopback_calls_for_no_remark(remarked: Examine) -> None:
+    assert remarked(GOOD) == ()
+
+
+REPORT = "verify_token: {env: SECRET}, client_certificate: report}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "key", "message", "remedy"),
+    [
+        ("verify_token: {env: SECRET}}", REPORT, "9:79", "apps.main.client_certificate",
+         "anybody who has the app secret is let in", "required"),
+        ("127.0.0.1:8443", "[::]:8443", "1:1", "listen.public_url", "a guess", "https://HOST"),
+        ("[{to:", "[{field: mesages, to:", "17:11", "routes[0].field", "no known field matches 'mesages'",
+         "did you mean messages?"),
+        ("[{to:", "[{field: [feed, x*], object: page, to:", "17:25", "routes[0].field[1]",
+         "no known field of page matches 'x*'", "gateway fields"),
+        ("[{to:", "[{field: feed, object: instagram, to:", "17:11", "routes[0].field",
+         "no known field of instagram matches 'feed'", "gateway fields"),
+        ("[{to:", "[{field: \u201cmessages\u201d, to:", "17:11", "routes[0].field",
+         "no known field matches '\u201cmessages\u201d'", "did you mean messages?"),
+        ("[{to:", "[{object: whatsapp, to:", "17:11", "routes[0].object",
+         "no known object matches 'whatsapp'", "did you mean whatsapp_business_account?"),
+        ("[{env: SECRET}]", "[{env: BLANK}]", "9:35", "apps.main.app_secrets[0].env",
+         "white space", "remove"),
+        ("[{env: SECRET}]", "[{file: open}]", "9:35", "apps.main.app_secrets[0].file", "open to every user",
+         "chmod o= "),
+        ("url: https", "headers: {X: {file: open}}\n    url: https", "12:19",
+         "targets.support.headers.X.file", "open to every user", "chmod o= "),
+        ("private_key: certs/client.key", "private_key: certs/open.key", "16:7",
+         "targets.support.tls.private_key", "open to every user", "chmod o= "),
+    ],
+)  # fmt: skip
+def test_each_remark_has_its_place(
+    old: str, new: str, where: str, key: str, message: str, remedy: str, remarked: Examine
+) -> None:
+    (remark,) = remarked(GOOD.replace(old, new, 1))
+    assert (f"{remark.line}:{remark.column}", remark.key_path) == (where, key)
+    assert message in remark.message
+    assert remedy in remark.remedy
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["field: message*", "object: wh*", "field: '*'", "object: p?ge, field: [feed, leadgen]", "kind: status"],
+)
+def test_known_names_call_for_no_remark(route: str, remarked: Examine) -> None:
+    assert remarked(GOOD.replace("[{to:", f"[{{{route}, to:")) == ()
+
+
+def test_public_url_makes_the_callback_urls_exact(remarked: Examine) -> None:
+    text = GOOD.replace('"127.0.0.1:8443"', '"[::]:8443", public_url: https://a.example')
+    assert remarked(text) == ()
+
+
+def test_without_secrets_nothing_is_said_of_secrets_and_keys(site: Path) -> None:
+    (site / "gateway.yaml").write_text(GOOD.replace("[{env: SECRET}]", "[{file: open}]"))
+    (site / "certs/server.key").chmod(0o644)
+    loaded = load_settings(site / "gateway.yaml", environ={}, with_secrets=False)
+    assert remarks(loaded, with_keys=False) == ()
 
 
 def test_without_secrets_no_private_key_is_needed(site: Path) -> None:

@@ -6,11 +6,11 @@ The commands find it at the same place: `admin.token` in the parent directory of
 import os
 import re
 import secrets
-import stat
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError, Problem
+from gateway.private_file import LooseFileError, make_private_file, read_private_file
 
 FILE_NAME: Final = "admin.token"
 
@@ -30,7 +30,7 @@ def load_or_make_token(path: Path) -> bytes:
     """
     try:
         if not os.path.lexists(path):
-            _make(path)
+            make_private_file(path, secrets.token_urlsafe(_TOKEN_BYTES).encode("ascii") + b"\n")
     except OSError as error:
         raise _refused(
             path, f"cannot be made: {error.strerror}", "make its directory writable for the gateway"
@@ -47,45 +47,16 @@ def read_token(path: Path) -> bytes:
             token, or chose it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = read_private_file(path, max_bytes=_MAX_FILE_BYTES)
     except OSError as error:
         remedy = "it is made by gateway run; call the command as the gateway's user, or set admin.token"
         raise _refused(path, f"cannot be read: {error.strerror}", remedy) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _refused(path, "is not a plain file", "remove it; a new one is made at start")
-        if status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise _refused(
-                path,
-                f"may be read or written by others ({mode:04o})",
-                "remove it; a new one is made at start",
-            )
-        content = os.read(descriptor, _MAX_FILE_BYTES)
-    finally:
-        os.close(descriptor)
+    except LooseFileError as error:
+        raise _refused(path, error.message, "remove it; a new one is made at start") from error
     token = content.removesuffix(b"\n")
     if not _TOKEN.fullmatch(token):
         raise _refused(path, "holds no token", "remove it; a new one is made at start")
     return token
-
-
-def _make(path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)  # of a crashed process with our number
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, secrets.token_urlsafe(_TOKEN_BYTES).encode("ascii") + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _refused(path: Path, message: str, remedy: str) -> ConfigurationError:

@@ -1,7 +1,7 @@
 """The command line. A command's module is imported only when it is called: `gateway --help` stays fast."""
 
 import importlib
-import sys
+import inspect
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from gateway.cli.output import EXIT_FAILED, EXIT_USAGE, err, options
-from gateway.errors import ConfigurationError, GatewayError, UsageError
+from gateway.cli.ending import ending
+from gateway.cli.output import options, out
 
 _COMMANDS: Final = {
     # name -> (module, one line for --help); a module has `command` (a function) or `commands` (a Typer)
@@ -42,7 +42,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from gateway import __version__
 
-        sys.stdout.write(f"gateway {__version__}\n")
+        out(f"gateway {__version__}")
         raise typer.Exit
 
 
@@ -77,7 +77,52 @@ class _LazyCommand(TyperCommand):
             single.command(self.name)(module.command)
             command = get_command(single)
         command.name = self.name
+        _prepare(command)
         return command.make_context(info_name, args, parent=parent, **extra)
+
+
+def _prepare(command: Any) -> None:
+    """Let a command, and those below it, take `--config` too, and let the paragraphs of its help flow."""
+    command.help = _flowing(command.help)
+    command.params.append(_config_option())
+    for below in getattr(command, "commands", {}).values():
+        _prepare(below)
+
+
+def _config_option() -> Any:
+    """Make the option that may stand after the command; typer makes options out of functions alone."""
+    carrier = typer.Typer(add_completion=False)
+
+    @carrier.command()
+    def carry(
+        config: Annotated[
+            str | None,
+            typer.Option(
+                "--config",
+                callback=_take_config,
+                expose_value=False,
+                help="The configuration file; before the command it means the same.",
+                metavar="PATH",
+            ),
+        ] = None,
+    ) -> None:
+        del config
+
+    (option, *_) = get_command(carrier).params
+    return option
+
+
+def _take_config(value: str | None) -> None:
+    if value is not None:
+        options.config = Path(value)
+
+
+def _flowing(text: str | None) -> str:
+    """Join the lines of each paragraph: typer breaks them where the docstring does, and again where it
+    must.
+    """
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
 def build_group() -> TyperGroup:
@@ -92,15 +137,5 @@ def build_group() -> TyperGroup:
 
 def main() -> None:
     """Run the command line; the entry point of `gateway` and `meta-webhook-gateway`."""
-    try:
+    with ending():
         build_group().main(prog_name="gateway")
-    except (ConfigurationError, UsageError) as error:
-        err(str(error))
-        raise SystemExit(EXIT_USAGE) from None
-    except GatewayError as error:
-        err(str(error))
-        raise SystemExit(EXIT_FAILED) from None
-    except BrokenPipeError:
-        # The reader of our output went away (`gateway fields | head`): nothing is wrong, nobody listens.
-        sys.stderr.close()
-        raise SystemExit(EXIT_FAILED) from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.output import err, out, out_json
+from gateway.errors import UsageError
 
 if TYPE_CHECKING:
     from gateway.tls.certificate import Description
@@ -23,14 +24,18 @@ def show(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show subject, issuer, names, key, SHA-256 and days left of every certificate in a file.
+    """Show subject, issuer, SANs, key, SHA-256 and days left of every certificate in a file.
 
     Compare the SHA-256 with the one that its source publishes before you trust a CA file.
     """
-    from gateway.tls.certificate import describe, read_certificates, utc_now
+    from gateway.tls.certificate import CertificateFileError, describe, read_certificates, utc_now
 
     now = utc_now()
-    found = [describe(certificate) for certificate in read_certificates(file)]
+    try:
+        found = [describe(certificate) for certificate in read_certificates(file)]
+    except CertificateFileError as error:
+        # Here the file is the argument: as wrong as one that is not there.
+        raise UsageError(error.message, remedy=error.remedy) from error
     if as_json:
         out_json(
             [
@@ -59,7 +64,7 @@ def show(
         rows = {
             "subject": one.subject or "(empty)",
             "issuer": f"{one.issuer} (itself)" if one.self_issued else one.issuer,
-            "names": ", ".join(one.names) or "(none)",
+            "SANs": ", ".join(one.names) or "none",
             "key": one.key,
             "kind": f"{kind}, {'for ' + ', '.join(one.purposes) if one.purposes else 'for any purpose'}",
             "serial": one.serial,

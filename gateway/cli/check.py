@@ -25,7 +25,7 @@ def command(
     from gateway.preflight import load_and_examine, remarks
 
     loaded, problems = load_and_examine(options.config, environ=os.environ, with_secrets=not without_secrets)
-    noticed = remarks(loaded) if loaded is not None else ()
+    noticed = remarks(loaded, with_keys=not without_secrets) if loaded is not None else ()
     if json:
         out_json({"ok": not problems, "problems": _plain(problems), "remarks": _plain(noticed)})
     else:

@@ -2,31 +2,28 @@
 
 import json
 import os
-import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gateway.cli.dead_letter_rows import cells_of, print_tables, row_of, stream_json, visible_lines
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.errors import DeadLetterError, UsageError
 
 if TYPE_CHECKING:
     from gateway.delivery.dead_letter import DeadLetterStore, Found
-    from gateway.delivery.dead_letter_record import DeadLetter
     from gateway.delivery.replay import Known, Result
     from gateway.delivery.selection import Selection
     from gateway.settings.model import Settings
 
 CHUNK: Final = 100
 """Letters in one request to the running gateway: a second's work, so that the progress bar moves."""
-PAGE_ROWS: Final = 500
-"""Rows of a table on a terminal that are laid out at a time."""
 
 commands = typer.Typer(
     add_completion=False,
@@ -35,7 +32,7 @@ commands = typer.Typer(
     help="List, show, replay and discard dead letters. They are plain files; nothing has to run.",
 )
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Dead letters, by id.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Dead letters, by id.")]
 Target = Annotated[str | None, typer.Option("--target", help="Of this target; _unrouted: of none.")]
 Field = Annotated[
     str | None, typer.Option("--field", help="With a change of this field (* and ? as in routes).")
@@ -62,32 +59,37 @@ def list_(
     reason: ReasonOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters, oldest first: a table on a terminal, tab-separated in a pipe."""
+    """List dead letters, oldest first: a table on a terminal, tab-separated in a pipe.
+
+    In a pipe the columns are: id, target, reason, fields, received_at, died_at (UTC), and last: status or
+    error of the last attempt. On a terminal received is month, day and time (UTC); --json has everything.
+    """
     from gateway.delivery.selection import select
 
     selection = _selection(target, field, since, until, reason)
-    rows = (_row(found, letter) for found, letter in select(_store(_settings()), selection))
+    rows = (row_of(found, letter) for found, letter in select(_store(_settings()), selection))
     if as_json:
-        _stream_json(rows)
+        stream_json(rows)
     elif sys.stdout.isatty():
-        _print_tables(rows)
+        print_tables(rows)
     else:
         for row in rows:
-            out("\t".join(_cells(row)))
+            out("\t".join(cells_of(row)))
 
 
 @commands.command()
 def show(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="A dead letter, by id.")],
+    identifier: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A dead letter, by id, or by as much of its begin as is unique."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show one dead letter: why it died, every attempt, and the body. This prints message text."""
     from gateway.delivery.dead_letter_record import encode
 
     store = _store(_settings())
-    found = store.find(identifier)
-    if found is None:
-        raise DeadLetterError(f"there is no dead letter {identifier}", remedy="gateway dead-letters list")
+    found = _find(store, identifier)
     letter = store.read(found)
     # As the file has it, its own seal included.
     file = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
@@ -96,17 +98,17 @@ def show(
         return
     body = file.pop("body", file.pop("body_base64", ""))
     attempts = file.pop("attempts")
-    out(_visible(str(store.directory / found.name)))
+    out(visible_lines(str(store.directory / found.name)))
     for key, value in file.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        out(f"{key}: {_visible(shown)}")
+        out(f"{key}: {visible_lines(shown)}")
     for number, attempt in enumerate(attempts, start=1):
         outcome = attempt["status"] or attempt["error"]
-        out(f"attempt {number}: {attempt['at']}  {_visible(str(outcome))}  {attempt['duration_ms']} ms")
+        out(f"attempt {number}: {attempt['at']}  {visible_lines(str(outcome))}  {attempt['duration_ms']} ms")
         if attempt["response_excerpt"]:
-            out(f"  {_visible(attempt['response_excerpt'])}")
+            out(f"  {visible_lines(attempt['response_excerpt'])}")
     out("body:")
-    out(_visible(body))
+    out(visible_lines(body))
 
 
 @commands.command()
@@ -136,10 +138,10 @@ def replay(
     store = _store(settings)
     chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
     if dry_run:
-        outcomes = _by_chunks("look", chosen, partial(_rehearse, settings, accept_edited))
+        outcomes = _do_here(store, chosen, partial(_rehearse, settings, accept_edited))
     else:
         alone = partial(_replay_alone, settings, accept_edited)
-        outcomes = _do(settings, "replay", chosen, {"accept_edited": accept_edited}, alone)
+        outcomes = _do(settings, store, "replay", chosen, {"accept_edited": accept_edited}, alone)
     _report(outcomes, good=frozenset({"replayed", "would_replay", "pending"}), as_json=as_json)
 
 
@@ -160,8 +162,8 @@ def discard(
     store = _store(settings)
     chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
     if chosen and not yes:
-        typer.confirm(f"Remove {len(chosen)} dead letters for good?", abort=True, err=True)
-    outcomes = _do(settings, "discard", chosen, {}, partial(_discard_alone, settings))
+        _ask_first(len(chosen))
+    outcomes = _do(settings, store, "discard", chosen, {}, partial(_discard_alone, settings, store))
     _report(outcomes, good=frozenset({"discarded"}), as_json=as_json)
 
 
@@ -179,7 +181,36 @@ def _settings() -> "Settings":
 def _store(settings: "Settings") -> "DeadLetterStore":
     from gateway.delivery.dead_letter import DeadLetterStore
 
-    return DeadLetterStore(settings.dead_letter.directory, b"")
+    directory = settings.dead_letter.directory
+    try:
+        directory.stat()
+    except FileNotFoundError:
+        err(f"{directory} does not exist: has the gateway run with this configuration?")
+    except OSError:
+        pass  # reading it tells
+    return DeadLetterStore(directory, b"")
+
+
+def _find(store: "DeadLetterStore", identifier: str) -> "Found":
+    """Find the letter of this id, or the only one whose id begins so."""
+    if found := _exact(store, identifier):
+        return found
+    begins = (found for found in store.iterate() if identifier and found.id.startswith(identifier))
+    several = list(islice(begins, 2))
+    if len(several) > 1:
+        raise DeadLetterError(
+            f"several dead letters begin with {identifier}: {several[0].id}, {several[1].id}",
+            remedy="write more of the id",
+        )
+    if not several:
+        raise DeadLetterError(f"there is no dead letter {identifier}", remedy="gateway dead-letters list")
+    return several[0]
+
+
+def _exact(store: "DeadLetterStore", identifier: str) -> "Found | None":
+    from gateway.delivery.dead_letter_record import DELIVERY_ID
+
+    return store.find(identifier) if DELIVERY_ID.fullmatch(identifier) else None
 
 
 def _now_ms() -> int:
@@ -231,24 +262,61 @@ Outcomes = dict[str, tuple[str, str]]
 Work = Callable[[list[str]], Outcomes]
 
 
+def _ask_first(number: int) -> None:
+    letters = "dead letter" if number == 1 else "dead letters"
+    try:
+        agreed = typer.confirm(f"Remove {number} {letters} for good?", err=True)
+    except typer.Abort:
+        err("")  # the question has no line end
+        err("nobody answered, nothing is removed; use --yes where nobody can be asked")
+        raise typer.Exit(EXIT_FAILED) from None
+    if not agreed:
+        err("nothing is removed")
+        raise typer.Exit(EXIT_FAILED)
+
+
 def _do(
-    settings: "Settings", action: str, chosen: list[str], content: dict[str, object], alone: Work
+    settings: "Settings",
+    store: "DeadLetterStore",
+    action: str,
+    chosen: list[str],
+    content: dict[str, object],
+    alone: Work,
 ) -> Outcomes:
     """Have the running gateway do it; where none runs, do it here."""
     from gateway.cli.admin_client import running_gateway
+    from gateway.cli.state_owner import refuse_another_user
 
     if not chosen:
         return {}
     gateway = running_gateway(options.config, settings)
     if gateway is None:
-        err("no gateway runs: doing it here")
-        return alone(chosen)
+
+        def work(ids: list[str]) -> Outcomes:
+            refuse_another_user(settings.spool.directory)
+            err("no gateway runs: doing it here")
+            return alone(ids)
+
+        return _do_here(store, chosen, work)
 
     def ask(ids: list[str]) -> Outcomes:
         results = gateway.post(f"/api/dead-letters/{action}", {**content, "ids": ids}).get("results", {})
         return {name: (str(one["result"]), str(one["detail"])) for name, one in results.items()}
 
     return _by_chunks(action, chosen, ask)
+
+
+def _do_here(store: "DeadLetterStore", chosen: list[str], work: Work) -> Outcomes:
+    """Look whether the letters are there before anything else is opened or made."""
+    there = [identifier for identifier in chosen if _exact(store, identifier)]
+    outcomes = work(there) if there else {}
+    missing = set(chosen).difference(there)
+    return {
+        identifier: ("not_found", f"there is no dead letter {identifier}")
+        if identifier in missing
+        else outcomes[identifier]
+        for identifier in chosen
+    }
 
 
 def _by_chunks(what: str, chosen: list[str], work: Work) -> Outcomes:
@@ -302,7 +370,9 @@ def _rehearse(settings: "Settings", accept_edited: bool, ids: list[str]) -> Outc
     from gateway.delivery.replay import rehearse
 
     store, known = _sealed_store(settings), _known(settings)
-    return _plain(rehearse(store, ids, known=known, accept_edited=accept_edited))
+    return _by_chunks(
+        "look", ids, lambda chunk: _plain(rehearse(store, chunk, known=known, accept_edited=accept_edited))
+    )
 
 
 def _replay_alone(settings: "Settings", accept_edited: bool, ids: list[str]) -> Outcomes:
@@ -333,10 +403,9 @@ def _replay_alone(settings: "Settings", accept_edited: bool, ids: list[str]) -> 
     return trio.run(run)
 
 
-def _discard_alone(settings: "Settings", ids: list[str]) -> Outcomes:
+def _discard_alone(settings: "Settings", store: "DeadLetterStore", ids: list[str]) -> Outcomes:
     from gateway.delivery.replay import discard as discard_letters
 
-    store = _store(settings)
     _record(settings, "discard", ids)
     return _by_chunks("discard", ids, lambda chunk: _plain(discard_letters(store, chunk)))
 
@@ -349,95 +418,7 @@ def _report(outcomes: Outcomes, *, good: frozenset[str], as_json: bool) -> None:
         out_json({"counts": dict(counts), "results": results})
     else:
         for name, (word, detail) in outcomes.items():
-            out(_visible(f"{word}\t{name}\t{detail}"))
+            out(visible_lines(f"{word}\t{name}\t{detail}"))
         err(", ".join(f"{number} {word}" for word, number in counts.items()))
     if not good.issuperset(counts):
         raise typer.Exit(EXIT_FAILED)
-
-
-# -- showing it
-
-Row = dict[str, object]
-
-_COLUMNS: Final = ("id", "target", "reason", "fields", "received_at", "died_at", "last")
-_TERMINAL_COLUMNS: Final = ("id", "reason", "fields", "received_at", "last")
-"""Narrower: the id names the target, and `show` has the rest."""
-
-
-def _row(found: "Found", letter: "DeadLetter | DeadLetterError") -> Row:
-    """What a list tells of one letter: nothing of its body."""
-    from gateway.delivery.message import rfc3339
-
-    if isinstance(letter, DeadLetterError):
-        return {"id": found.id, "target": found.target, "problem": str(letter)}
-    last = letter.attempts[-1] if letter.attempts else None
-    return {
-        "id": letter.id,
-        "target": letter.target,
-        "reason": str(letter.reason),
-        "app": letter.app,
-        "object": letter.summary.object,
-        "fields": list(letter.summary.fields),
-        "kinds": list(letter.summary.kinds),
-        "waba": letter.summary.waba,
-        "phone_number_id": letter.summary.phone_number_id,
-        "received_at": rfc3339(letter.received_at_ms),
-        "died_at": rfc3339(letter.died_at_ms),
-        "attempts": len(letter.attempts),
-        "last_status": last.status if last else None,
-        "last_error": last.error if last else "",
-        "body_bytes": len(letter.body),
-    }
-
-
-def _cells(row: Row) -> list[str]:
-    from gateway.telemetry.redaction import visible
-
-    if "problem" in row:
-        problem = visible(str(row["problem"]))
-        return [str(row["id"]), str(row["target"]), "unreadable", "", "", "", problem]
-    fields = row["fields"]
-    shown = {
-        **row,
-        "fields": ",".join(fields) if isinstance(fields, list) else "",
-        "last": row["last_status"] or row["last_error"],
-    }
-    return [visible(str(shown[column])) for column in _COLUMNS]
-
-
-def _stream_json(rows: Iterable[Row]) -> None:
-    """Print a JSON array, row by row: there may be more than memory should hold."""
-    separator = "["
-    for row in rows:
-        out(separator + json.dumps(row, ensure_ascii=False))
-        separator = ","
-    out("]" if separator == "," else "[]")
-
-
-def _print_tables(rows: Iterator[Row]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    empty = True
-    while page := list(islice(rows, PAGE_ROWS)):
-        empty = False
-        table = Table(box=None, pad_edge=False)
-        for column in _TERMINAL_COLUMNS:
-            # An id is there to be copied: it stays in one piece, and the others make room.
-            table.add_column(column, overflow="fold", no_wrap=column == "id")
-        for row in page:
-            cells = dict(zip(_COLUMNS, _cells(row), strict=True))
-            cells["received_at"] = cells["received_at"][:16].replace("T", " ")
-            table.add_row(*(Text(cells[column]) for column in _TERMINAL_COLUMNS))
-        console.print(table)
-    if empty:
-        err("no dead letter matches")
-
-
-def _visible(text: str) -> str:
-    """Escape what could steer a terminal; line ends and tabs stay."""
-    from gateway.telemetry.redaction import visible
-
-    return "".join(part if part in "\n\t" else visible(part) for part in re.split(r"([\n\t])", text))

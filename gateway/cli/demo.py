@@ -74,40 +74,46 @@ def _choose_teller(*, as_json: bool) -> Teller:
 
 
 async def _run(serve: bool, teller: Teller) -> int:
-    reports: list[Report] = []
-    with tempfile.TemporaryDirectory(prefix="gateway-demo-") as directory:
-        demo = Demo(
-            directory=Path(directory),
-            environ=os.environ,
-            audience=teller,
-            now_ms=lambda: time.time_ns() // 1_000_000,
-        )
+    async with trio.open_nursery() as nursery:
+        playing = trio.CancelScope()
+        wish = _WishToEnd(playing.cancel)
+        # Listens to the very end: a second Ctrl-C finds the first one being obeyed, and changes nothing.
+        await nursery.start(wish.listen)
+        report = None
         try:
-            async with trio.open_nursery() as nursery:
-                wish = _WishToEnd(nursery.cancel_scope.cancel)
-                await nursery.start(wish.listen)
-
-                async def keep_running(addresses: Addresses, report: Report) -> None:
-                    teller.serving(addresses, report)
-                    wish.serving = True
-                    await wish.expressed.wait()
-
-                def received(target: str, one: Received) -> None:
-                    if wish.serving:
-                        teller.received(target, one)
-
-                reports.append(await demo.run(serve=keep_running if serve else None, on_received=received))
-                nursery.cancel_scope.cancel()
+            with playing, tempfile.TemporaryDirectory(prefix="gateway-demo-") as directory:
+                report = await _play(Path(directory), serve, teller, wish)
         finally:
             teller.close()
-    if not reports:
+        nursery.cancel_scope.cancel()
+    if report is None:
         err("interrupted; the gateway process is stopped, and nothing is left behind")
         return EXIT_FAILED
     if not wish.serving:
-        teller.summary(reports[0])
-    elif reports[0].differences:
-        err("\n".join(reports[0].differences))
-    return EXIT_DONE if reports[0].ok else EXIT_FAILED
+        teller.summary(report)
+    elif report.differences:
+        err("\n".join(report.differences))
+    return EXIT_DONE if report.ok else EXIT_FAILED
+
+
+async def _play(directory: Path, serve: bool, teller: Teller, wish: "_WishToEnd") -> Report:
+    demo = Demo(
+        directory=directory,
+        environ=os.environ,
+        audience=teller,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+
+    async def keep_running(addresses: Addresses, report: Report) -> None:
+        teller.serving(addresses, report)
+        wish.serving = True
+        await wish.expressed.wait()
+
+    def received(target: str, one: Received) -> None:
+        if wish.serving:
+            teller.received(target, one)
+
+    return await demo.run(serve=keep_running if serve else None, on_received=received)
 
 
 class _WishToEnd:

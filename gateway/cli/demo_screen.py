@@ -1,7 +1,9 @@
 """The demo on a terminal: a table a stage, filled as things happen. In the words of `demo_plain`."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,6 +25,10 @@ from gateway.cli.demo_plain import (
 from gateway.simulator.journeys import DeadLetterFile, Journey, State
 from gateway.simulator.report import Addresses, Report, Step
 from gateway.simulator.target import Received
+
+_ROOM_FOR_ROUTES: Final = 100
+"""Columns; on a narrower terminal the numbers of the routes stand for them, which were listed before."""
+_ROUTE_TEXTS: Final = re.compile(r"(?<=\d) \([^)]*\)")
 
 
 class ScreenTeller:
@@ -87,7 +93,8 @@ class ScreenTeller:
             Text(told, style=_status_style(status)) for status, told in tell_answers(journey)
         )
         yield Text(tell_end(journey), style={"delivered": "green", "": "cyan"}.get(journey.end, "yellow"))
-        yield Text(tell_why(journey))
+        why = tell_why(journey)
+        yield Text(why if self._console.width >= _ROOM_FOR_ROUTES else _ROUTE_TEXTS.sub("", why))
 
     def dead_letters(self, letters: tuple[DeadLetterFile, ...]) -> None:
         for letter in letters:
@@ -136,8 +143,8 @@ def _mark(ok: bool) -> Text:
 def _steps_table() -> Table:
     table = Table(box=None, padding=(0, 1), show_header=False)
     table.add_column(width=1)
-    table.add_column(min_width=30)
-    table.add_column()
+    table.add_column(min_width=30, overflow="fold")
+    table.add_column(overflow="fold")  # subjects and series have no spaces to break at
     table.add_column(justify="right", style="dim")
     return table
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import textwrap
 from typing import Annotated, Final
 
@@ -27,6 +28,8 @@ def command(
 ) -> None:
     """List the known webhook fields, what each means, and which have samples.
 
+    In a pipe it is one line a field, tab-separated: object, field, meaning, number of samples.
+
     Fields that are not listed are welcome all the same: they are stored, answered and routed like any other.
     """
     if name is None:
@@ -38,6 +41,10 @@ def command(
 def _list_fields(*, as_json: bool) -> None:
     if as_json:
         out_json([_plain(field) for field in FIELDS])
+        return
+    if not sys.stdout.isatty():
+        for field in FIELDS:
+            out("\t".join((field.object, field.name, field.meaning, str(len(_samples(field))))))
         return
     width = max(_LEAST_WIDTH, shutil.get_terminal_size((110, 24)).columns)
     column = max(len(field.name) for field in FIELDS) + 2

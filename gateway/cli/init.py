@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -21,32 +22,35 @@ Next:
   gateway --config {config} check
   gateway --config {config} run
 and from another terminal, in Meta's part:
-  gateway --config {config} send --url https://localhost:8443/webhooks/main --field messages \\
-    --cert {directory}/certs/client.pem --key {directory}/certs/client.key --ca {directory}/certs/ca.pem"""
+  gateway --config {config} send --field messages"""
 
 _PRODUCTION_STEPS: Final = """\
 Next, in the order that Meta demands. Until the last step the signature alone decides who may deliver;
-every problem with a certificate is counted and logged, and nothing is refused for it.
+every problem with a certificate is counted and logged, and nothing is refused for it. Run the commands as the
+user that the gateway runs as; docs/getting-started.md has each step for a systemd service.
 
- 1. Put a certificate of a public CA for your host name to {directory}/certs/fullchain.pem, its key to
-    {directory}/certs/privkey.pem (mode 0600), and set listen.public_url. Meta refuses self-signed ones.
+ 1. Put a certificate of a public CA for your host name to {directory}/certs/fullchain.pem, and its
+    key to {directory}/certs/privkey.pem, readable for the gateway's user. Meta refuses self-signed ones.
+    In {directory}/gateway.yaml set listen.public_url to https://YOUR-HOST, and your targets and routes.
  2. Put the app secret (Meta's dashboard: App settings, Basic) into {directory}/secrets/app_secret
     (mode 0600).
  3. Download meta-outbound-api-ca-2025-12.pem from Meta's page "Graph API webhooks, getting started" to
     {directory}/certs/, and compare its SHA-256 with what Meta tells, over a second way if you can:
-      gateway certs show {directory}/certs/meta-outbound-api-ca-2025-12.pem
- 4. Start the gateway, reachable on port 443 of your host name:
+      gateway certs show {anchor}
+ 4. Start the gateway, reachable on port 443 of your host name. What is not yet delivered lies in
+    /var/lib/meta-webhook-gateway, which has to be there and to belong to the gateway's user:
       gateway --config {config} check
       gateway --config {config} run
- 5. Verify the callback URL in the dashboard (Webhooks): https://YOUR-HOST/webhooks/main, with the verify
-    token in {directory}/secrets/verify_token. Meta demands this before mTLS can be switched on.
+ 5. Verify the callback URL in the dashboard (Webhooks): the one that `gateway run` prints, which is
+    listen.public_url and /webhooks/main, with the verify token in {directory}/secrets/verify_token.
+    Meta demands this before mTLS can be switched on.
  6. Subscribe: the fields in the dashboard, and the app to each WhatsApp Business Account
     (POST /WABA-ID/subscribed_apps). Send a message; it arrives at your target.
  7. Switch mTLS on in the dashboard ("Attach a client certificate to Webhook requests"), for each app and each
     object subscription.
  8. Watch for some hours, until every notification comes with an accepted certificate:
       meta_gateway_client_certificates_total{{presented="accepted"}} grows, "refused" and "none" do not.
- 9. Set client_certificate: required in {config}, and restart.
+ 9. Set client_certificate: required in {directory}/gateway.yaml, and restart.
     From now on only Meta gets in."""
 
 
@@ -72,7 +76,16 @@ def command(
         return
     for path in written:
         out(f"wrote {path}")
-    out("\n" + steps.format(directory=directory, config=directory / "gateway.yaml"))
+    out("\n" + _fill_in(steps, directory))
+
+
+def _fill_in(steps: str, directory: Path) -> str:
+    """Write the paths into the steps: quoted where they stand in a command."""
+    return steps.format(
+        directory=directory,
+        config=shlex.quote(str(directory / "gateway.yaml")),
+        anchor=shlex.quote(str(directory / "certs" / "meta-outbound-api-ca-2025-12.pem")),
+    )
 
 
 def _write_development(directory: Path) -> list[Path]:

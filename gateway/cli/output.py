@@ -11,6 +11,8 @@ EXIT_FAILED: Final = 1
 """Failed while running."""
 EXIT_USAGE: Final = 2
 """Wrong usage or configuration."""
+EXIT_INTERRUPTED: Final = 130
+"""By Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
 DEFAULT_CONFIG: Final = Path("config/gateway.yaml")
 

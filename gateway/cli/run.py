@@ -8,27 +8,34 @@ from gateway.cli.output import err, options, out
 def command() -> None:
     """Serve until SIGTERM or SIGINT, and print the callback URL of each app.
 
-    Everything that `gateway check` complains about is complained about here too, before anything listens.
-    Logs go to stderr. On SIGTERM the gateway takes nothing new, finishes what is in flight within
-    `listen.drain.timeout`, and exits with 0; what is not delivered yet stays in the spool and goes out after
-    the next start.
+    Everything that `gateway check` complains about is complained about here too, before anything listens; its
+    remarks are logged. Logs go to stderr. On SIGTERM the gateway takes nothing new, finishes what is in
+    flight within `listen.drain.timeout`, and exits with 0; what is not delivered yet stays in the spool and
+    goes out after the next start.
     """
     import sys
 
     import trio
 
     from gateway.errors import ConfigurationError
-    from gateway.preflight import examine
+    from gateway.preflight import load_and_examine, remarks
     from gateway.service import serve
-    from gateway.settings.load import load_settings
-    from gateway.telemetry.log import configure_logging, wants_json
+    from gateway.telemetry.log import configure_logging, get_logger, wants_json
 
-    loaded = load_settings(options.config, environ=os.environ)
-    problems = examine(loaded)
-    if problems:
+    loaded, problems = load_and_examine(options.config, environ=os.environ)
+    if problems or loaded is None:
         raise ConfigurationError(problems)
-    log = loaded.settings.log
-    configure_logging(level=log.level, json=wants_json(log.format, sys.stderr))
+    written = loaded.settings.log
+    configure_logging(level=written.level, json=wants_json(written.format, sys.stderr))
+    log = get_logger("configuration")
+    for remark in remarks(loaded):
+        log.warning(
+            "configuration_remark",
+            place=f"{remark.file}:{remark.line}:{remark.column}",
+            key=remark.key_path,
+            message=remark.message,
+            remedy=remark.remedy,
+        )
 
     def announce(line: str) -> None:
         out(line)

@@ -20,9 +20,13 @@ from gateway.settings.load import load_settings
 from gateway.settings.model import App, Settings
 from gateway.simulator.client import Exchange, MetaClient
 from gateway.simulator.payloads import find_sample, freshen
+from gateway.telemetry.redaction import visible
 
 _CHALLENGES: Final = 10**10
 """Meta's challenges are decimal numbers of up to ten digits."""
+
+_SHOWN_BYTES: Final = 200
+"""Of an answer: the gateway's are a word; what stands before it may answer with a page."""
 
 _EVERYWHERE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not bound to
 """Listening everywhere includes this machine."""
@@ -44,7 +48,8 @@ def command(
         typer.Option(
             "--cert",
             help="Client certificate, leaf and intermediate in one PEM file; default: certs/client.pem beside"
-            " the configuration, as gateway init makes it, where there is one.",
+            " the configuration, as gateway init makes it, where there is one; with --challenge none, as Meta"
+            " presents none there.",
         ),
     ] = None,
     key: Annotated[
@@ -101,8 +106,8 @@ def command(
 ) -> None:
     """Play Meta once: signed POSTs over mTLS, or the verification GET.
 
-    Prints status and time of each request. What is not given comes from the configuration. The exit code is 0
-    if every answer was 200 (and the challenge came back), else 1.
+    Prints status, time, HTTP version and answer of each request. What is not given comes from the
+    configuration. The exit code is 0 if every answer was 200 (and the challenge came back), else 1.
     """
     if sum(option is not None for option in (payload, field, challenge)) != 1:
         raise UsageError("say what to send", remedy="give one of --field, --payload and --challenge")
@@ -110,7 +115,8 @@ def command(
         raise UsageError("--cert and --no-cert together", remedy="give one of them")
     next_body = _bodies(payload, field) if challenge is None else None
     call = _resolve(url=url, secret=secret, signs=challenge is None)
-    certificate = None if no_cert else cert or _beside_config("client.pem")
+    default_cert = _beside_config("client.pem") if challenge is None and not no_cert else None
+    certificate = cert or default_cert
     default_key = _beside_config("client.key") if cert is None else None
     client = MetaClient(
         call.base_url,
@@ -243,6 +249,11 @@ def _bodies(payload: Path | None, field: str | None) -> Callable[[], bytes]:
     return lambda: body
 
 
+def _answer(exchange: Exchange) -> str:
+    """The answer's body: a word of the gateway's, or the challenge; fit for a terminal, whoever answered."""
+    return visible(exchange.body[:_SHOWN_BYTES].decode(errors="replace").strip())
+
+
 class _Sent:
     """What came back."""
 
@@ -261,6 +272,7 @@ class _Sent:
                 "status": one.status,
                 "milliseconds": round(one.milliseconds, 2),
                 "http_version": one.http_version,
+                "answer": _answer(one),
             }
             for one in self.exchanges
         ]
@@ -298,7 +310,8 @@ async def _send(
                 break
             sent.exchanges.append(exchange)
             if tell:
-                out(f"{exchange.status}  {exchange.milliseconds:.1f} ms  {exchange.http_version}")
+                words = (f"{exchange.status}", f"{exchange.milliseconds:.1f} ms", exchange.http_version)
+                out("  ".join((*words, _answer(exchange))).rstrip())
             if next_body is None and exchange.status == 200 and exchange.body != number.encode():
                 sent.fault = f"the answer is not the challenge {number}: {exchange.body[:60]!r}"
                 break

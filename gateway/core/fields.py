@@ -20,7 +20,7 @@ class Field:
 _MEANINGS: Final = {
     "whatsapp_business_account": {
         "account_alerts": (
-            "An alert on the account, a number or the business profile: limits, quality, official- "
+            "An alert on the account, a number or the business profile: limits, quality, official "
             "business status."
         ),
         "account_review_update": "Meta has reviewed the WhatsApp Business Account and decided.",

@@ -103,6 +103,20 @@ class DeadLetterStore:
 
     # -- writing
 
+    def prepare(self) -> None:
+        """Make the directory: one that cannot be made is told at start, and an empty one can be listed.
+
+        Raises:
+            DeadLetterError: it cannot be made.
+        """
+        try:
+            make_parents(self.directory)
+        except OSError as error:
+            raise DeadLetterError(
+                f"{self.directory} cannot be made: {os.strerror(error.errno or 0).lower()}",
+                remedy="make its parent writable for the gateway, or correct dead_letter.directory",
+            ) from error
+
     def write(self, letter: DeadLetter) -> None:
         """Write one dead letter, durable on return; writing it again replaces it.
 

@@ -6,11 +6,11 @@ all of them then count as edited.
 
 import os
 import secrets
-import stat
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import DeadLetterError
+from gateway.private_file import LooseFileError, make_private_file, read_private_file
 
 FILE_NAME: Final = "seal.key"
 """In the parent directory of the spool's."""
@@ -26,7 +26,7 @@ def load_or_make_seal_key(path: Path) -> bytes:
     """
     try:
         if not os.path.lexists(path):
-            _make(path)
+            make_private_file(path, secrets.token_bytes(KEY_BYTES))
     except OSError as error:
         raise DeadLetterError(
             f"{path} cannot be made: {error.strerror}", remedy="make its directory writable for the gateway"
@@ -41,41 +41,19 @@ def read_seal_key(path: Path) -> bytes:
         DeadLetterError: absent, unreadable, a link, open to others, or not 32 bytes.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        key = read_private_file(path, max_bytes=KEY_BYTES + 1)
     except OSError as error:
         raise DeadLetterError(
             f"{path} cannot be read: {error.strerror}",
             remedy="it is made by gateway run; call the command as the gateway's user",
         ) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
-            raise DeadLetterError(
-                f"{path} is not a plain file of its owner alone",
-                remedy="chmod 600, if you know who could read it",
-            )
-        key = os.read(descriptor, KEY_BYTES + 1)
-    finally:
-        os.close(descriptor)
+    except LooseFileError as error:
+        raise DeadLetterError(
+            f"{path} {error.message}", remedy="chmod 600, if you know who could read it"
+        ) from error
     if len(key) != KEY_BYTES:
         raise DeadLetterError(
             f"{path} is not a key of {KEY_BYTES} bytes",
             remedy="restore it; or remove it, and replay what it sealed with --accept-edited",
         )
     return key
-
-
-def _make(path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, secrets.token_bytes(KEY_BYTES))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

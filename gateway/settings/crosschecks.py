@@ -5,7 +5,6 @@ nowhere. Each passes over what has not the right form; that is complained of els
 """
 
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from typing import Final
 
 from pydantic_core import PydanticCustomError
@@ -13,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from gateway.core.globs import compile_globs
 from gateway.settings.address import Address
 from gateway.settings.model import META_CLIENT, Admin, Listen
+from gateway.settings.nearest import nearest
 from gateway.settings.reading import shown
 from gateway.settings.tree import KeyPath, Plain
 
@@ -63,8 +63,8 @@ def _app_clients(root: Root) -> list[tuple[KeyPath, str]]:
 
 
 def _nearest(name: str, known: dict[str, Plain], what: str) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"{what}: {', '.join(known)}"
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"{what}: {', '.join(known)}"
 
 
 def _targets_exist(root: Root) -> Iterator[Found]:

@@ -4,9 +4,9 @@ Goes before validation, so that one mistake gives one complaint.
 """
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from gateway.settings.model import Model, Settings
+from gateway.settings.nearest import nearest
 from gateway.settings.reserved import complain_of_reserved, reserved_under
 from gateway.settings.shape import Entry, entries
 from gateway.settings.tree import KeyPath, Plain
@@ -77,10 +77,10 @@ def _complain_of_unknown(
     key: str, values: dict[str, Plain], known: list[str], path: KeyPath, form: Form
 ) -> None:
     remedy = f"known here: {', '.join(known)}"
-    if near := get_close_matches(key.lower(), known, n=1):
-        remedy = f"did you mean {near[0]}?"
-        if near[0] not in values:
-            form.excused.add((*path, near[0]))
+    if near := nearest(key, known):
+        remedy = f"did you mean {near}?"
+        if near not in values:
+            form.excused.add((*path, near))
     if not path:
         remedy += " (keys that begin with x- are ignored)"
     form.complaints.append(((*path, key), "unknown key", remedy))

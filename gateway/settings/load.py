@@ -1,5 +1,6 @@
 """Reading the file: bytes -> tree -> `Loaded`, with every complaint at its place, all in one go."""
 
+import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from gateway.settings.complaints import complaints_of
 from gateway.settings.crosschecks import Found, cross_check
 from gateway.settings.form import examine_form
 from gateway.settings.model import Settings
-from gateway.settings.reading import Reading, reason
+from gateway.settings.reading import Reading, reason, remedy
 from gateway.settings.tree import Complaint, KeyPath, Plain, Tree, read_tree
 
 __all__ = ["KeyPath", "Loaded", "Source", "load_settings", "write_key_path"]
 
 _LARGEST_BYTES: Final = 1024**2
 """A configuration beyond 1 MiB is the wrong file; long id lists stand in files of their own."""
+_NAME_IT: Final = "name it with --config or GATEWAY_CONFIG; `gateway init` writes one to start from"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +58,16 @@ class Loaded:
     source: Source
 
 
-def load_settings(path: Path, *, environ: Mapping[str, str], with_secrets: bool = True) -> Loaded:
+def load_settings(
+    path: Path, *, environ: Mapping[str, str], with_secrets: bool = True, with_lists: bool = True
+) -> Loaded:
     """Load and validate one configuration file.
+
+    Args:
+        path: The file.
+        environ: The environment, for secrets and for where state lives.
+        with_secrets: False: secrets are empty.
+        with_lists: False: an id list in a file of its own stands for any id.
 
     Raises:
         ConfigurationError: every problem that was found, in order of position.
@@ -69,7 +79,9 @@ def load_settings(path: Path, *, environ: Mapping[str, str], with_secrets: bool 
     problems = [_place(source, complaint) for complaint in tree.complaints]
     if not isinstance(tree.root, dict):
         raise ConfigurationError(tuple(problems) or (_not_a_mapping(source, tree),))
-    context = Reading(base=path.absolute().parent, environ=environ, with_secrets=with_secrets)
+    context = Reading(
+        base=path.absolute().parent, environ=environ, with_secrets=with_secrets, with_lists=with_lists
+    )
     settings, found = _validate(tree.root, context, tree)
     problems += [source.problem(key_path, message, remedy=remedy) for key_path, message, remedy in found]
     if settings is None or problems:
@@ -118,8 +130,8 @@ def _read(path: Path) -> bytes:
             content = stream.read(_LARGEST_BYTES + 1)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "its name holds a NUL"
-        remedy = "name it with --config or GATEWAY_CONFIG; `gateway init` writes one to start from"
-        raise _whole(path, f"cannot be read: {why}", remedy) from None
+        fault = error if isinstance(error, OSError) else FileNotFoundError(errno.ENOENT, why)
+        raise _whole(path, f"cannot be read: {why}", remedy(fault, absent=_NAME_IT)) from None
     if len(content) > _LARGEST_BYTES:
         raise _whole(path, "is larger than 1 MiB", "name a configuration file with --config")
     return content

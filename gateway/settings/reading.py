@@ -16,6 +16,7 @@ _SHOWN_CHARACTERS: Final = 60
 """A value in a message is cut here: enough to recognise it, short enough for one line."""
 _LARGEST_BYTES: Final = 1024**2
 """A secret or a list of ids beyond 1 MiB is the wrong file (or /dev/zero)."""
+_MAKE_IT: Final = "create it (`gateway init DIR` makes a whole set to try), or correct the path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Reading:
     environ: Mapping[str, str]
     with_secrets: bool
     """False: secrets are neither looked up nor opened."""
+    with_lists: bool = True
+    """False: lists of ids in files of their own are not opened, and stand for any id."""
 
 
 def reading(info: ValidationInfo) -> Reading:
@@ -76,7 +79,9 @@ def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_BYTES + 1)
     except OSError as error:
-        raise fault(f"{path} cannot be read: {reason(error)}", _remedy(error), at=("file",)) from None
+        raise fault(
+            f"{path} cannot be read: {reason(error)}", remedy(error, absent=_MAKE_IT), at=("file",)
+        ) from None
     if len(content) > _LARGEST_BYTES:
         raise fault(f"{path} is larger than 1 MiB", "name the right file", at=("file",))
     return path, content
@@ -87,13 +92,13 @@ def reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
-def _remedy(error: OSError) -> str:
-    """Say what to do about a file that cannot be had."""
+def remedy(error: OSError, *, absent: str) -> str:
+    """Say what to do about a file that cannot be had; `absent` is what to do where there is none."""
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
-            return "create it (`gateway init DIR` makes a whole set to try), or correct the path"
+            return absent
         case errno.EISDIR:
             return "name a file, not a directory"
         case errno.EACCES | errno.EPERM:
-            return "let the gateway's user read it"
+            return "let the gateway's user read it, or run the command as that user"
     return "name a file that can be read"

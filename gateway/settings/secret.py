@@ -4,6 +4,7 @@ import base64
 import binascii
 import hmac
 import re
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, ValidationInfo
@@ -14,6 +15,11 @@ from gateway.settings.reading import fault, read_named_file, read_text, reading
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HEADER_BYTES = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
 """RFC 9110 section 5.5: visible octets, spaces and tabs between them alone."""
+_NO_SECRET: Final = (
+    (re.compile(rb"[\r\n]"), "several lines"),
+    (re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]"), "a control character"),
+    (re.compile(rb"\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)"), "a byte order mark of Unicode"),
+)
 _HOW: Final = "write {env: NAME} or {file: PATH}; a secret never stands in the configuration itself"
 SECRET_SHAPE: Final[dict[str, Any]] = {
     "type": "object",
@@ -44,6 +50,12 @@ class Secret:
     def reveal(self) -> bytes:
         """Return the bytes, one trailing newline dropped; empty under `--without-secrets`."""
         return self._value
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it stands in; None where it comes from the environment."""
+        kind, _, name = self.source.partition(" ")
+        return Path(name) if kind == "file" else None
 
     def __repr__(self) -> str:
         return f"Secret({self.source})"
@@ -90,7 +102,7 @@ def _from_environment(name: object, info: ValidationInfo) -> Secret:
         raise fault(
             f"the environment variable {name} is not set", f"set {name}, or use {{file: PATH}}", at=("env",)
         )
-    return _not_empty(Secret(_without_newline(text.encode("utf-8", "surrogateescape")), source=source), "env")
+    return _fit(Secret(_without_newline(text.encode("utf-8", "surrogateescape")), source=source), "env")
 
 
 def _from_file(path: object, info: ValidationInfo) -> Secret:
@@ -98,7 +110,7 @@ def _from_file(path: object, info: ValidationInfo) -> Secret:
         text = _at("file", path)
         return Secret(b"", source=f"file {reading(info).base / text}")
     name, content = read_named_file(path, info)
-    return _not_empty(Secret(_without_newline(content), source=f"file {name}"), "file")
+    return _fit(Secret(_without_newline(content), source=f"file {name}"), "file")
 
 
 def _at(key: str, value: object) -> str:
@@ -115,10 +127,20 @@ def _without_newline(content: bytes) -> bytes:
     return content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
 
 
-def _not_empty(secret: Secret, key: str) -> Secret:
-    if not secret.reveal().strip():
+def _fit(secret: Secret, key: str) -> Secret:
+    """Refuse what no secret of a configuration can be. Spaces at its ends are remarked elsewhere: they may be
+    meant."""
+    value = secret.reveal().strip()
+    if not value:
         # An HMAC with an empty key can be forged by anyone.
         raise fault(f"the secret is empty ({secret.source})", "put the secret there", at=(key,))
+    # Meta's are typed into its dashboard or copied from it, the others stand in headers: no line is broken in
+    # any of them.
+    what = next((what for pattern, what in _NO_SECRET if pattern.search(value)), None)
+    if what is not None:
+        raise fault(
+            f"the secret ({secret.source}) holds {what}", "put the secret alone there, on one line", at=(key,)
+        )
     return secret
 
 

@@ -15,6 +15,7 @@ _RESERVED_HEADERS = re.compile(
     re.IGNORECASE,
 )
 """What the gateway or HTTP itself says (contract, section 4; RFC 9110 section 7.6.1)."""
+_ID = re.compile(r"[0-9*?]+")
 _APP_PATH = re.compile(r"/[!-~]*")
 
 
@@ -36,6 +37,17 @@ def read_header_name(value: object) -> str:
         raise fault(f"{shown(text)} is not the name of a header", "use letters, digits and -")
     if _RESERVED_HEADERS.fullmatch(text):
         raise fault(f"the header {text} is the gateway's own", "remove it, or choose another name")
+    return text
+
+
+def read_id(value: object) -> str:
+    """Read an id or a pattern of ids. Those that Meta writes (WhatsApp accounts, their numbers and the ids of
+    these) are digits alone."""
+    text = read_text(value)
+    if not _ID.fullmatch(text):
+        digits = re.sub(r"[^0-9*?]", "", text)
+        remedy = f"write {digits}" if re.search("[0-9]", digits) else "use digits, * and ? alone"
+        raise fault(f"{shown(text)} matches no id: ids are digits alone", remedy)
     return text
 
 

@@ -14,6 +14,7 @@ from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.tokens import ScalarToken
 
 KeyPath = tuple[str | int, ...]
 """Where something stands: `("targets", "support", "retry", "schedule", 2)`."""
@@ -36,6 +37,8 @@ _SYNTAX: Final = (
     # it could be a secret.
     (r"'\\t' that cannot start", "a tab stands where YAML wants spaces", "indent with spaces"),
     (r"cannot start any token", None, "put quotes around a value that begins with this character"),
+    (r"scanning an alias", "an alias (*) names nothing", "quote a text that begins with *"),
+    (r"scanning an anchor", "an anchor (&) names nothing", "quote a text that begins with &"),
     (r"undefined alias", "an alias (*) names no anchor (&)", "quote a text that begins with *"),
     (r"another document", "a second document begins here", "keep one document in the file"),
     (r"undefined tag handle", "a tag (!) is not defined", "quote a text that begins with !"),
@@ -106,7 +109,9 @@ def _compose(text: str) -> Node | None:
     except MaxDepthExceededError as error:
         raise _SyntaxError("is nested too deep", "write it flatter", position=_mark(error)) from None
     except MarkedYAMLError as error:
-        message, remedy = _explain(str(error.problem or error.context))
+        if (quote := _open_quote(text, error)) is not None:
+            raise quote from None
+        message, remedy = _explain(error)
         raise _SyntaxError(message, remedy, position=_mark(error)) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -121,10 +126,41 @@ def _compose(text: str) -> Node | None:
     return node
 
 
-def _explain(problem: str) -> tuple[str, str]:
-    problem = problem.partition("\n")[0]
+def _open_quote(text: str, error: MarkedYAMLError) -> _SyntaxError | None:
+    """Blame the quote that was left open, where one was: ruamel stumbles behind the next one, lines later."""
+    closed = None
+    if "quoted scalar" in str(error.context) and "unexpected" in str(error.problem):
+        opens = error.context_mark
+    else:
+        token = _quoted_over_lines(text, _mark(error))
+        opens, closed = (token.start_mark, token.end_mark.line + 1) if token else (None, None)
+    if opens is None:
+        return None
+    how = f"closed only in line {closed}" if closed else "never closed"
+    place = (opens.line + 1, opens.column + 1)
+    return _SyntaxError(f"the quote that opens here is {how}", "close it where the text ends", position=place)
+
+
+def _quoted_over_lines(text: str, stumbled: tuple[int, int]) -> ScalarToken | None:
+    """Return the quoted text of several lines that ends where the parser stumbled, or in the line before."""
+    found = None
+    try:
+        for token in YAML(typ="safe", pure=True).scan(text):
+            ends = (token.end_mark.line + 1, token.end_mark.column + 1)
+            if ends > stumbled:
+                break
+            if isinstance(token, ScalarToken) and token.start_mark.line < token.end_mark.line:
+                found = token if token.style in {"'", '"'} and ends[0] >= stumbled[0] - 1 else None
+    except YAMLError:
+        return found
+    return found
+
+
+def _explain(error: MarkedYAMLError) -> tuple[str, str]:
+    problem = str(error.problem or error.context).partition("\n")[0]
+    told = f"{problem} {error.context or ''}"
     for pattern, message, remedy in _SYNTAX:
-        if re.search(pattern, problem):
+        if re.search(pattern, told):
             return message or f"not YAML: {problem}", remedy
     return f"not YAML: {problem}", "correct its form here or just before"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from gateway.core.merging import MAX_MERGED_CHANGES
 from gateway.settings.address import Address
@@ -25,12 +26,13 @@ from gateway.settings.amounts import (
     read_size,
     refusable,
 )
-from gateway.settings.reading import fault, read_named_file, read_path, read_text
+from gateway.settings.reading import fault, read_named_file, read_path, read_text, reading
 from gateway.settings.secret import SECRET_SHAPE, Secret, read_header_value, read_signing_secret
 from gateway.settings.texts import (
     NAME_PATTERN,
     read_app_path,
     read_header_name,
+    read_id,
     read_name,
     read_public_url,
     read_target_url,
@@ -69,6 +71,8 @@ def read_id_list(value: object, info: ValidationInfo) -> object:
         return _one_or_more(value)
     if set(value) != {"file"}:
         raise fault("is neither ids nor a file of ids", "write an id, a list of ids, or {file: PATH}")
+    if not reading(info).with_lists:
+        return ("*",)
     path, content = read_named_file(value["file"], info)
     try:
         lines = content.decode("utf-8").splitlines()
@@ -77,7 +81,18 @@ def read_id_list(value: object, info: ValidationInfo) -> object:
     ids = tuple(text for line in lines if (text := line.partition("#")[0].strip()))
     if not ids:
         raise fault(f"{path} holds no id", "write one id a line", at=("file",))
+    for text in ids:
+        _read_listed_id(path, text)
     return ids
+
+
+def _read_listed_id(path: Path, text: str) -> None:
+    """Read one line of a list; its fault names the list."""
+    try:
+        read_id(text)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise fault(f"{path}: {context.get('message')}", str(context.get("remedy")), at=("file",)) from None
 
 
 def _pattern(pattern: str, *examples: str) -> dict[str, Any]:
@@ -89,7 +104,7 @@ def _one_or_list(item: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
 
 
 _LINE: Final = {"type": "string", "minLength": 1}
-_ID: Final = {"type": ["string", "integer"]}
+_ID: Final = {"type": ["string", "integer"], "pattern": "^[0-9*?]+$"}
 _ID_FILE: Final = {
     "type": "object",
     "properties": {"file": _LINE},
@@ -159,8 +174,10 @@ ListOrOne = Annotated[
     Written("text or list of texts", _one_or_list(_LINE)),
 ]
 """One string or a list of them."""
+Id = Annotated[str, PlainValidator(read_id), Written("id", _ID)]
+"""Digits, `*` and `?`."""
 IdList = Annotated[
-    tuple[Text, ...],
+    tuple[Id, ...],
     Field(min_length=1),
     BeforeValidator(read_id_list),
     Written("id, list of ids, or `{file: PATH}`", _one_or_list(_ID, _ID_FILE)),

@@ -20,7 +20,7 @@ from gateway.simulator.journeys import DeadLetterFile, Evidence, Journey, State,
 from gateway.simulator.observed import parse_metrics, read_dead_letters
 from gateway.simulator.pki import PkiFiles, make_pki
 from gateway.simulator.process import GatewayProcess, GatewayProcessError, free_ports, log_tail, start_gateway
-from gateway.simulator.reasons import why
+from gateway.simulator.reasons import describe, why
 from gateway.simulator.report import Addresses, Audience, Report, Step
 from gateway.simulator.scenario import (
     APP,
@@ -110,6 +110,13 @@ class Demo:
             urls = {name: await nursery.start(target.serve) for name, target in targets.items()}
             self._begin("Targets", "small internal HTTP services, each with a way of its own")
             self.audience.facts(tuple((name, TARGETS[name][1]) for name in targets))
+            self._begin("Routes", "every route that matches adds its targets")
+            self.audience.facts(
+                tuple(
+                    (f"route {number}", f"{describe(route)} -> {', '.join(route.to)}")
+                    for number, route in enumerate(ROUTES, start=1)
+                )
+            )
             addresses = self._configure(urls, pki)
             watch = _Watch(targets=targets, dead_letters=addresses.dead_letters)
             async with start_gateway(

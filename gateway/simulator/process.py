@@ -1,7 +1,7 @@
 """A real gateway process: started with a configuration, awaited through its admin port, always ended."""
 
+import os
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +23,19 @@ STOP_WITHIN_SECONDS: Final = 15.0
 """From SIGTERM to the end: `drain.timeout` (10 s by default) and some air; then SIGKILL."""
 LOG_TAIL_LINES: Final = 25
 """What is shown of the log when something went wrong: a screenful."""
+
+_TIED: Final = """\
+import os, runpy, signal, threading
+def hold_on():
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=hold_on, daemon=True).start()
+runpy.run_module("gateway", run_name="__main__", alter_sys=True)
+"""
+"""`python -m gateway`, but stdin is a lifeline: a pipe whose other end the parent holds and never writes to.
+It ends with the parent, however that ends; SIGKILL leaves no time for a SIGTERM to the child. Linux's
+PR_SET_PDEATHSIG would not do: it follows the thread that started the process, and Trio's come and go."""
 
 
 class GatewayProcessError(GatewayError):
@@ -121,15 +134,25 @@ def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:
 async def start_gateway(
     config: Path, *, admin_url: str, log_path: Path, environ: Mapping[str, str]
 ) -> AsyncGenerator[GatewayProcess, None]:
-    """Run `gateway --config CONFIG run` as a process of its own, and end it on the way out, come what may."""
-    with log_path.open("ab") as log:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "gateway", "--config", str(config), "run"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=dict(environ),
-        )
+    """Run `gateway --config CONFIG run` as a process of its own, and end it on the way out, come what may.
+
+    It also ends, by SIGTERM, when this process is killed.
+    """
+    lifeline, held = os.pipe()
+    try:
+        with log_path.open("ab") as log:
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-c", _TIED, "--config", str(config), "run"],
+                stdin=lifeline,
+                stdout=log,
+                stderr=log,
+                env=dict(environ),
+            )
+    except BaseException:
+        os.close(held)
+        raise
+    finally:
+        os.close(lifeline)
     gateway = GatewayProcess(process, admin_url=admin_url, log_path=log_path)
     try:
         yield gateway
@@ -137,3 +160,4 @@ async def start_gateway(
         # Shielded: also when Ctrl-C or a failure has cancelled everything, no process is left behind.
         with trio.CancelScope(shield=True):
             await gateway.stop()
+        os.close(held)

@@ -34,7 +34,8 @@ def shape_of(files: PkiFiles) -> Iterator[tuple[str, str, str, bool]]:
     end = root.not_valid_after_utc
     yield "its root is valid until", f"{end:%Y-%m-%d}", "2050 or later", end >= GENERALIZED_TIME_FROM
     last = list(leaf.subject)[-1].oid
-    subject = ", ".join(one.rfc4514_string() for one in leaf.subject)
+    # As certs show prints it: RFC 4514, which begins with the last attribute.
+    subject = leaf.subject.rfc4514_string()
     yield "its subject, CN not last", subject, "CN not last", last != NameOID.COMMON_NAME
 
 

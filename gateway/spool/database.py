@@ -11,7 +11,8 @@ from pathlib import Path
 import apsw
 
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
-from gateway.spool.lock import FILE_MODE, make_directory, sync_directory
+from gateway.private_file import sync_directory
+from gateway.spool.lock import FILE_MODE, make_directory
 from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"

@@ -11,19 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from gateway.errors import SpoolLockedError, SpoolUnavailableError
+from gateway.private_file import sync_directory
 
 HOLDER_FILE = "holder"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the entries of a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_directory(directory: Path) -> None:

@@ -1,9 +1,11 @@
 """The writer thread: group commit (promises 1, 16 and 18).
 
-The Trio side puts requests into a queue; the thread takes whatever has piled up during the last fsync as one
-batch, commits it, and wakes Trio once, where the answers are given out. There is no timer that waits for
-more: under load the fsync itself is the time in which the next batch gathers, and without load nobody is kept
-waiting.
+Requests gather on the Trio side. While the thread is idle they are handed over at the end of the scheduler's
+pass, so that what became runnable together is committed together; while it commits, the next batch gathers,
+and is handed over the moment the last one is done. One hand-over and one wake-up a batch: a queue that took
+each request by itself would have the two threads take turns at the interpreter for each of them. There is no
+timer that waits for more: under load the fsync itself is the time in which the next batch gathers, and
+without load nobody is kept waiting.
 
 A caller that waits cannot be cancelled: the write may have begun, and a commit is a matter of milliseconds.
 After a failure of the disk the thread touches the file no more and answers every request with the error.
@@ -11,6 +13,7 @@ After a failure of the disk the thread touches the file no more and answers ever
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
@@ -53,7 +56,11 @@ class Writer:
         self._wake = wake
         self._broken = broken
         self._now_ms = now_ms
-        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._gathered: deque[Request] = deque()
+        self._is_busy = False
+        """A batch is with the thread, or about to be."""
+        self._quiet = trio.lowlevel.ParkingLot()
+        self._queue: SimpleQueue[list[Request] | None] = SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._ended = trio.Event()
         self._failure: SpoolBrokenError | None = None
@@ -66,8 +73,11 @@ class Writer:
         self._thread.start()
 
     def put(self, request: Request) -> None:
-        """Queue a request; its task is woken when it is done."""
-        self._queue.put(request)
+        """Queue a request, on the Trio thread; its task is woken when it is done."""
+        self._gathered.append(request)
+        if not self._is_busy:
+            self._is_busy = True
+            self._token.run_sync_soon(self._hand_over)
 
     async def close(self) -> None:
         """Finish what is queued, checkpoint, close the file.
@@ -76,11 +86,32 @@ class Writer:
             SpoolUnavailableError: the last checkpoint had no room; nothing is lost, the next opening does it.
             SpoolBrokenError: the disk failed just then.
         """
-        self._queue.put(None)
         with trio.CancelScope(shield=True):  # the file must be closed before the lock is given back
+            while self._is_busy:
+                await self._quiet.park()
+            self._queue.put(None)
             await self._ended.wait()
         if self._close_failure is not None:
             raise self._close_failure
+
+    def _hand_over(self) -> None:
+        """Give the thread the next batch; on the Trio thread, where an exception would end the program."""
+        batch: list[Request] = []
+        size_bytes = 0
+        while self._gathered and len(batch) < MAX_BATCH_REQUESTS and size_bytes < MAX_BATCH_BYTES:
+            request = self._gathered.popleft()
+            batch.append(request)
+            size_bytes += request.size_bytes
+        self._is_busy = bool(batch)
+        if batch:
+            self._queue.put(batch)
+        else:
+            self._quiet.unpark_all()
+
+    def _done(self, batch: list[Request], effects: Effects) -> None:
+        """Let the thread go on with the next batch, then give out the answers of this one."""
+        self._hand_over()
+        self._wake(batch, effects)
 
     # -- the thread
 
@@ -101,21 +132,13 @@ class Writer:
             self._engine.close(clean=False)
 
     def _take(self, timeout_seconds: float) -> list[Request]:
-        """Wait for a request, then take what else is there; empty when nothing came, or on the way out."""
-        batch: list[Request] = []
-        size_bytes = 0
+        """Wait for a batch; empty when nothing came, or on the way out."""
         try:
-            request = self._queue.get(timeout=timeout_seconds)
-            while request is not None:
-                batch.append(request)
-                size_bytes += request.size_bytes
-                if len(batch) >= MAX_BATCH_REQUESTS or size_bytes >= MAX_BATCH_BYTES:
-                    return batch
-                request = self._queue.get_nowait()
-            self._stopping = True
+            batch = self._queue.get(timeout=timeout_seconds)
         except Empty:
-            pass
-        return batch
+            return []
+        self._stopping = batch is None
+        return batch or []
 
     def _do(self, batch: list[Request]) -> None:
         effects = Effects()
@@ -131,7 +154,7 @@ class Writer:
         if self._failure is not None:
             for request in batch:
                 request.error = self._failure
-        self._call(self._wake, batch, effects)
+        self._call(self._done, batch, effects)
         self._batches += 1
         if self._failure is not None:
             return

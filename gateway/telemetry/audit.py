@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Final
 
 from gateway.errors import GatewayError
+from gateway.private_file import sync_directory
 from gateway.telemetry.redaction import redact
 
 FILE_NAME: Final = "audit.log"
@@ -41,9 +42,13 @@ class AuditLog:
             with self._lock:
                 self._append(line)
         except OSError as error:
+            remedy = (
+                "chown it and its directory to the gateway's user"
+                if isinstance(error, PermissionError)
+                else "make the directory writable, or free some space"
+            )
             raise AuditLogError(
-                f"cannot write {self._path}: {error.strerror}",
-                remedy="make the directory writable, or free some space; nothing was done",
+                f"cannot write {self._path}: {error.strerror}", remedy=f"{remedy}; nothing was done"
             ) from error
 
     def _append(self, line: bytes) -> None:
@@ -59,12 +64,4 @@ class AuditLog:
         finally:
             os.close(descriptor)
         if is_new:
-            _sync_directory(self._path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_directory(self._path.parent)

@@ -25,8 +25,14 @@ def _event(fields: str, meaning: str) -> Event:
 
 EVENTS: Final[Mapping[str, Event]] = {
     # The life of the process.
+    "configuration_remark": _event(
+        "place key message remedy", "At start: something in the configuration works, and is worth a look."
+    ),
     "ready": _event("addresses", "The public port accepts."),
     "draining": _event("delay_seconds timeout_seconds", "A signal has asked the gateway to stop."),
+    "descriptors_short": _event(
+        "limit max_connections remedy", "Fewer connections are let in than listen.max_connections says."
+    ),
     "stopped": _event("", "The gateway has stopped in order; what was not delivered is in the spool."),
     "reload_unavailable": _event("remedy", "SIGHUP came, and nothing was changed."),
     # The door.
@@ -37,7 +43,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "accept_failed": _event("error", "A connection could not be accepted: descriptors, usually."),
     "connection_broken": _event("", "A client has gone in the middle of a connection."),
     "connection_failed": _event("error errors address", "A defect ended one connection; the others go on."),
-    "connection_refused": _event("reason address", "A client broke the rules of HTTP/2 or its own limits."),
+    "connection_refused": _event(
+        "reason address suppressed", "A client broke the rules of HTTP/2 or its own limits."
+    ),
     "app_failed": _event("errors", "A defect ended one request, which was answered 500."),
     # The acknowledgement path.
     "request_refused": _event(

@@ -1,16 +1,19 @@
 """Certificate and key files: reading them, and saying what they hold."""
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
@@ -23,6 +26,13 @@ ANCHOR_SUFFIXES: Final = (".pem", ".crt", ".cer")
 
 MAX_FILE_BYTES: Final = 4 * 1024**2
 """A bundle of all public roots has a quarter of a megabyte; what is bigger is not a certificate file."""
+
+PUBLIC_POLICIES: Final = "2.23.140.1."
+"""Policies of the CA/Browser Forum, of which a public CA names one in each certificate, and no other CA does
+(Baseline Requirements, section 7.1.6.1)."""
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
 class CertificateFileError(GatewayError):
@@ -78,6 +88,20 @@ class Anchor:
         return self.certificate.fingerprint(hashes.SHA256()).hex()
 
 
+def _bearing_old_ones(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Silence cryptography's warnings of what later versions will refuse: old roots have a negative serial
+    number, OpenSSL takes them, and the operator cannot change them."""
+
+    @wraps(function)
+    def call(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return function(*args, **kwargs)
+
+    return call
+
+
+@_bearing_old_ones
 def describe(certificate: x509.Certificate) -> Description:
     """Say what a certificate says.
 
@@ -127,6 +151,7 @@ def describe_key(key: PublicKeyTypes) -> str:
             return type(key).__name__.removesuffix("PublicKey")
 
 
+@_bearing_old_ones
 def is_ca(certificate: x509.Certificate) -> bool:
     """Say whether a certificate may issue others (RFC 5280 section 4.2.1.9; version 1 roots as OpenSSL takes
     them)."""
@@ -146,6 +171,13 @@ def is_development(certificate: x509.Certificate) -> bool:
     )
 
 
+def is_publicly_issued(certificate: x509.Certificate) -> bool:
+    """Say whether a certificate bears a policy that public CAs alone name."""
+    policies = _extension(certificate, x509.CertificatePolicies)
+    return any(one.policy_identifier.dotted_string.startswith(PUBLIC_POLICIES) for one in policies or ())
+
+
+@_bearing_old_ones
 def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Read a PEM file of one certificate or more, in the order of the file.
 
@@ -200,6 +232,14 @@ def read_private_key(path: Path) -> PrivateKeyTypes:
         raise CertificateFileError(
             f"{path} cannot be decoded as a private key", remedy="get the file again from its source"
         ) from fault
+
+
+def holds_private_key(path: Path) -> bool:
+    """Say whether a file holds a private key in PEM, encrypted or not; False where it cannot be read."""
+    try:
+        return b"PRIVATE KEY-----" in _read(path)
+    except CertificateFileError:
+        return False
 
 
 def anchor_files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -74,7 +74,12 @@ def make_context(tls: Tls) -> ServerContext:
     anchors = {name: read_anchors(client.trust_anchors) for name, client in tls.clients.items()}
     _ask_for_certificates(context, [anchor for each in anchors.values() for anchor in each])
     entries = tuple(
-        ClientEntry(name=name, names=frozenset(client.names), store=_store(anchors[name]))
+        ClientEntry(
+            name=name,
+            names=frozenset(client.names),
+            store=_store(anchors[name]),
+            anchors=frozenset(anchor.sha256 for anchor in anchors[name]),
+        )
         for name, client in tls.clients.items()
     )
     return ServerContext(ssl=context, entries=entries)

@@ -26,12 +26,23 @@ from gateway.tls.certificate import (
     utc_now,
 )
 from gateway.tls.context import make_context
+from gateway.tls.own_ca import Confusion, confusion
 
 ASK_META: Final = "for Meta, take the CA file that its page on webhooks and mTLS hands out"
 """What to do where the clients' trust is in doubt."""
 
 _OWN: Final = "the gateway's own certificate"
 _NEW_ANCHOR: Final = f"get the CA that is in use now; {ASK_META}"
+_CONFUSED: Final = {
+    Confusion.PUBLIC: (
+        "a public CA, from which anybody may have a certificate, and Meta's clients have none",
+        f"trust_anchors is for the CA that issues the clients' certificates; {ASK_META}",
+    ),
+    Confusion.DEVELOPMENT: (
+        "no client has its certificate from it",
+        f"name meta-ca.pem, the CA of the development clients; {ASK_META}",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +146,17 @@ def _examine_client(
             description = describe(anchor.certificate)
             if description.development and _is_public(address):
                 yield _development(where, what, description.subject, address)
-            dated.append(list(_examine_dates(where, what, anchor.certificate, now, remedy=_NEW_ANCHOR)))
+            elif why := _CONFUSED.get(confusion(client, anchor.certificate, server.chain)):
+                yield MaterialProblem(
+                    key_path=where,
+                    message=f"{anchor.path} holds the CA that issued the gateway's own certificate"
+                    f" ({description.subject}): {why[0]}",
+                    remedy=why[1],
+                )
+            dates = _examine_dates(
+                where, what, anchor.certificate, now, remedy=_NEW_ANCHOR, which=f" ({description.subject})"
+            )
+            dated.append(list(dates))
     # One that has expired beside one that has not is a rotation, and the gateway must still start with it.
     if all(dated):
         for problems in dated:
@@ -174,18 +195,25 @@ def _explain_mismatch(tls: Tls, server: _Server) -> MaterialProblem:
 
 
 def _examine_dates(
-    where: tuple[str | int, ...], what: str, certificate: x509.Certificate, now: datetime, *, remedy: str
+    where: tuple[str | int, ...],
+    what: str,
+    certificate: x509.Certificate,
+    now: datetime,
+    *,
+    remedy: str,
+    which: str = "",
 ) -> Iterator[MaterialProblem]:
     if certificate.not_valid_after_utc < now:
         yield MaterialProblem(
             key_path=where,
-            message=f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}",
+            message=f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}{which}",
             remedy=remedy,
         )
     elif certificate.not_valid_before_utc > now:
         yield MaterialProblem(
             key_path=where,
-            message=f"{what} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
+            message=f"{what} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+            f"{which}",
             remedy="set the clock of this machine, or wait",
         )
 

@@ -8,9 +8,11 @@ verdict, and without a verdict no connection.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
@@ -31,6 +33,11 @@ VERIFY_DEPTH: Final = 3
 MAX_RECORDED_ERRORS: Final = 32
 """A chain of the greatest depth with several faults a certificate fits; a hostile one does not fill
 memory."""
+
+REMEMBERED_LEAVES: Final = 64
+"""Meta comes with the same leaf a thousand times; to parse it costs as much as the rest of the verdict."""
+REMEMBERED_BYTES: Final = 8192
+"""Ordinary leaves have some 700 bytes; a stranger cannot have us remember more than half a megabyte."""
 
 MAX_NAME_CHARACTERS: Final = 300
 """A subject is the stranger's text and may have kilobytes; this much of it goes to the log."""
@@ -60,6 +67,8 @@ class ClientEntry:
     name: str
     names: frozenset[str]
     store: crypto.X509Store
+    anchors: frozenset[str]
+    """SHA-256 of its anchors, hexadecimal."""
 
 
 def record_validation(connection: SSL.Connection, _: crypto.X509, error: int, depth: int, ok: int) -> bool:
@@ -75,8 +84,11 @@ def judge(connection: SSL.Connection, entries: Sequence[ClientEntry]) -> Identit
     """Decide about a connection whose handshake is complete."""
     record: ChainRecord = connection.get_app_data()
     leaf = connection.get_peer_certificate()
+    # With one entry, its store and that of the handshake hold the same: its chain is the entry's.
+    chain = connection.get_verified_chain() if leaf is not None and len(entries) == 1 else None
     # On the server's side OpenSSL leaves the leaf out of the chain that was sent.
-    return decide(record=record, leaf=leaf, sent=connection.get_peer_cert_chain() or (), entries=entries)
+    sent = connection.get_peer_cert_chain() or ()
+    return decide(record=record, leaf=leaf, sent=sent, entries=entries, chain=chain)
 
 
 def decide(
@@ -85,6 +97,7 @@ def decide(
     leaf: crypto.X509 | None,
     sent: Sequence[crypto.X509],
     entries: Sequence[ClientEntry],
+    chain: Sequence[crypto.X509] | None = None,
 ) -> Identity | Refusal:
     """Decide who the client is.
 
@@ -93,6 +106,7 @@ def decide(
         leaf: The certificate whose key the client has proved to hold; None: it presented none.
         sent: The other certificates that the client sent; not trusted.
         entries: Who may come.
+        chain: What the handshake verified, leaf first, where its anchors are those of the only entry.
 
     Raises:
         VerdictMissingError: validation was not seen, so nothing may be decided.
@@ -105,9 +119,7 @@ def decide(
         raise VerdictMissingError("a client certificate was presented, and its validation was not recorded")
     # 3. It can be read: what is logged and compared below is what OpenSSL has validated.
     try:
-        certificate = leaf.to_cryptography()
-        summary = summarise(certificate)
-        common_names, dns_names = _names(certificate)
+        summary, common_names, dns_names = _read(leaf)
     except _X509_FAULTS as fault:
         return Refusal(reason=Reason.BAD_CHAIN, detail=f"the leaf cannot be read ({type(fault).__name__})")
     # 4. OpenSSL found no fault: chain, dates, purpose, depth, strength of keys and digests.
@@ -117,7 +129,7 @@ def decide(
     verified: dict[str, str] = {}
     fault_code = 0
     for entry in entries:
-        outcome = _verify(entry, leaf, sent)
+        outcome = _verify(entry, leaf, sent, chain)
         if isinstance(outcome, int):
             fault_code = fault_code or outcome
         else:
@@ -163,13 +175,22 @@ def _refuse_recorded(record: ChainRecord, summary: LeafSummary) -> Refusal:
 
 
 def _explain(code: int, depth: int) -> str:
-    """Say it with OpenSSL's number: the text of an error differs between versions, its number does not."""
+    """Say it with OpenSSL's number, which does not differ between versions, and its text, which may."""
     whose = "the leaf" if depth == 0 else f"the certificate at depth {depth}"
-    return f"X509 error {code} at {whose}"
+    text = Binding.ffi.string(Binding.lib.X509_verify_cert_error_string(code)).decode("ascii", "replace")
+    return f"X509 error {code} ({text}) at {whose}"
 
 
-def _verify(entry: ClientEntry, leaf: crypto.X509, sent: Sequence[crypto.X509]) -> str | int:
+def _verify(
+    entry: ClientEntry,
+    leaf: crypto.X509,
+    sent: Sequence[crypto.X509],
+    chain: Sequence[crypto.X509] | None,
+) -> str | int:
     """Return the SHA-256 of the anchor that ends the chain, or the X509 error."""
+    # A chain that does not end in one of the entry's anchors is not believed, wherever it comes from.
+    if chain and (anchor := _sha256(chain[-1])) in entry.anchors:
+        return anchor
     try:
         chain = crypto.X509StoreContext(entry.store, leaf, sent).get_verified_chain()
     except crypto.X509StoreContextError as error:
@@ -177,13 +198,32 @@ def _verify(entry: ClientEntry, leaf: crypto.X509, sent: Sequence[crypto.X509]) 
     # The depth of a store on its own cannot be set through pyOpenSSL: leaf, authorities between, anchor.
     if len(chain) > VERIFY_DEPTH + 2:
         return _CHAIN_TOO_LONG
-    return chain[-1].to_cryptography().fingerprint(hashes.SHA256()).hex()
+    return _sha256(chain[-1])
+
+
+def _sha256(certificate: crypto.X509) -> str:
+    return certificate.digest("sha256").decode("ascii").replace(":", "").lower()
 
 
 _UNSPECIFIED: Final = 1
 """X509_V_ERR_UNSPECIFIED."""
 _CHAIN_TOO_LONG: Final = 22
 """X509_V_ERR_CERT_CHAIN_TOO_LONG."""
+
+
+def _read(leaf: crypto.X509) -> tuple[LeafSummary, list[str], list[str]]:
+    """Return what a leaf says of itself, its common names and its dNSNames."""
+    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf)
+    return _parse_remembered(der) if len(der) <= REMEMBERED_BYTES else _parse(der)
+
+
+def _parse(der: bytes) -> tuple[LeafSummary, list[str], list[str]]:
+    certificate = x509.load_der_x509_certificate(der)
+    return summarise(certificate), *_names(certificate)
+
+
+_parse_remembered = lru_cache(REMEMBERED_LEAVES)(_parse)
+"""The same bytes say the same: nothing of the verdict is in it."""
 
 
 def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from gateway.cli.certs import commands
 from gateway.errors import UsageError
 from gateway.simulator.pki import issue, make_pki, subject_name
-from gateway.tls.certificate import CertificateFileError
 
 runner = CliRunner()
 
@@ -24,6 +23,7 @@ def test_show_names_every_certificate_of_a_file(tmp_path: Path) -> None:
     assert "ECDSA P-256" in result.stdout
     assert "days left" in result.stdout
     assert "leaf, for clientAuth" in result.stdout
+    assert "SANs     none\n" in result.stdout
 
 
 def test_show_prints_json_for_scripts(tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_show_prints_no_escape_sequence_of_a_certificate(tmp_path: Path) -> None
     assert r"\x1b[31mred\x07" in result.stdout
 
 
-def test_show_of_something_else_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_show_of_something_else_is_a_mistake_of_usage(tmp_path: Path) -> None:
     files = make_pki(tmp_path)
     result = runner.invoke(commands, ["show", str(files.client_key)])
-    assert isinstance(result.exception, CertificateFileError)
+    assert isinstance(result.exception, UsageError)
     assert runner.invoke(commands, ["show", str(tmp_path / "nowhere.pem")]).exit_code == 2
 
 

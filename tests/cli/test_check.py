@@ -113,6 +113,6 @@ def test_the_file_comes_from_the_option_the_environment_or_the_default(site: Pat
 def test_a_missing_file_says_how_to_begin(site: Path) -> None:
     result = check(site, before=("--config", "none.yaml"))
     assert result.returncode == 2
-    assert "none.yaml:0:0: cannot be read: No such file or directory" in result.stdout
+    assert "none.yaml: cannot be read: No such file or directory" in result.stdout
     assert "gateway init" in result.stdout
     assert "Traceback" not in result.stderr

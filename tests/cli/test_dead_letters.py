@@ -1,6 +1,7 @@
 """`gateway dead-letters`, with a gateway's real admin port beside it, and alone."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +17,15 @@ from typer.testing import CliRunner, Result
 
 from gateway.admin.app import build_admin_app
 from gateway.admin.token import load_or_make_token
-from gateway.cli import dead_letters
+from gateway.cli import dead_letter_rows, dead_letters
 from gateway.cli.dead_letters import commands
 from gateway.cli.output import options
+from gateway.cli.state_owner import user_name
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import Reason
 from gateway.delivery.seal_key import load_or_make_seal_key
-from gateway.errors import GatewayError, SpoolLockedError, UsageError
+from gateway.errors import DeadLetterError, GatewayError, SpoolLockedError, UsageError
 from gateway.operations import Operations
 from gateway.settings.load import load_settings
 from gateway.settings.routes import routing_table
@@ -414,7 +416,7 @@ def test_on_a_terminal_list_is_a_table(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With more rows than a page; the ids stay in one piece."""
-    monkeypatch.setattr(dead_letters, "PAGE_ROWS", 2)
+    monkeypatch.setattr(dead_letter_rows, "PAGE_ROWS", 2)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     ids = fill(rig)
@@ -422,4 +424,66 @@ def test_on_a_terminal_list_is_a_table(
     lines = capsys.readouterr().out.splitlines()
     assert all(any(line.startswith(one) for line in lines) for one in ids)
     assert sum("reason" in line for line in lines) == 2
-    assert any("gave_up" in line and line.endswith("422") for line in map(str.rstrip, lines))
+    assert any("gave_up" in line and line.endswith("02-02 04:40  422") for line in map(str.rstrip, lines))
+
+
+@pytest.mark.parametrize("command", [("replay",), ("replay", "--dry-run"), ("discard", "--yes")])
+def test_what_is_not_there_is_told_before_anything_is_made(rig: Rig, command: tuple[str, ...]) -> None:
+    """On a fresh installation: no key, no spool, no audit log."""
+    rig.stop_listening()
+    (rig.var / "seal.key").unlink()
+    result = rig.run(*command, "nosuch", "../x", fails=True)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "not_found\tnosuch\tthere is no dead letter nosuch",
+        "not_found\t../x\tthere is no dead letter ../x",
+    ]
+    assert f"{rig.store.directory} does not exist: has the gateway run with this" in result.stderr
+    assert list(rig.var.iterdir()) == []
+
+
+def test_what_is_there_is_replayed_beside_what_is_not(rig: Rig) -> None:
+    (identifier, *_) = fill(rig)
+    rig.stop_listening()
+    results = rig.json("replay", "nosuch", identifier, fails=True)["results"]
+    assert {name: one["result"] for name, one in results.items()} == {
+        "nosuch": "not_found",
+        identifier: "replayed",
+    }
+    assert [entry["ids"] for entry in rig.audit()] == [[identifier]]
+
+
+@pytest.mark.parametrize("command", [("replay",), ("discard", "--yes")])
+def test_another_user_than_the_state_s_owner_leaves_no_files(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    ids = fill(rig)
+    rig.stop_listening()
+    owner = user_name(os.geteuid())
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    with pytest.raises(UsageError, match=f"belongs to {owner}, .* run as: sudo -u {owner} gateway"):
+        rig.run(*command, ids[0])
+    assert sorted(path.name for path in rig.var.iterdir()) == ["dead-letter", "seal.key"]
+    assert len(list(rig.store.iterate())) == 3
+
+
+def test_show_takes_the_begin_of_an_id_that_is_unique(rig: Rig) -> None:
+    ids = fill(rig)
+    alike = next(at for at, signs in enumerate(zip(*ids, strict=False)) if len(set(signs)) > 1)
+    common = ids[0][:alike]
+    assert common
+    assert rig.json("show", ids[1][:-1])["id"] == ids[1]
+    with pytest.raises(DeadLetterError, match=f"several dead letters begin with {common}: .*write more"):
+        rig.run("show", common)
+    for none in (ids[0] + "x", ""):
+        with pytest.raises(DeadLetterError, match="there is no dead letter"):
+            rig.run("show", none)
+
+
+def test_discard_that_nobody_answers_says_what_to_do(rig: Rig) -> None:
+    ids = fill(rig)
+    rig.stop_listening()
+    result = rig.run("discard", ids[0], fails=True, answer="")
+    assert "[y/N]:\nnobody answered, nothing is removed; use --yes" in result.stderr
+    assert "Remove 1 dead letter for good?" in result.stderr
+    assert len(list(rig.store.iterate())) == 3

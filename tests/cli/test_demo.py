@@ -67,6 +67,7 @@ def test_in_a_pipe_it_tells_plainly_that_everything_happened_as_it_should(enviro
     assert errors == ""
     assert "FAIL" not in out
     for expected in (
+        r"route 2: field messages, kind status -> analytics",
         r"ok +the right verify token: 200, the challenge as text/plain \(\d+ ms\)",
         r"ok +a forged signature: 401",
         r"ok +no client certificate: 403",
@@ -139,6 +140,36 @@ def test_interrupted_it_leaves_nothing_behind(environ: dict[str, str], number: s
     assert demo.returncode == 1
     assert "interrupted" in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_second_interruption_changes_nothing(environ: dict[str, str]) -> None:
+    with start(environ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if line.startswith("Notifications"):
+                break
+        demo.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            demo.wait(timeout=0.05)  # less than the gateway takes to end
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=WITHIN_SECONDS)
+    assert demo.returncode == 1
+    assert errors == "interrupted; the gateway process is stopped, and nothing is left behind\n"
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_ends_it_quietly(environ: dict[str, str]) -> None:
+    """`gateway demo | head -3`."""
+    with start(environ) as demo:
+        assert demo.stdout is not None
+        for _ in range(3):
+            demo.stdout.readline()
+        demo.stdout.close()
+        assert demo.stderr is not None
+        errors = demo.stderr.read()
+        demo.wait(timeout=WITHIN_SECONDS)
+    assert (demo.returncode, errors) == (1, "")
 
 
 def assert_all_is_well(told: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """How the demo is told, on a terminal and in a pipe: above all when something is not as it should be."""
 
+import dataclasses
 import io
 import json
 
@@ -95,6 +96,28 @@ def test_plain_lines_tell_what_differs(capsys: pytest.CaptureFixture[str]) -> No
         "  - Refusals: a forged signature: 200; expected 401",
         '  log: {"event": "listening"}',
     ]
+
+
+@pytest.mark.parametrize(("width", "told"), [(80, False), (120, True)])
+def test_a_narrow_terminal_has_the_routes_by_their_numbers(width: int, told: bool) -> None:
+    screen = io.StringIO()
+    teller = ScreenTeller(Console(file=screen, width=width, color_system=None))
+    because = "route 3 (field account_* or business_*); route 5 (field account_update)"
+    one = dataclasses.replace(JOURNEYS[1], target="accounts", because=because)
+    teller.journeys((one,), final=True)
+    shown = " ".join(screen.getvalue().split())
+    assert "1 of 4 changes, route 3" in shown
+    assert "route 5" in shown
+    assert ("account_update" in shown) is told
+
+
+def test_a_narrow_terminal_cuts_nothing_off() -> None:
+    screen = io.StringIO()
+    teller = ScreenTeller(Console(file=screen, width=80, color_system=None))
+    teller.step(dataclasses.replace(GOOD, happened="O=" + "x" * 100 + ",C=US"))
+    teller.close()
+    assert "…" not in screen.getvalue()
+    assert ",C=US" in "".join(screen.getvalue().split())
 
 
 @pytest.mark.parametrize("width", [60, 100, 200])

@@ -8,12 +8,23 @@ from gateway.core.fields import FIELDS
 from tests.cli.calling import call
 
 
-def test_all_fields_are_listed_with_their_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_fields_are_listed_with_their_meaning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     called = call(capsys, "fields")
     assert called.code == 0
     for field in FIELDS:
         assert f"  {field.name} " in called.out
     assert "Meta has reviewed the WhatsApp Business Account and decided." in called.out
+
+
+def test_in_a_pipe_it_is_one_line_a_field(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line.split("\t") for line in call(capsys, "fields").out.splitlines()]
+    assert [(object_, name, meaning) for object_, name, meaning, _ in lines] == [
+        (field.object, field.name, field.meaning) for field in FIELDS
+    ]
+    assert all(samples.isdecimal() for *_, samples in lines)
 
 
 def test_json_lists_objects_fields_meanings_and_samples(capsys: pytest.CaptureFixture[str]) -> None:

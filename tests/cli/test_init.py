@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from gateway.cli.init import command
 from gateway.errors import UsageError
 from gateway.settings.load import load_settings
 
+ROOT = Path(__file__).parents[2]
 DEVELOPMENT = {
     "gateway.yaml", "secrets/app_secret", "secrets/verify_token",
     "certs/ca.pem", "certs/server.pem", "certs/server.key",
@@ -57,9 +59,18 @@ def test_secrets_and_keys_are_random_and_for_their_owner_alone(tmp_path: Path) -
 
 def test_the_steps_it_prints_name_the_files_it_wrote(tmp_path: Path) -> None:
     steps = gateway("init", "x", cwd=tmp_path).stdout
-    for named in ("x/gateway.yaml", "x/certs/client.pem", "x/certs/client.key", "x/certs/ca.pem"):
-        assert named in steps
-    assert "gateway --config x/gateway.yaml run" in steps
+    for call in ("check", "run", "send --field messages"):
+        assert f"  gateway --config x/gateway.yaml {call}\n" in steps
+
+
+@pytest.mark.parametrize("kind", [[], ["--production"]], ids=["development", "production"])
+def test_its_commands_can_be_pasted_whatever_the_directory_is_called(kind: list[str], tmp_path: Path) -> None:
+    steps = gateway("init", "my {own}; gateway's", *kind, cwd=tmp_path).stdout
+    calls = [shlex.split(line) for line in steps.splitlines() if line.strip().startswith("gateway ")]
+    assert len(calls) == 3
+    for call in calls:
+        named = call[2] if call[1] == "--config" else call[3]
+        assert named.startswith("my {own}; gateway's/")
 
 
 @pytest.mark.parametrize("standing", sorted(DEVELOPMENT))
@@ -115,11 +126,13 @@ def test_production_prints_the_steps_in_the_order_that_meta_demands(tmp_path: Pa
     steps = gateway("init", "x", "--production", cwd=tmp_path).stdout
     order = [
         "certificate of a public CA",
+        "listen.public_url",
         "app secret",
         "Download meta-outbound-api-ca-2025-12.pem",
         "compare its SHA-256",
         "Start the gateway",
         "Verify the callback URL",
+        "the one that `gateway run` prints",
         "Subscribe",
         "Switch mTLS on",
         "each app and each",
@@ -131,8 +144,44 @@ def test_production_prints_the_steps_in_the_order_that_meta_demands(tmp_path: Pa
     assert places == sorted(places)
 
 
+def test_a_production_configuration_says_where_its_state_is_to_every_user_alike(tmp_path: Path) -> None:
+    """systemd's unit makes that directory; a command by hand does not see its $STATE_DIRECTORY."""
+    gateway("init", "x", "--production", cwd=tmp_path)
+    guide = (ROOT / "docs/getting-started.md").read_text()
+    (name,) = re.findall(r"^ *StateDirectory=(\S+)$", guide, re.MULTILINE)
+    for environ in ({}, {"STATE_DIRECTORY": str(tmp_path / "elsewhere")}):
+        settings = load_settings(tmp_path / "x/gateway.yaml", environ=environ, with_secrets=False).settings
+        assert settings.spool.directory == Path("/var/lib") / name / "spool"
+        assert settings.dead_letter.directory == Path("/var/lib") / name / "dead-letter"
+
+
+def test_in_a_container_the_state_is_where_the_image_says(tmp_path: Path) -> None:
+    """docs/container.md takes two lines out of the file, each whole on its line."""
+    gateway("init", "x", "--production", cwd=tmp_path)
+    file = tmp_path / "x/gateway.yaml"
+    (edit,) = re.findall(
+        r"^sudo (sed -i .+) /etc/\S+$", (ROOT / "docs/container.md").read_text(), re.MULTILINE
+    )
+    subprocess.run([*shlex.split(edit), file], check=True)
+    settings = load_settings(
+        file, environ={"STATE_DIRECTORY": "/var/lib/gateway"}, with_secrets=False
+    ).settings
+    assert settings.spool.directory == Path("/var/lib/gateway/spool")
+    assert settings.dead_letter.directory == Path("/var/lib/gateway/dead-letter")
+
+
+def test_the_public_url_only_waits_for_its_name(tmp_path: Path) -> None:
+    gateway("init", "x", "--production", cwd=tmp_path)
+    file = tmp_path / "x/gateway.yaml"
+    file.write_text(file.read_text().replace("# public_url: https://hooks.", "public_url: https://mine."))
+    settings = load_settings(file, environ={}, with_secrets=False).settings
+    assert settings.listen.public_url == "https://mine.example.com"
+
+
 def test_check_of_a_production_configuration_tells_the_steps_that_are_left(tmp_path: Path) -> None:
     gateway("init", "x", "--production", cwd=tmp_path)
+    file = tmp_path / "x/gateway.yaml"
+    file.write_text(file.read_text().replace("/var/lib/", f"{tmp_path}/"))  # one that this user may make
     checked = gateway("--config", "x/gateway.yaml", "check", "--json", cwd=tmp_path)
     assert checked.returncode == 2
     assert [problem["key_path"] for problem in json.loads(checked.stdout)["problems"]] == [

@@ -70,7 +70,7 @@ async def test_what_is_not_given_comes_from_the_configuration(door: Door, send: 
     called = await send("--field", "security")
     assert called.code == 0
     assert called.out.startswith("200  ")
-    assert called.out.rstrip().endswith("ms  HTTP/1.1")
+    assert called.out.rstrip().endswith("ms  HTTP/1.1  ok")
     assert door.heads[0].startswith("POST /main HTTP/1.1")
     assert json.loads(door.bodies[0])["entry"][0]["changes"][0]["field"] == "security"
     assert door.headers()["x-hub-signature-256"] == signature("the secret_main", door.bodies[0])
@@ -154,6 +154,15 @@ async def test_anything_but_200_ends_with_1(door: Door, send: Sender) -> None:
     assert called.out.startswith("401  ")
 
 
+async def test_the_word_of_the_answer_is_shown(door: Door, send: Sender) -> None:
+    door.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 20\r\n\r\nno_certificate \x1b[31\n"
+    called = await send("--field", "messages")
+    assert called.out.startswith("403  ")
+    assert called.out.endswith(" ms  HTTP/1.1  no_certificate \\x1b[31\n")
+    told = json.loads((await send("--field", "messages", "--json")).out)
+    assert told["requests"][0]["answer"] == "no_certificate \\x1b[31"
+
+
 async def test_a_closed_connection_ends_with_1_and_says_what_it_means(door: Door, send: Sender) -> None:
     door.answer = b""
     called = await send("--field", "messages", "--json")
@@ -178,6 +187,15 @@ async def test_a_challenge_that_does_not_come_back_ends_with_1(door: Door, send:
     assert "the answer is not the challenge" in called.err
     assert "hub.verify_token=the+token" in door.heads[0]
     assert door.heads[0].startswith("GET /main?hub.mode=subscribe&hub.challenge=")
+
+
+async def test_a_challenge_comes_without_a_certificate_unless_one_is_named(door: Door, send: Sender) -> None:
+    called = await send("--challenge", "plain-token")
+    assert "without client certificate" in called.err
+    certs = PkiFiles.in_directory(send.site / "certs")
+    named = ("--cert", str(certs.client_certificate), "--key", str(certs.client_key))
+    await send("--challenge", "plain-token", *named)
+    assert [bool(peer) for peer in door.peers] == [False, True]
 
 
 async def test_a_challenge_needs_no_secret(door: Door, send: Sender) -> None:

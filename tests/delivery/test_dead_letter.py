@@ -340,3 +340,14 @@ def test_a_failure_at_any_call_is_told_and_leaves_no_litter(
         assert not list(store.directory.rglob("*.tmp"))
         store.write(a_letter())
         assert len(list(store.iterate())) == 1
+
+
+def test_the_directory_is_made_at_start_or_the_start_says_why_not(tmp_path: Path) -> None:
+    store = DeadLetterStore(tmp_path / "a" / "b", b"k" * 32)
+    store.prepare()
+    store.prepare()
+    assert list(store.iterate()) == []
+    assert store.directory.is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DeadLetterError, match="cannot be made"):
+        DeadLetterStore(tmp_path / "file" / "b", b"k" * 32).prepare()

@@ -45,7 +45,11 @@ def site(tmp_path: Path) -> Path:
     (secrets / "app_secret").write_text("app secret\n")
     (secrets / "empty").write_text("\n")
     (secrets / "two_lines").write_text("one\ntwo\n")
-    (tmp_path / "ids.txt").write_text("# audited\n0123456\n\n1_000  # a shop\n")
+    (secrets / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    (secrets / "control").write_bytes(b"hunter2\x00hunter2")
+    (secrets / "bom").write_bytes(b"\xef\xbb\xbfhunter2\n")
+    (tmp_path / "ids.txt").write_text("# audited\n0123456\n\n1000*  # a shop\n")
+    (tmp_path / "numbers.txt").write_text("4930901820\n+49 30\n")
     (tmp_path / "no_ids.txt").write_text("# nobody yet\n")
     return tmp_path
 

@@ -21,12 +21,11 @@ def clone(tmp_path: Path) -> Path:
     """Return a copy of `config/` with all certificates and secrets that its files name."""
     config = tmp_path / "config"
     (config / "secrets").mkdir(parents=True)
-    for file in (SMALL, FULL):
+    for file in (SMALL, FULL, CONFIG / "audited_numbers.txt"):
         (config / file.name).write_text(file.read_text())
     for name in ("app_secret", "verify_token", "support", "admin_token"):
         (config / "secrets" / name).write_text(f"the {name}\n")
     (config / "secrets/support_signing").write_text("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n")
-    (config / "audited_numbers.txt").write_text("15550783881  # main street\n")
     make_pki(tmp_path / "certs")
     pki = development_pki()
     for name, content in {
@@ -43,6 +42,19 @@ def test_the_small_configuration_is_clean_once_its_files_are_there(clone: Path) 
     loaded, problems = load_and_examine(clone / "gateway.yaml", environ={})
     assert problems == ()
     assert loaded is not None
+
+
+def test_without_secrets_the_full_example_lacks_certificates_alone(tmp_path: Path) -> None:
+    """What else it names is in the repository; the copy keeps a developer's own certificates out."""
+    copied = tmp_path / "config"
+    copied.mkdir()
+    for file in CONFIG.iterdir():
+        if file.is_file():
+            (copied / file.name).write_bytes(file.read_bytes())
+    loaded, problems = load_and_examine(copied / FULL.name, environ={}, with_secrets=False)
+    assert loaded is not None
+    assert problems
+    assert all("/certs/" in problem.message and "does not exist" in problem.message for problem in problems)
 
 
 def test_the_full_example_loads_with_every_key(clone: Path) -> None:

@@ -20,12 +20,9 @@ Load = Callable[..., Loaded]
         ("0123456", ("0123456",)),
         ('"0123456"', ("0123456",)),
         ("'0123456'", ("0123456",)),
-        ("[0123456, 1_000, 0o17, 0x1F]", ("0123456", "1_000", "0o17", "0x1F")),
-        ("[1e3, 1.50, +7]", ("1e3", "1.50", "+7")),
-        ("[off, yes, no, true]", ("off", "yes", "no", "true")),
-        ("[2024-01-01, 12:30:45]", ("2024-01-01", "12:30:45")),
+        ("[0123456, 1000, 00*, 1?3]", ("0123456", "1000", "00*", "1?3")),
         ("1029*", ("1029*",)),
-        ("{file: ids.txt}", ("0123456", "1_000")),
+        ("{file: ids.txt}", ("0123456", "1000*")),
         ("12345678901234567890123456789012345678901234567890", ("1234567890" * 5,)),
     ],
 )  # fmt: skip
@@ -37,7 +34,11 @@ def test_ids_keep_their_characters_as_written(
     assert all(type(id_) is str for id_ in route.waba)
 
 
-@pytest.mark.parametrize("written", ["off", "yes", "no", "on", "true", "null_", "0123", "1_000"])
+GUESSED = "off yes no on true null_ 0123 1_000 0o17 0x1F 1e3 1.50 +7 2024-01-01 12:30:45"
+"""What some YAML reader takes for something else than a text."""
+
+
+@pytest.mark.parametrize("written", GUESSED.split())
 def test_texts_stay_texts(written: str, good: str, load: Load) -> None:
     assert load(good.replace("field: messages", f"field: {written}")).settings.routes[0].field == (written,)
 
@@ -135,7 +136,7 @@ def test_a_directory_that_is_stated_wins(good: str, load: Load, site: Path) -> N
         (b"s3cret\r\n", b"s3cret"),
         (b"s3cret\n\n", b"s3cret\n"),
         (b" s3cret \n", b" s3cret "),
-        (b"\xff\x00\n", b"\xff\x00"),
+        (b"\xff\xe0\n", b"\xff\xe0"),
     ],
 )
 def test_one_trailing_newline_of_a_secret_is_dropped(

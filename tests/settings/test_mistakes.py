@@ -1,5 +1,7 @@
 """What people get wrong, and what they are told: file, line, column, key path, what is wrong, what to do."""
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.settings.load import Loaded, load_settings
+from gateway.settings.reading import remedy
 
 Load = Callable[..., Loaded]
 
@@ -36,6 +39,9 @@ APPS_END = TOKEN + "\n"
 END = "unrouted: dead_letter\n"
 
 
+ODD = {"TWO_LINES": "one\rtwo", "SPACES": " a "}
+
+
 def mistake(name: str, old: str, new: str, where: str, key: str, message: str, remedy: str) -> Mistake:
     return Mistake(name=name, change=(old, new), where=where, key=key, message=message, remedy=remedy)
 
@@ -47,6 +53,16 @@ MISTAKES = [
             "twice", "remove"),
     mistake("merge key", TIMEOUT, "<<: {timeout: 1s}", "18:5", "targets.support.<<", "merge key", "alias"),
     mistake("undefined alias", "1s, 5s, 30s", "*secret", "20:18", "", "names no anchor", "quote"),
+    mistake("a star alone", FIELD, "field: *", "22:13", "", "an alias (*) names nothing",
+            "quote a text that begins with *"),
+    mistake("an ampersand alone", FIELD, "field: &", "22:13", "", "an anchor (&) names nothing",
+            "quote a text that begins with &"),
+    mistake("quote left open", "dress: \"[::]:8443\"", "dress: \"[::]:8443", "2:12", "",
+            "the quote that opens here is never closed", "close it"),
+    mistake("quote closed by the next", URL, "url: \"http://a\n    signing_secret: {env: \"A\"}", "17:10", "",
+            "the quote that opens here is closed only in line 18", "close it"),
+    mistake("quote in a list", "[1s, 5s, 30s]", "['1s, 5s, 30s]\n    on_give_up: 'drop'", "20:18", "",
+            "closed only in line 21", "close it"),
     mistake("second document", END, END + "---\na: b\n", "25:1", "", "second document", "keep one"),
     mistake("unclosed bracket", "[support]", "[support", "24:9", "", "not YAML", "correct"),
     mistake("colon in a text", FIELD, "field: a: b", "22:13", "", "not YAML", "quote"),
@@ -71,6 +87,8 @@ MISTAKES = [
     mistake("unknown key", "timeout: 10s", "timout: 10s", "18:5", "targets.support.timout", "unknown key",
             "timeout?"),
     mistake("unknown section", "unrouted: d", "unruoted: d", "24:1", "unruoted", "unknown key", "unrouted?"),
+    mistake("a key from far away", END, END + "retries: 1\n", "25:1", "retries", "unknown key",
+            "known here: "),
     mistake("missing key", f"    {TOKEN}\n", "", "11:3", "apps.main.verify_token", "is missing",
             "add it: What you enter"),
     mistake("missing section", "targets:\n", "x-targets:\n", "1:1", "targets", "is missing",
@@ -135,6 +153,14 @@ MISTAKES = [
             "secret is empty", "put"),
     mistake("file is a directory", "secrets/app_secret", "secrets", "13:20", "apps.main.app_secrets[0].file",
             "Is a directory", "name a file"),
+    mistake("key as secret", "app_secret}", "key.pem}", "13:20", "apps.main.app_secrets[0].file",
+            "several lines", "one line"),
+    mistake("two tokens", "VERIFY_TOKEN", "TWO_LINES", "14:20", "apps.main.verify_token.env",
+            "several lines", "one line"),
+    mistake("control in a secret", "app_secret}", "control}", "13:20", "apps.main.app_secrets[0].file",
+            "control character", "one line"),
+    mistake("mark in a secret", "app_secret}", "bom}", "13:20", "apps.main.app_secrets[0].file",
+            "byte order mark", "one line"),
     mistake("no secrets", f"[{SECRET}]", "[]", "13:5", "apps.main.app_secrets", "is empty", "at least one"),
     mistake("one secret, no list", f"[{SECRET}]", SECRET, "13:5", "apps.main.app_secrets", "must be a list",
             "[one, two]"),
@@ -169,8 +195,10 @@ MISTAKES = [
             "twice", "keep one"),
     mistake("smuggled header", TIMEOUT, 'headers: {X: "a\\r\\nb: c"}', "18:15", "targets.support.headers.X",
             "line break", "one line"),
-    mistake("smuggled in a secret", TIMEOUT, "headers: {X: {file: secrets/two_lines}}", "18:15",
-            "targets.support.headers.X", "cannot stand in a header", "line breaks"),
+    mistake("smuggled in a secret", TIMEOUT, "headers: {X: {file: secrets/two_lines}}", "18:19",
+            "targets.support.headers.X.file", "several lines", "one line"),
+    mistake("spaces in a header", TIMEOUT, "headers: {X: {env: SPACES}}", "18:15",
+            "targets.support.headers.X", "cannot stand in a header", "spaces at its ends"),
     mistake("tls without TLS", TIMEOUT, "tls: {ca: ca.pem}", "18:5", "targets.support.tls", "without TLS",
             "https://"),
     mistake("half a pair", URL, "url: https://a\n    tls: {certificate: a.pem}", "18:11",
@@ -183,6 +211,14 @@ MISTAKES = [
             "No such file", "create"),
     mistake("ids from env", FIELD, "waba: {env: IDS}", "22:5", "routes[0].waba", "neither ids",
             "{file: PATH}"),
+    mistake("no id", FIELD, 'display_phone_number: "+49 30 901820"', "22:5", "routes[0].display_phone_number",
+            "'+49 30 901820' matches no id", "write 4930901820"),
+    mistake("no id in a list", FIELD, "waba: [1029*, abc]", "22:19", "routes[0].waba[1]",
+            "'abc' matches no id", "digits, * and ?"),
+    mistake("no id, quoted", FIELD, "phone_number_id: \u201c1065\u201d", "22:5", "routes[0].phone_number_id",
+            "matches no id", "write 1065"),
+    mistake("no id in a file", FIELD, "waba: {file: numbers.txt}", "22:12", "routes[0].waba.file",
+            "numbers.txt: '+49 30' matches no id", "write 4930"),
     mistake("no kind", FIELD, "kind: [message, statuses]", "22:5", "routes[0].kind", "'statuses'",
             "message, status"),
     mistake("empty field", FIELD, 'field: ""', "22:5", "routes[0].field", "is empty", "write a value"),
@@ -222,7 +258,7 @@ def test_each_mistake_is_told_at_its_place_with_a_remedy_and_alone(
     old, new = mistake.change
     assert old in good
     with pytest.raises(ConfigurationError) as caught:
-        load(good.replace(old, new, 1), EMPTY="", NOT_BASE64="not base64!")
+        load(good.replace(old, new, 1), EMPTY="", NOT_BASE64="not base64!", **ODD)
     (problem,) = caught.value.problems
     assert problem.file == site / "gateway.yaml"
     assert f"{problem.line}:{problem.column}" == mistake.where
@@ -261,9 +297,29 @@ def test_a_missing_file_says_how_to_name_or_make_one(site: Path) -> None:
         load_settings(site / "none.yaml", environ={})
 
 
-def test_a_directory_is_not_a_file(site: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r":0:0: cannot be read: Is a directory"):
+def test_a_directory_is_not_a_file_and_has_no_lines(site: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
         load_settings(site, environ={})
+    assert str(caught.value).startswith(
+        f"{site}: cannot be read: Is a directory; name a file, not a directory"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_of_somebody_else_is_for_the_gateways_user(good: str, load: Load, site: Path) -> None:
+    load(good)
+    (site / "gateway.yaml").chmod(0)
+    with pytest.raises(
+        ConfigurationError, match=r"Permission denied; let the gateway's user read it"
+    ) as caught:
+        load_settings(site / "gateway.yaml", environ={})
+    assert "gateway init" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+def test_what_may_not_be_read_is_not_to_be_made_anew(code: int) -> None:
+    assert remedy(OSError(code, ""), absent="make it").startswith("let the gateway's user read it")
+    assert remedy(OSError(errno.ENOENT, ""), absent="make it") == "make it"
 
 
 def test_an_endless_file_ends(site: Path) -> None:

@@ -1,7 +1,10 @@
 """A process that stands in for the gateway's: how it is awaited, and that it always ends."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,40 @@ async def test_no_process_is_left_behind_when_its_user_is_cancelled(stand_in: in
             await trio.sleep_forever()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+PARENT = """\
+import os, sys, trio
+from pathlib import Path
+from gateway.simulator.process import start_gateway
+async def main():
+    log = Path(sys.argv[1])
+    async with start_gateway(Path("c.yaml"), admin_url=sys.argv[2], log_path=log, environ=os.environ) as it:
+        await it.wait_ready()
+        print(it.pid, flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+def test_the_process_ends_with_its_parent_though_that_is_killed(
+    stand_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://127.0.0.1:{stand_in}"
+    log = tmp_path / "log"
+    # The parent imports this package, and what it starts the stand-in, which is in its working directory.
+    code = PARENT.replace("trio.run", f"os.chdir({str(tmp_path / 'path')!r}); trio.run")
+    monkeypatch.chdir(Path(process_module.__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(log), url], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        process = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    ended, *_ = select.select([process], [], [], 10)
+    os.close(process)
+    assert ended
+    assert log_tail(log, lines=1) == ("stopping",)
 
 
 async def test_a_process_that_does_not_listen_to_sigterm_is_killed(

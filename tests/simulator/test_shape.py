@@ -7,12 +7,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.simulator.pki import PkiFiles, authority, client_leaf, common_name, issue, make_pki
 from gateway.simulator.shape import shape_of
+from gateway.tls.certificate import describe, read_certificates
 
 
 def test_a_development_pki_has_metas_shape(tmp_path: Path) -> None:
     looked_at = list(shape_of(make_pki(tmp_path / "certs")))
     assert len(looked_at) == 4
     assert all(ok for _, _, _, ok in looked_at), looked_at
+
+
+def test_the_subject_is_told_as_certs_show_prints_it(tmp_path: Path) -> None:
+    files = make_pki(tmp_path / "certs")
+    (*_, (_, told, _, _)) = shape_of(files)
+    (leaf, _) = read_certificates(files.client_certificate)
+    assert told == describe(leaf).subject
 
 
 def test_another_shape_is_told(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_run_that_crashes_leaves_no_thread_and_no_lock(tmp_path: Path) -> None
     orphans: list[Writer] = []
     trio.run(crash)
     [orphan] = orphans
-    orphan.put(NextDue(target="support"))
+    orphan._queue.put([NextDue(target="support")])
     deadline = time.monotonic() + 10
     while any(thread.name == "spool-writer" for thread in threading.enumerate()):
         assert time.monotonic() < deadline

@@ -1,8 +1,9 @@
 """Who gets in, and how the others are told: the TLS door of a running gateway."""
 
 import json
+import resource
 import ssl
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,24 @@ async def test_no_session_is_resumed(rig: Rig) -> None:
         session, _ = await trio.to_thread.run_sync(handshake, None)
         _, reused = await trio.to_thread.run_sync(handshake, session)
     assert reused is False
+
+
+async def test_silent_strangers_by_the_hundred_do_not_shut_the_door(rig: Rig) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    rig.write(targets={"support": "http://127.0.0.1:9/"})
+    # The gateway inherits a limit that is too small for them; this process keeps its own.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        process = rig.running(ready=False)
+        await process.__aenter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        async with AsyncExitStack() as strangers:
+            for _ in range(300):
+                await strangers.enter_async_context(await trio.open_tcp_stream("127.0.0.1", rig.port))
+            with trio.fail_after(5):
+                assert (await rig.post(message(unique_id()))).status == 200
+    finally:
+        await process.__aexit__(None, None, None)
+    assert "accept_failed" not in rig.log

@@ -86,3 +86,14 @@ def test_a_line_that_finds_no_room_leaves_no_half_of_itself(
     with pytest.raises(AuditLogError, match="no room"):
         audit.record("other")
     assert path.read_bytes() == whole
+
+
+def test_a_log_that_belongs_to_somebody_else_is_told_with_what_to_do(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", deny)  # root, who may run this, is denied nothing
+    with pytest.raises(AuditLogError, match=r"Permission denied; chown it .* to the gateway's user; nothing"):
+        AuditLog(path).record("replay")

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from gateway.settings.model import Client
 from gateway.settings.values import Address
 from gateway.simulator.pki import (
     CLIENT_AUTH,
@@ -156,6 +158,59 @@ def test_each_mistake_is_told_once_at_its_place(
     assert says in problems[0].message
     assert problems[0].remedy
     remarks_tls(files.tls)  # never raises
+
+
+def public_policy() -> x509.CertificatePolicies:
+    """What every public CA puts in (CA/Browser Forum, Baseline Requirements, section 7.1.6.1)."""
+    domain_validated = x509.ObjectIdentifier("2.23.140.1.2.1")
+    return x509.CertificatePolicies([x509.PolicyInformation(domain_validated, None)])
+
+
+def test_the_public_ca_of_the_own_certificate_is_no_anchor_for_meta(files: Files) -> None:
+    """The root does not stand in the chain that is served: the signature tells."""
+    root = issue(common_name("ISRG"), issuer=None, ca=True)
+    between = issue(common_name("R10"), issuer=root, ca=True)
+    names = ("hooks.example.com",)
+    files.serve(issue(common_name(names[0]), issuer=between, names=names, extra=(public_policy(),)), between)
+    files.anchor(issue(common_name("Meta root"), issuer=None, ca=True), root)
+    (problem,) = files.examine()
+    assert problem.key_path == ANCHOR
+    assert "CN=ISRG" in problem.message
+    assert "issued the gateway's own certificate" in problem.message
+    assert "public" in problem.message
+    assert "Meta" in problem.remedy
+    assert remarks_tls(files.tls) == []
+
+
+def test_a_public_ca_may_be_meant_for_clients_of_ones_own(files: Files) -> None:
+    server, root = production(extra=(public_policy(),))
+    files.serve(server, root)
+    files.anchor(root)
+    own = Client(trust_anchors=files.tls.clients["meta"].trust_anchors, names=("probe.example.com",))
+    tls = files.tls.model_copy(update={"clients": {"probe": own}})
+    assert examine_tls(tls, address=PUBLIC) == []
+    (remark,) = remarks_tls(tls)
+    assert "also the CA of the gateway's own certificate" in remark.message
+
+
+def test_the_development_ca_of_the_server_is_no_anchor(tmp_path: Path) -> None:
+    made = development_tls(tmp_path)
+    anchor = made.certificate.parent / "ca.pem"
+    client = made.clients["meta"].model_copy(update={"trust_anchors": (anchor,)})
+    tls = made.model_copy(update={"clients": {"meta": client}})
+    (problem,) = examine_tls(tls, address=LOOPBACK)
+    assert problem.key_path == ANCHOR
+    assert str(anchor) in problem.message
+    assert "meta-ca.pem" in problem.remedy
+    assert remarks_tls(tls) == []
+
+
+def test_an_expired_anchor_is_named_and_told_once(files: Files) -> None:
+    root = issue(common_name("Old"), issuer=None, ca=True, not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    files.anchor(root)
+    (problem,) = files.examine()
+    assert "CN=Old" in problem.message
+    assert remarks_tls(files.tls) == []
 
 
 def test_an_empty_directory_of_anchors_is_a_mistake(files: Files) -> None:

@@ -1,6 +1,9 @@
 """What is worth a look and keeps nothing from working."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
 
 from gateway.simulator.pki import common_name, issue
 from gateway.tls.material import MaterialProblem
@@ -9,6 +12,20 @@ from tests.tls.files import Files, production
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
+BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+"""Debian's and its kin's."""
+NEGATIVE_SERIAL = """\
+-----BEGIN CERTIFICATE-----
+MIIBajCCARCgAwIBAgIB+TAKBggqhkjOPQQDAjATMREwDwYDVQQDDAhOZWdhdGl2
+ZTAgFw0yNjExMjMwMTQyMTFaGA8yMTI2MTAzMDAxNDIxMVowEzERMA8GA1UEAwwI
+TmVnYXRpdmUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASCfvtEdjEaGRxXCaev
+VA/8SwY8ogXhMP97EzQBFvdyHWlKzHIdnNsaV1FaatjlJ4gnnwu3Wk6DF6xOzZg8
+9Sg8o1MwUTAdBgNVHQ4EFgQUptcpEc9NTfgX+CZhai+joAR79i4wHwYDVR0jBBgw
+FoAUptcpEc9NTfgX+CZhai+joAR79i4wDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjO
+PQQDAgNIADBFAiB64aOlUHiqekdy453IyzKFZwEgrZ7lmqFwhvJK8SNGggIhAM1s
+4ll3FFjw6DshlrckyMGE+XK8NwALjLOz3KPF29gy
+-----END CERTIFICATE-----
+"""
 
 
 def remark(files: Files) -> MaterialProblem:
@@ -58,4 +75,51 @@ def test_an_expired_anchor_beside_a_good_one_is_a_rotation_and_a_remark(files: F
     assert files.examine() == []
     (remark,) = remarks_tls(files.tls)
     assert remark.key_path == ("tls", "clients", "meta", "trust_anchors", 0)
+    assert "CN=Old" in remark.message
     assert "has expired" in remark.message
+
+
+def test_the_issuer_of_the_own_certificate_as_anchor_is_remarked_though_it_is_not_served(
+    files: Files,
+) -> None:
+    server, root = production()
+    files.serve(server)
+    files.anchor(root)
+    assert files.examine() == []
+    assert any(
+        "also the CA of the gateway's own certificate" in one.message for one in remarks_tls(files.tls)
+    )
+
+
+def test_a_bundle_of_many_anchors_is_one_remark(files: Files) -> None:
+    """The system's CAs where Meta's belongs: nothing breaks, and all their clients pass the first check."""
+    old = issue(common_name("Old"), issuer=None, ca=True, not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    files.anchor(old, *(issue(common_name(f"Root {number}"), issuer=None, ca=True) for number in range(10)))
+    told = remark(files)
+    assert told.key_path == ("tls", "clients", "meta", "trust_anchors")
+    assert "11 trust anchors" in told.message
+    assert "anybody" in told.message
+
+
+@pytest.mark.skipif(not BUNDLE.exists(), reason="no bundle of the system's CAs here")
+def test_the_systems_bundle_warns_in_our_words_alone(files: Files) -> None:
+    """cryptography warns of negative serial numbers, which some old roots have; warnings fail a test."""
+    (files.directory / "meta.pem").write_bytes(BUNDLE.read_bytes())
+    assert "anybody" in remark(files).message
+
+
+def test_a_negative_serial_number_is_no_business_of_the_operator(files: Files) -> None:
+    (files.directory / "meta.pem").write_text(NEGATIVE_SERIAL)
+    files.examine()
+    remarks_tls(files.tls)
+
+
+def test_a_file_without_key_needs_no_other_mode(files: Files) -> None:
+    files.tls.private_key.write_bytes(files.tls.certificate.read_bytes())
+    files.tls.private_key.chmod(0o644)
+    assert remarks_tls(files.tls) == []
+
+
+def test_without_keys_no_key_is_looked_at(files: Files) -> None:
+    files.tls.private_key.chmod(0o644)
+    assert remarks_tls(files.tls, with_key=False) == []

@@ -376,6 +376,14 @@ async def test_two_anchors_of_one_name_work_side_by_side(maker: Maker) -> None:
             assert await maker.knock(door, (client_leaf(root),)) == ANSWER
 
 
+def test_a_refusal_says_in_openssls_words_what_it_found_and_where(pki: DevelopmentPki) -> None:
+    leaf = crypto.X509.from_cryptography(pki.meta_client.certificate)
+    verdict = decide(record=ChainRecord(seen=True, errors=[(19, 1)]), leaf=leaf, sent=(), entries=())
+    assert isinstance(verdict, Refusal)
+    assert verdict.detail.startswith("X509 error 19 (self-signed certificate in certificate chain) at")
+    assert verdict.detail.endswith("at the certificate at depth 1")
+
+
 def test_a_certificate_whose_validation_was_not_seen_gets_no_verdict(pki: DevelopmentPki) -> None:
     """An empty list of errors means "no errors" only when somebody has looked."""
     leaf = crypto.X509.from_cryptography(pki.meta_client.certificate)

@@ -1,0 +1,105 @@
+"""Dead letters as rows: a table on a terminal, tab-separated cells in a pipe, JSON for scripts."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from gateway.cli.output import err, out
+from gateway.errors import DeadLetterError
+
+if TYPE_CHECKING:
+    from gateway.delivery.dead_letter import Found
+    from gateway.delivery.dead_letter_record import DeadLetter
+
+PAGE_ROWS: Final = 500
+"""Rows of a table on a terminal that are laid out at a time."""
+
+Row = dict[str, object]
+
+_COLUMNS: Final = ("id", "target", "reason", "fields", "received_at", "died_at", "last")
+_TERMINAL_COLUMNS: Final = ("id", "reason", "fields", "received_at", "last")
+"""Narrower: the id names the target, and `show` has the rest."""
+
+
+def row_of(found: "Found", letter: "DeadLetter | DeadLetterError") -> Row:
+    """What a list tells of one letter: nothing of its body."""
+    from gateway.delivery.message import rfc3339
+
+    if isinstance(letter, DeadLetterError):
+        return {"id": found.id, "target": found.target, "problem": str(letter)}
+    last = letter.attempts[-1] if letter.attempts else None
+    return {
+        "id": letter.id,
+        "target": letter.target,
+        "reason": str(letter.reason),
+        "app": letter.app,
+        "object": letter.summary.object,
+        "fields": list(letter.summary.fields),
+        "kinds": list(letter.summary.kinds),
+        "waba": letter.summary.waba,
+        "phone_number_id": letter.summary.phone_number_id,
+        "received_at": rfc3339(letter.received_at_ms),
+        "died_at": rfc3339(letter.died_at_ms),
+        "attempts": len(letter.attempts),
+        "last_status": last.status if last else None,
+        "last_error": last.error if last else "",
+        "body_bytes": len(letter.body),
+    }
+
+
+def cells_of(row: Row) -> list[str]:
+    """The cells of a line in a pipe, in the order of the columns."""
+    from gateway.telemetry.redaction import visible
+
+    if "problem" in row:
+        problem = visible(str(row["problem"]))
+        return [str(row["id"]), str(row["target"]), "unreadable", "", "", "", problem]
+    fields = row["fields"]
+    shown = {
+        **row,
+        "fields": ",".join(fields) if isinstance(fields, list) else "",
+        "last": row["last_status"] or row["last_error"],
+    }
+    return [visible(str(shown[column])) for column in _COLUMNS]
+
+
+def stream_json(rows: Iterable[Row]) -> None:
+    """Print a JSON array, row by row: there may be more than memory should hold."""
+    separator = "["
+    for row in rows:
+        out(separator + json.dumps(row, ensure_ascii=False))
+        separator = ","
+    out("]" if separator == "," else "[]")
+
+
+def print_tables(rows: Iterator[Row]) -> None:
+    """Print a table for a terminal, a page at a time."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    empty = True
+    while page := list(islice(rows, PAGE_ROWS)):
+        empty = False
+        table = Table(box=None, pad_edge=False)
+        for column in _TERMINAL_COLUMNS:
+            # An id is there to be copied, a time to be read: they stay in one piece, the others make room.
+            whole = column in {"id", "received_at"}
+            table.add_column(column.removesuffix("_at"), overflow="fold", no_wrap=whole)
+        for row in page:
+            cells = dict(zip(_COLUMNS, cells_of(row), strict=True))
+            cells["received_at"] = cells["received_at"][5:16].replace("T", " ")
+            table.add_row(*(Text(cells[column]) for column in _TERMINAL_COLUMNS))
+        console.print(table)
+    if empty:
+        err("no dead letter matches")
+
+
+def visible_lines(text: str) -> str:
+    """Escape what could steer a terminal; line ends and tabs stay."""
+    from gateway.telemetry.redaction import visible
+
+    return "".join(part if part in "\n\t" else visible(part) for part in re.split(r"([\n\t])", text))

@@ -1,0 +1,122 @@
+"""What the documents tell people to type: it can be parsed, by the shell and by the command itself."""
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cli import build_group
+
+ROOT = Path(__file__).parent.parent
+GUIDES = [ROOT / "README.md", ROOT / "docs/getting-started.md", ROOT / "docs/container.md"]
+UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
+HOOK = "/etc/letsencrypt/renewal-hooks/deploy/meta-webhook-gateway"
+
+
+def blocks(guide: Path) -> list[str]:
+    """Return the shell blocks of a document, lists' indentation taken away."""
+    found = re.findall(r"^( *)```sh\n(.*?)^\1```$", guide.read_text(), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def heredoc(path: str) -> str:
+    """Return the file that the getting-started page writes to `path`."""
+    text = "\n".join(blocks(ROOT / "docs/getting-started.md"))
+    (content,) = re.findall(rf"^sudo tee {re.escape(path)} [^\n]*<<'EOF'\n(.*?)^EOF$", text, re.M | re.S)
+    return str(content)
+
+
+def calls_of_gateway(guide: Path) -> list[list[str]]:
+    """Return the arguments of every `gateway` command, whatever stands before and after it on its line."""
+    names = "|".join(build_group().commands)
+    text = "\n".join(blocks(guide)).replace("\\\n", " ")
+    found = re.findall(rf"gateway ((?:--config \S+ )?(?:{names})\b[^|\n]*)", text)
+    return [shlex.split(call, comments=True) for call in found]
+
+
+def options_of(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+def test_every_block_is_a_shell_script(guide: Path) -> None:
+    assert blocks(guide)
+    for block in blocks(guide):
+        text = block.replace("<the repository>", "https://example.com/repository.git")
+        checked = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, block + checked.stderr
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+def test_every_gateway_command_and_each_of_its_options_exists(guide: Path) -> None:
+    calls = calls_of_gateway(guide)
+    assert len(calls) >= 3
+    for call in calls:
+        command: Any = build_group()
+        words = call[2:] if call[0] == "--config" else call
+        while hasattr(command, "commands"):
+            name = words.pop(0)
+            # Commands are imported when their context is made.
+            command = command.commands[name].make_context(name, [], resilient_parsing=True).command
+        assert {word for word in words if word.startswith("-")} <= options_of(command), call
+
+
+@pytest.fixture
+def lineage(tmp_path: Path) -> Path:
+    """Return what certbot keeps of one name."""
+    directory = tmp_path / "live/hooks.example.com"
+    directory.mkdir(parents=True)
+    (directory / "privkey.pem").write_text("the new key")
+    (directory / "fullchain.pem").write_text("the new chain")
+    return directory
+
+
+def renew(lineage: Path, tmp_path: Path) -> list[str]:
+    """Run the hook as certbot does, where `gateway` is this user; return what systemctl was told."""
+    commands = tmp_path / "bin"
+    commands.mkdir(exist_ok=True)
+    told = tmp_path / "told"
+    (commands / "systemctl").write_text(f'#!/bin/sh\necho "$*" >> {told}\n')
+    (commands / "systemctl").chmod(0o755)
+    hook = heredoc(HOOK).replace("/etc/meta-webhook-gateway/certs", str(tmp_path / "certs"))
+    hook = hook.replace("-o root -g gateway ", "")
+    environ = {"PATH": f"{commands}:{os.environ['PATH']}", "RENEWED_LINEAGE": str(lineage)}
+    subprocess.run(["sh"], input=hook, env=environ, text=True, check=True)
+    return told.read_text().splitlines() if told.exists() else []
+
+
+def test_the_hook_gives_the_gateway_the_renewed_pair_and_restarts_it(lineage: Path, tmp_path: Path) -> None:
+    certs = tmp_path / "certs"
+    certs.mkdir()
+    (certs / "privkey.pem").write_text("the old key")
+    (certs / "meta-ca.pem").write_text("an anchor")
+    told = renew(lineage, tmp_path)
+    assert {file.name: file.read_text() for file in certs.iterdir()} == {
+        "privkey.pem": "the new key",
+        "fullchain.pem": "the new chain",
+        "meta-ca.pem": "an anchor",
+    }
+    assert stat.S_IMODE((certs / "privkey.pem").stat().st_mode) == 0o640
+    assert told == ["is-active --quiet meta-webhook-gateway", "restart meta-webhook-gateway"]
+
+
+def test_the_hook_leaves_another_names_renewal_alone(lineage: Path, tmp_path: Path) -> None:
+    assert renew(lineage.rename(lineage.with_name("www.example.com")), tmp_path) == []
+    assert not (tmp_path / "certs").exists()
+
+
+def test_the_unit_starts_what_the_page_installed() -> None:
+    unit = heredoc(UNIT)
+    page = (ROOT / "docs/getting-started.md").read_text()
+    (program,) = re.findall(r"^ExecStart=(\S+)/\.venv/bin/gateway run$", unit, re.MULTILINE)
+    assert f"sudo git clone <the repository> {program}\n" in page
+    (user,) = re.findall(r"^User=(\S+)$", unit, re.MULTILINE)
+    (state,) = re.findall(r"^StateDirectory=(\S+)$", unit, re.MULTILINE)
+    assert f"sudo install -d -o {user} -g {user} -m 0700 /var/lib/{state}\n" in page
+    (config,) = re.findall(r"^Environment=GATEWAY_CONFIG=(\S+)/gateway.yaml$", unit, re.MULTILINE)
+    assert f"gateway init --production {config}\n" in page
