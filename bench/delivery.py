@@ -22,7 +22,7 @@ from pathlib import Path
 
 import trio
 
-from gateway.core.merging import joinable_object
+from gateway.core.joining import joinable_object
 from gateway.core.signature import VerifiedBody, sign, verify_signature
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dispatcher import Dispatcher

@@ -10,7 +10,7 @@ from typing import Final
 from standardwebhooks.webhooks import hmac_data
 
 from gateway.core.envelope import cut
-from gateway.core.merging import join
+from gateway.core.joining import join
 from gateway.core.signature import sign
 from gateway.delivery.parcel import Parcel
 from gateway.errors import GatewayError

@@ -16,7 +16,7 @@ from typing import assert_never
 import trio
 
 from gateway.core.envelope import Envelope, parse_envelope
-from gateway.core.merging import joinable_object
+from gateway.core.joining import joinable_object
 from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
