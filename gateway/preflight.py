@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from gateway.errors import ConfigurationError, Problem
 from gateway.settings.load import KeyPath, Loaded, load_settings
 from gateway.settings.model import Settings, TargetTls
@@ -101,21 +103,24 @@ def _examine_targets(settings: Settings, *, with_keys: bool) -> Iterator[Found]:
 
 def _examine_target_tls(tls: TargetTls, path: KeyPath, *, with_keys: bool) -> Iterator[Found]:
     """Look at the CA file and at the pair that the gateway presents to one target."""
-    public_key = private_key = None
-    key = "ca"
+    chain: tuple[Certificate, ...] = ()
+    private_key = None
     try:
         if tls.ca is not None:
             read_certificates(tls.ca)
-        key = "certificate"
+    except CertificateFileError as error:
+        yield (*path, "ca"), error.message, error.remedy
+    try:
         if tls.certificate is not None:
-            public_key = read_certificates(tls.certificate)[0].public_key()
-        key = "private_key"
+            chain = read_certificates(tls.certificate)
+    except CertificateFileError as error:
+        yield (*path, "certificate"), error.message, error.remedy
+    try:
         if tls.private_key is not None and with_keys:
             private_key = read_private_key(tls.private_key)
     except CertificateFileError as error:
-        yield (*path, key), error.message, error.remedy
-        return
-    if private_key is not None and private_key.public_key() != public_key:
+        yield (*path, "private_key"), error.message, error.remedy
+    if chain and private_key is not None and private_key.public_key() != chain[0].public_key():
         yield (
             (*path, "private_key"),
             f"{tls.private_key} is not the private key of {tls.certificate}",

@@ -132,6 +132,14 @@ def test_a_missing_secret_hides_no_missing_certificate(site: Path) -> None:
     ]
 
 
+def test_every_missing_file_of_a_target_is_told(examined: Examine, site: Path) -> None:
+    for name in ("ca.pem", "client.pem", "client.key"):
+        (site / "certs" / name).unlink()
+    assert [problem.key_path for problem in examined(GOOD)] == [
+        f"targets.support.tls.{key}" for key in ("ca", "certificate", "private_key")
+    ]
+
+
 @pytest.mark.parametrize("with_secrets", [True, False])
 def test_a_missing_list_of_ids_hides_no_missing_certificate(site: Path, with_secrets: bool) -> None:
     (site / "certs/server.pem").unlink()

@@ -10,17 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_ESCAPE: Final = re.compile(
+_UP_TO_A_HALF: Final = re.compile(
     rb"""
-    \\(?: u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
-      | (?P<half> u[dD][89a-fA-F][0-9a-fA-F]{2})
-      | . )
+    (?P<before> (?: [^\\]+
+                  | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
+                  | \\ (?! u[dD][89a-fA-F][0-9a-fA-F]{2} ) .? )*+ )
+    (?: (?P<half> \\u[dD][89a-fA-F][0-9a-fA-F]{2}) | \Z )
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""Any escape, from left to right, so that the second backslash of `\\\\` begins none."""
+"""What stands before the next half, or the end. Escape by escape, so that the second backslash of `\\\\`
+begins none; and matches follow on each other, so that a pass is one walk over the bytes.
+"""
 _PRIVATE_USE: Final = range(0xE000, 0xF900)
 """Code points that stand for nothing, so that they can stand in for a half."""
+_PRIVATE: Final = re.compile(
+    rb"\\u(?:[eE][0-9a-fA-F]{3}|[fF][0-8][0-9a-fA-F]{2}) | \xee[\x80-\xbf]{2} | \xef[\x80-\xa3][\x80-\xbf]",
+    re.VERBOSE,
+)
+"""One of them, as an escape or as a character in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +40,35 @@ class Mended:
     """Code point of the stand-in -> the escape as it was written."""
 
     def restore(self, cut: bytes) -> bytes:
-        """Put the halves back."""
-        for point, half in self.halves.items():
-            # In values the stand-in is still an escape; in names that were written anew it is a character.
-            cut = cut.replace(_escape(point), half).replace(chr(point).encode(), half)
-        return cut
+        """Put the halves back, in one pass."""
+        # In values the stand-in is still an escape; in names that were written anew it is a character.
+        written = {_escape(point): half for point, half in self.halves.items()}
+        written |= {chr(point).encode(): half for point, half in self.halves.items()}
+        return _PRIVATE.sub(lambda match: written.get(match[0], match[0]), cut)
 
 
 def mend(raw: bytes) -> Mended | None:
     """Replace each half by a stand-in that occurs nowhere else; None where there is no half, or no stand-in
-    left."""
-    written = {match[0] for match in _ESCAPE.finditer(raw) if match["half"]}
-    lower = raw.lower()
-    free = (point for point in _PRIVATE_USE if _escape(point) not in lower and chr(point).encode() not in raw)
-    stand_ins = dict(zip(sorted(written), free, strict=False))
-    if not written or len(stand_ins) < len(written):
+    left.
+
+    Three passes, however many halves there are.
+    """
+    written = {half for _, half in _UP_TO_A_HALF.findall(raw) if half}
+    if not written:
         return None
-    mended = _ESCAPE.sub(
-        lambda match: _escape(stand_ins[match[0]]) if match["half"] else match[0],
-        raw,
-    )
+    used = {_point(text) for text in set(_PRIVATE.findall(raw))}
+    stand_ins = dict(zip(sorted(written), (p for p in _PRIVATE_USE if p not in used), strict=False))
+    if len(stand_ins) < len(written):
+        return None
+    escapes = {half: _escape(point) for half, point in stand_ins.items()} | {None: b""}
+    mended = _UP_TO_A_HALF.sub(lambda match: match["before"] + escapes[match["half"]], raw)
     return Mended(raw=mended, halves={point: half for half, point in stand_ins.items()})
 
 
 def _escape(point: int) -> bytes:
     return b"\\u%04x" % point
+
+
+def _point(text: bytes) -> int:
+    """Return the code point of what `_PRIVATE` matched."""
+    return int(text[2:], 16) if text[:1] == b"\\" else ord(text.decode())

@@ -15,13 +15,7 @@ from gateway.delivery.aftermath import after_refusal, scatter, stays_together
 from gateway.delivery.burial import Undertaker
 from gateway.delivery.dead_letter_record import Reason
 from gateway.delivery.lease_loop import settle_together
-from gateway.delivery.message import (
-    UncuttableBodyError,
-    UnjoinableBodiesError,
-    body_of,
-    make_request,
-    merged_body_of,
-)
+from gateway.delivery.message import UnsendableError, body_of, make_request, merged_body_of
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.sender import AttemptLane, CutShort
 from gateway.delivery.target import DispatchTarget
@@ -87,21 +81,20 @@ class TargetAttempts:
             self._free.append(lane)
 
     async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> None:
-        at_ms = self._with.now_ms()
+        at_ms, started = self._with.now_ms(), trio.current_time()
+        body = parcel.first.raw
         try:
             body = merged_body_of(parcel)
-        except UncuttableBodyError as error:
-            _log.error("delivery_uncuttable", **self._fields(parcel))
+            answer = await self._send(parcel, body, lane, at_ms)
+        except UnsendableError as error:
             record = _record(parcel, NoAnswer(error=error.message), at_ms, 0)
-            await self._bury(parcel.first, Reason.UNPARSEABLE, parcel.first.raw, record)
+            if parcel.merged:
+                _log.error("deliveries_unjoinable", **self._fields(parcel))
+                await settle_together(self._with.spool, scatter(parcel, record, now_ms=at_ms))
+            else:
+                _log.error("delivery_uncuttable", **self._fields(parcel))
+                await self._bury(parcel.first, Reason.UNPARSEABLE, body, record)
             return
-        except UnjoinableBodiesError as error:
-            _log.error("deliveries_unjoinable", **self._fields(parcel))
-            record = _record(parcel, NoAnswer(error=error.message), at_ms, 0)
-            await settle_together(self._with.spool, scatter(parcel, record, now_ms=at_ms))
-            return
-        started = trio.current_time()
-        answer = await self._send(parcel, body, lane, at_ms)
         if isinstance(answer, CutShort):
             return
         seconds = trio.current_time() - started

@@ -17,7 +17,7 @@ import msgspec
 from gateway.core.envelope import Change, Envelope, parse_envelope
 from gateway.core.routing import UNROUTED
 from gateway.core.seal import seal
-from gateway.delivery.message import rfc3339
+from gateway.delivery.message import LAST_MS, rfc3339
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import AttemptRecord
 
@@ -268,6 +268,6 @@ def _parse_moment(text: str) -> int:
     if moment.tzinfo is None:
         raise ValueError("no time zone")
     unix_ms = round(moment.timestamp() * 1000)
-    if unix_ms < 0:
-        raise ValueError("before 1970")
+    if not 0 <= unix_ms <= LAST_MS:
+        raise ValueError("before 1970, or after 9999")
     return unix_ms

@@ -18,6 +18,11 @@ from gateway.spool.contract import Lease
 
 CONTENT_TYPE: Final = "application/json"
 USER_AGENT: Final = "meta-webhook-gateway"
+LAST_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999, beyond which RFC 3339 has no times (section 5.6)."""
+
+_BAD_DATA: Final = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
+"""What odd data may raise. It must not end a target's task; whatever is wrong with it, it is safe."""
 
 IDS_LISTED: Final = 50
 """Of a merged POST: so many ids make a header of 1.7 KB; 100 would overrun what common servers take."""
@@ -43,11 +48,15 @@ class OutgoingRequest:
     body: bytes
 
 
-class UncuttableBodyError(GatewayError):
+class UnsendableError(GatewayError):
+    """What is stored cannot be made a request: its dead letter keeps it."""
+
+
+class UncuttableBodyError(UnsendableError):
     """The stored bytes cannot be cut to the delivery's changes: its dead letter keeps them whole."""
 
 
-class UnjoinableBodiesError(GatewayError):
+class UnjoinableBodiesError(UnsendableError):
     """The bodies of a group do not make one envelope: its members go singly."""
 
 
@@ -61,8 +70,7 @@ def body_of(lease: Lease) -> bytes:
         return lease.raw
     try:
         return cut(lease.raw, lease.selection)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        # Bad data must not end a target's task; whatever is wrong with it, the bytes themselves are safe.
+    except _BAD_DATA as error:
         raise UncuttableBodyError(f"the body cannot be cut: {type(error).__name__}") from error
 
 
@@ -77,7 +85,7 @@ def merged_body_of(parcel: Parcel) -> bytes:
         return body_of(parcel.first)
     try:
         return join([body_of(lease) for lease in parcel.members])
-    except (UncuttableBodyError, ValueError, RecursionError) as error:
+    except (UncuttableBodyError, *_BAD_DATA) as error:
         raise UnjoinableBodiesError(f"the bodies cannot be joined: {type(error).__name__}") from error
 
 
@@ -104,7 +112,10 @@ def signing_key(secret: bytes) -> bytes:
 
 
 def rfc3339(unix_ms: int) -> str:
-    """Return UTC with milliseconds: `2026-01-02T03:04:05.678Z` (RFC 3339)."""
+    """Return UTC with milliseconds: `2026-01-02T03:04:05.678Z` (RFC 3339); the nearest of a time beyond
+    it.
+    """
+    unix_ms = min(max(0, unix_ms), LAST_MS)
     moment = datetime.fromtimestamp(unix_ms // 1000, UTC).replace(microsecond=unix_ms % 1000 * 1000)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
@@ -148,21 +159,16 @@ def make_request(
     `app_secret` is the app's first secret; `webhook_key` (see `signing_key`) asks for the Standard Webhooks
     headers; `configured` are the target's own headers, which cannot replace the gateway's, `User-Agent`
     excepted.
+
+    Raises:
+        UnsendableError: something stored does not fit into a request.
     """
-    headers = {name: value.encode() for name, value in _headers_of(parcel).items()}
-    key = parcel.key.encode()
-    headers["X-Hub-Signature-256"] = sign(app_secret, body).encode()
-    headers["Idempotency-Key"] = key
-    headers["User-Agent"] = USER_AGENT.encode()
-    # No decompression: an answer is worth its first bytes only, and a small one may unfold into gigabytes.
-    headers["Accept-Encoding"] = b"identity"
-    if webhook_key is not None:
-        timestamp = str(now_ms // 1000)
-        # Over the bytes: the library's own `sign` takes text, and a body need not be UTF-8.
-        signed = b".".join((key, timestamp.encode(), body))
-        headers["webhook-id"] = key
-        headers["webhook-timestamp"] = timestamp.encode()
-        headers["webhook-signature"] = b"v1," + base64.b64encode(hmac_data(webhook_key, signed))
+    try:
+        headers = _headers(
+            parcel, body=body, app_secret=app_secret, webhook_key=webhook_key, timestamp=str(now_ms // 1000)
+        )
+    except _BAD_DATA as error:
+        raise UnsendableError(f"no request can be made of it: {type(error).__name__}") from error
     for name, value in configured.items():
         if name.lower() == "user-agent":
             headers["User-Agent"] = value
@@ -171,3 +177,22 @@ def make_request(
     return OutgoingRequest(
         headers=tuple((name.encode(), value) for name, value in headers.items()), body=body
     )
+
+
+def _headers(
+    parcel: Parcel, *, body: bytes, app_secret: bytes, webhook_key: bytes | None, timestamp: str
+) -> dict[str, bytes]:
+    key = parcel.key.encode()
+    headers = {name: value.encode() for name, value in _headers_of(parcel).items()}
+    headers["X-Hub-Signature-256"] = sign(app_secret, body).encode()
+    headers["Idempotency-Key"] = key
+    headers["User-Agent"] = USER_AGENT.encode()
+    # No decompression: an answer is worth its first bytes only, and a small one may unfold into gigabytes.
+    headers["Accept-Encoding"] = b"identity"
+    if webhook_key is not None:
+        # Over the bytes: the library's own `sign` takes text, and a body need not be UTF-8.
+        signed = b".".join((key, timestamp.encode(), body))
+        headers["webhook-id"] = key
+        headers["webhook-timestamp"] = timestamp.encode()
+        headers["webhook-signature"] = b"v1," + base64.b64encode(hmac_data(webhook_key, signed))
+    return headers

@@ -11,8 +11,10 @@ target may see it twice is within "at least once", and the Idempotency-Key is th
 
 import ssl
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
+import httpcore
 import httpx
 import trio
 
@@ -41,6 +43,12 @@ _FOREIGN: Final = (
 )
 """Everything that httpx lets out for what the network and the target do; other exceptions are bugs and
 stay so.
+"""
+
+_CONNECTIONS: Final = attrgetter("_pool.connections")
+_UNREAD: Final = attrgetter("_connection._h11_state.trailing_data")
+"""From httpx's transport to the connection it keeps, and from there to what h11 holds of it. Names of their
+own, for which there are no public ones; a contract test holds them, and without them a lane works still.
 """
 
 
@@ -180,8 +188,22 @@ class Lane:
                 if len(reading.excerpt) >= ANSWER_BYTES:
                     enough.cancel()
         await response.aclose()
-        if enough.cancelled_caught:
+        if enough.cancelled_caught or self._has_more(response):
             await self.aclose()
+
+    def _has_more(self, response: httpx.Response) -> bool:
+        """Whether anything is left behind the answer, which would be read as the answer to the next request.
+
+        RFC 9112, section 6.3: what follows an answer on its connection was not asked for. httpx would keep
+        it. What is still in the socket is seen by the pool when it is about to use the connection again.
+        """
+        if self._transport is None:
+            return False
+        try:
+            unread = any(any(_UNREAD(connection)) for connection in _CONNECTIONS(self._transport))
+        except AttributeError:
+            return True  # where it cannot be seen, no connection is kept
+        return unread or _has_record(response.extensions["network_stream"])
 
     async def _head(self, request: OutgoingRequest) -> httpx.Response:
         if self._transport is None:
@@ -248,6 +270,20 @@ class _Reading:
             retry_after=retry_after[0] if len(retry_after) == 1 else None,
             excerpt=bytes(self.excerpt[:ANSWER_BYTES]).decode("utf-8", "replace"),
         )
+
+
+def _has_record(stream: httpcore.AsyncNetworkStream) -> bool:
+    """Whether TLS holds more than was read: a record of which neither the parser nor the socket knows."""
+    secured: ssl.SSLObject | None = stream.get_extra_info("ssl_object")
+    if secured is None:
+        return False
+    try:
+        secured.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
+        return True  # it has ended, or is broken
+    return True
 
 
 def _is_garbage(error: httpx.TransportError) -> bool:

@@ -5,6 +5,9 @@ Laws:
   is followed by a look at `_closed` before OpenSSL is called.
 - OpenSSL's error queue is one for the whole thread. It is emptied before every call: what another connection
   left there would be told as this one's fault, and before OpenSSL 4.0 be taken for one (SSL_get_error(3)).
+- One call of SSL_read takes one record at most. By itself it goes on behind a record without data (pyOpenSSL
+  asks for that: SSL_MODE_AUTO_RETRY), and a client that sends nothing but KeyUpdates keeps the whole process
+  inside of it; no deadline strikes there.
 - A cancelled `send_all` leaves half a record behind; nothing more can be sent then, not even close_notify.
 """
 
@@ -16,13 +19,18 @@ from typing import Final, NoReturn
 
 import trio
 from OpenSSL import SSL
-from OpenSSL._util import lib  # ERR_clear_error has no public wrapper
+from OpenSSL._util import lib  # ERR_clear_error and SSL_clear_mode have no public wrapper
 
 from gateway.errors import PeerError
 from gateway.tls.context import NoOverlapError
 
 RECORD_BYTES: Final = 16384
 """One TLS record holds no more (RFC 8446 section 5.1), and SSL_read returns no more than one."""
+
+TURNS_WITHOUT_DATA: Final = RECORD_BYTES + 256 + 5
+"""What the longest record has on the wire (RFC 8446 section 5.2): if every byte of it comes alone, it takes
+so many reads. More of them without any data are records of another kind: KeyUpdates, of which TLS allows any
+number."""
 
 CLOSE_NOTIFY_SECONDS: Final = 1.0
 """How long a full send buffer may hold up the farewell; HTTP frames its messages, so nothing is lost without
@@ -58,13 +66,14 @@ class TlsStream(trio.abc.Stream):
         self._ended = False
         self._broken = False
         self._half_sent = False
+        self._turns_without_data = 0
         self._sending = _Occupied("another task is sending on this stream")
         self._receiving = _Occupied("another task is receiving on this stream")
 
     @classmethod
     def server(cls, context: SSL.Context, sock: socket.socket, *, app_data: object = None) -> "TlsStream":
         """Make the accepting side."""
-        connection = SSL.Connection(context, sock)
+        connection = _make_connection(context, sock)
         connection.set_app_data(app_data)
         connection.set_accept_state()
         return cls(connection, sock)
@@ -72,7 +81,7 @@ class TlsStream(trio.abc.Stream):
     @classmethod
     def client(cls, context: SSL.Context, sock: socket.socket) -> "TlsStream":
         """Make the connecting side."""
-        connection = SSL.Connection(context, sock)
+        connection = _make_connection(context, sock)
         connection.set_connect_state()
         return cls(connection, sock)
 
@@ -127,6 +136,7 @@ class TlsStream(trio.abc.Stream):
                     lib.ERR_clear_error()
                     data = self.connection.recv(min(size, RECORD_BYTES))
                 except _RETRY as wanted:
+                    self._count_turn()
                     await self._wait_for(wanted)
                     waited = True
                 except SSL.ZeroReturnError:
@@ -136,6 +146,7 @@ class TlsStream(trio.abc.Stream):
                         self._break(error)
                     self._ended = True
                 else:
+                    self._turns_without_data = 0
                     break
             if not waited:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -194,6 +205,12 @@ class TlsStream(trio.abc.Stream):
             else:
                 return
 
+    def _count_turn(self) -> None:
+        self._turns_without_data += 1
+        if self._turns_without_data > TURNS_WITHOUT_DATA:
+            self._broken = True
+            raise trio.BrokenResourceError("too many records without data")
+
     async def _wait_for(self, wanted: Exception) -> None:
         if isinstance(wanted, SSL.WantWriteError):
             await trio.lowlevel.wait_writable(self._sock)
@@ -228,6 +245,13 @@ class TlsStream(trio.abc.Stream):
                 return
             else:
                 return
+
+
+def _make_connection(context: SSL.Context, sock: socket.socket) -> SSL.Connection:
+    connection = SSL.Connection(context, sock)
+    # The constructor sets it, whatever the context says.
+    lib.SSL_clear_mode(connection._ssl, lib.SSL_MODE_AUTO_RETRY)  # noqa: SLF001 # no public wrapper
+    return connection
 
 
 class _Occupied:

@@ -23,7 +23,6 @@ import h2.events as frames
 import trio
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
@@ -33,13 +32,24 @@ from hypercorn.utils import filter_pseudo_headers
 
 from gateway.web.allowance import Allowance
 from gateway.web.exchange import Requests
+from gateway.web.h2_inside import (
+    awaits_oversized_frame,
+    has_begun_frame,
+    open_connection,
+    outlive_goaway,
+)
 from gateway.web.head import BAD_REQUEST, HEAD_TOO_LARGE, HeadFault
+from gateway.web.unread import Unread
 from gateway.web.wire import Linger, Surroundings, Terms
 
 _HEADER_OVERHEAD_BYTES = 32
 """RFC 9113 section 6.5.2: what a field counts besides its name and value."""
 _UNREADABLE_FACTOR = 4
 """A header list so many times too large is not even decoded: the connection ends (HPACK bombs)."""
+CRUMB_BYTES = 256
+"""A DATA frame with less, and not its stream's last, costs more work than it brings body: it counts as a
+control frame, of which `max_control_frames` may come in a row. Who writes a body in pieces so small is
+usually done long before."""
 _CONNECTION_SPECIFIC = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
@@ -60,20 +70,6 @@ _HANDLERS = {
 """Every other frame is a control frame: counted, answered by h2 where it must be."""
 
 
-class Unread:
-    """The body of a stream that was answered before it had arrived."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._left_bytes = limit_bytes
-        self.over = trio.Event()
-        """Nobody waits for the rest any more."""
-
-    def drop(self, size_bytes: int) -> bool:
-        """Count what came; False when it was too much."""
-        self._left_bytes -= size_bytes
-        return self._left_bytes >= 0
-
-
 class Http2(H2Protocol):
     """One HTTP/2 connection."""
 
@@ -92,14 +88,6 @@ class Http2(H2Protocol):
         limits = terms.limits
         self._terms = terms
         self._requests = requests
-        # Anew without Hypercorn's ENABLE_CONNECT_PROTOCOL.
-        self.connection.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
-                SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_bytes,
-            },
-        )
         self.connection.decoder.max_header_list_size = _UNREADABLE_FACTOR * limits.max_head_bytes
         self._resets = Allowance(limits.max_resets, window_seconds=limits.resets_seconds)
         self._control_frames = Allowance(limits.max_control_frames)
@@ -122,20 +110,13 @@ class Http2(H2Protocol):
     @property
     def has_begun_head(self) -> bool:
         """Whether some of a frame, or of a header block, is here."""
-        buffer = self.connection.incoming_buffer
-        # h2 tells of complete frames only; tests/web/test_hypercorn_contract.py holds these two names.
-        return bool(buffer._data or buffer._headers_buffer)  # noqa: SLF001 (nothing public says it)
-
-    @property
-    def _awaits_oversized_frame(self) -> bool:
-        """h2 looks at the length of a frame when all of it is here: 16 MiB may be announced."""
-        announced = self.connection.incoming_buffer._data[:3]  # noqa: SLF001 (as above)
-        return int.from_bytes(announced, "big") > self.connection.max_inbound_frame_size
+        return has_begun_frame(self.connection)
 
     async def initiate(self, *_: Any) -> None:
         """Send SETTINGS, and open the connection's window for all streams together."""
-        self.connection.initiate_connection()
         limits = self._terms.limits
+        open_connection(self.connection, limits)
+        outlive_goaway(self.connection)
         if limits.max_streams > 1:
             self.connection.increment_flow_control_window(
                 (limits.max_streams - 1) * limits.stream_window_bytes
@@ -169,7 +150,7 @@ class Http2(H2Protocol):
                 await self._end()
             else:
                 await self._handle_events(events)
-                if self._awaits_oversized_frame and not self._ending:
+                if awaits_oversized_frame(self.connection) and not self._ending:
                     await self._end_for_abuse("frame_size", ErrorCodes.FRAME_SIZE_ERROR)
         elif isinstance(event, Closed):
             await self._abandon_streams()
@@ -203,7 +184,8 @@ class Http2(H2Protocol):
 
     async def _request_received(self, event: frames.RequestReceived) -> None:
         stream_id = event.stream_id
-        if not self._takes_requests:
+        in_flight = len(self.stream_buffers) + len(self._lingering)
+        if not self._takes_requests or in_flight >= self._terms.limits.max_streams:
             self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
             await self._control(event)
             return
@@ -267,6 +249,12 @@ class Http2(H2Protocol):
         await self._settle()
 
     async def _data_received(self, event: frames.DataReceived) -> None:
+        if len(event.data) >= CRUMB_BYTES:
+            self._control_frames.restart()
+        elif event.stream_ended is None:
+            await self._control(event)
+            if self._ending:
+                return
         stream = self.streams.get(event.stream_id)
         if stream is None:
             # Answered early, so nobody reads it; the credit goes back all the same.
@@ -277,10 +265,7 @@ class Http2(H2Protocol):
             return
         await self._taken(event.stream_id, event.flow_controlled_length - len(event.data))
         if event.data:
-            self._control_frames.restart()
             await stream.handle(Body(stream_id=event.stream_id, data=event.data))
-        elif event.stream_ended is None:
-            await self._control(event)
 
     async def _taken(self, stream_id: int, size: int) -> None:
         if size and not self._ending:
@@ -319,9 +304,14 @@ class Http2(H2Protocol):
         await self._window_updated(None)
         await self._control(event)
 
-    async def _terminated(self, _: frames.ConnectionTerminated) -> None:
-        self._ending = True
-        await self.send(Closed())
+    async def _terminated(self, event: frames.ConnectionTerminated) -> None:
+        if event.error_code != ErrorCodes.NO_ERROR:
+            self._ending = True
+            await self.send(Closed())
+            return
+        self._takes_requests = False
+        await self._control(event)
+        await self._settle()
 
     async def _control(self, _: frames.Event) -> None:
         if not self._control_frames.use(now=trio.current_time()):

@@ -107,6 +107,9 @@ def edited(**changes: Any) -> bytes:
         (edited(received_at="yesterday"), "received_at is not a time"),
         (edited(received_at="2026-02-02T02:40:00"), "received_at is not a time"),
         (edited(received_at="0001-01-01T00:00:00+23:59"), "received_at is not a time"),
+        (edited(received_at="9999-12-31T23:59:59.9999Z"), "received_at is not a time"),
+        (edited(received_at="9999-12-31T23:59:59-05:00"), "received_at is not a time"),
+        (edited(died_at="9999-12-31T23:59:59.999-00:01"), "died_at is not a time"),
         (edited(died_at=5), "died_at"),
         (edited(reason="boredom"), "reason"),
         (edited(attempts=[{"at": "x"}]), "attempts"),
@@ -122,6 +125,20 @@ def test_what_is_wrong_is_told_with_the_files_name(content: bytes, complaint: st
         decode(content, name="/dead/x.json")
     assert raised.value.message.startswith("/dead/x.json: ")
     assert complaint in raised.value.message
+
+
+@given(
+    st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat())
+    | st.from_regex(
+        r"(0001|1970|9999)-(01-01|12-31)T(00:00:00|23:59:59\.999[0-9]*)[+-][01][0-9]:59", fullmatch=True
+    )
+)
+def test_every_time_that_is_read_can_be_written(text: str) -> None:
+    try:
+        letter = decode(edited(received_at=text), name="x")
+    except DeadLetterError:
+        return
+    assert decode(encode(letter, seal_key=b"k" * 32), name="x").received_at_ms == letter.received_at_ms
 
 
 @given(st.binary(max_size=300))

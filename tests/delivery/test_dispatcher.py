@@ -7,9 +7,12 @@ import trio
 
 from gateway.core.routing import UNROUTED
 from gateway.core.signature import sign
+from gateway.delivery import message
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import DeadLetter, Reason
+from gateway.delivery.message import described_headers
 from gateway.errors import DeadLetterError
+from gateway.spool.contract import Lease
 from tests.delivery.dispatching import BODY, Rig, a_target, asked, emptied, unix_ms
 from tests.delivery.rig import (
     APP_SECRET,
@@ -164,6 +167,42 @@ async def test_a_body_that_cannot_be_cut_is_a_dead_letter_and_ends_nothing(rig: 
     (letter,) = rig.letters()
     assert letter.reason is Reason.UNPARSEABLE
     assert letter.body == BODY
+    assert len(target.requests) == 1
+
+
+@pytest.mark.parametrize("received_at_ms", [253_402_300_800_000, 2**48 - 1])
+async def test_a_time_beyond_the_calendar_ends_nothing(rig: Rig, received_at_ms: int) -> None:
+    """An edited dead letter may have brought it into the spool."""
+    async with (
+        serving(answer(200), answer(422)) as target,
+        rig.running({"support": a_target(target.url, concurrency=1)}) as spool,
+    ):
+        for number in range(2):
+            await spool.append(
+                notification(BODY + b" " * number, "support", received_at_ms=received_at_ms, number=number)
+            )
+        await emptied(spool)
+    assert target.requests[0].headers["gateway-received-at"] == "9999-12-31T23:59:59.999Z"
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.REFUSED
+
+
+async def test_what_cannot_be_made_a_request_is_a_dead_letter_and_ends_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(lease: Lease, *, attempted: bool) -> dict[str, str]:
+        headers = described_headers(lease, attempted=attempted)
+        return headers | ({"Gateway-App": "\ud800"} if lease.raw == BODY else {})
+
+    monkeypatch.setattr(message, "described_headers", odd)
+    async with serving(answer(200)) as target, rig.running({"support": a_target(target.url)}) as spool:
+        await spool.append(notification(BODY, "support"))
+        await spool.append(notification(BODY + b" ", "support", number=1))
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.UNPARSEABLE
+    assert letter.body == BODY
+    assert letter.attempts[0].error == "no request can be made of it: UnicodeEncodeError"
     assert len(target.requests) == 1
 
 

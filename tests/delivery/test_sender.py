@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from gateway.core.outcome import Answer, NoAnswer
@@ -17,7 +19,7 @@ from gateway.delivery.message import OutgoingRequest
 from gateway.delivery.sender import ANSWER_BYTES, CutShort, Endpoint, Lane, tls_context
 from gateway.errors import GatewayError
 from gateway.settings.model import TargetTls
-from tests.delivery.rig import FakeTarget, Received, answer, hang, raw, serving
+from tests.delivery.rig import FakeTarget, Received, Script, answer, hang, raw, serving
 
 REQUEST = OutgoingRequest(
     headers=((b"Content-Type", b"application/json"), (b"X-Secret", b"s3cr3t")), body=b'{"a": 1}'
@@ -406,3 +408,122 @@ async def test_garbage_on_a_kept_connection_is_a_failed_attempt() -> None:
         await lane.send(REQUEST)
         assert isinstance(await lane.send(REQUEST), NoAnswer)
     assert len(target.requests) == 2
+
+
+TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def surplus(extra: bytes) -> Script:
+    """Answer, with more behind the answer in the same segment than was asked for."""
+
+    async def script(_: Received, stream: trio.abc.Stream) -> bool:
+        await stream.send_all(TAKEN + extra)
+        return True
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [TAKEN, TAKEN[:7], b"HTTP/1.1 400 Bad\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"garbage", b"\r\n"],
+)
+async def test_what_stands_behind_an_answer_is_no_answer_to_the_next(extra: bytes) -> None:
+    """Else a delivery that was refused would count as delivered, and be lost without a trace."""
+    async with serving(surplus(extra), answer(503), answer(200)) as target:
+        lane = a_lane(target.url)
+        results = [await lane.send(REQUEST) for _ in range(3)]
+        await lane.aclose()
+    assert [isinstance(result, Answer) and result.status for result in results] == [200, 503, 200]
+    assert [request.connection for request in target.requests] == [0, 1, 1]
+
+
+async def test_what_comes_after_an_answer_while_the_lane_rests_is_no_answer_to_the_next() -> None:
+    late = trio.Event()
+
+    async def afterthought(_: Received, stream: trio.abc.Stream) -> bool:
+        await stream.send_all(TAKEN)
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(TAKEN)
+        late.set()
+        return True
+
+    async with serving(afterthought, answer(503)) as target:
+        lane = a_lane(target.url)
+        assert await lane.send(REQUEST) == Answer(status=200, retry_after=None, excerpt="")
+        with trio.fail_after(5):
+            await late.wait()
+        result = await lane.send(REQUEST)
+        await lane.aclose()
+    assert result == Answer(status=503, retry_after=None, excerpt="")
+
+
+class Corked(trio.abc.Stream):
+    """Keeps what is sent until it is uncorked: two TLS records then arrive in one piece."""
+
+    def __init__(self, beneath: trio.SocketStream) -> None:
+        self._beneath = beneath
+        self._kept: bytearray | None = None
+
+    def cork(self) -> None:
+        self._kept = bytearray()
+
+    async def uncork(self) -> None:
+        kept, self._kept = self._kept or b"", None
+        await self._beneath.send_all(bytes(kept))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._kept is None:
+            await self._beneath.send_all(data)
+        else:
+            self._kept += data
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._beneath.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._beneath.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._beneath.aclose()
+
+
+async def test_a_record_behind_the_one_of_the_answer_is_no_answer_to_the_next(tmp_path: Path) -> None:
+    """It is neither in the parser nor in the socket, but between the two."""
+    tls = Tls(tmp_path)
+
+    async def twice(_: Received, stream: trio.abc.Stream) -> bool:
+        assert isinstance(stream, trio.SSLStream)
+        stream.transport_stream.cork()
+        await stream.send_all(TAKEN)
+        await stream.send_all(TAKEN)
+        await stream.transport_stream.uncork()
+        return True
+
+    target = FakeTarget(scripts=[twice, answer(503)])
+
+    async def serve(stream: trio.SocketStream) -> None:
+        secured = trio.SSLStream(Corked(stream), tls.context, server_side=True, https_compatible=True)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await target.serve(secured)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(local, serve)
+        url = f"https://localhost:{listener.socket.getsockname()[1]}/"
+        lane = a_lane(url, context=tls_context(url, TargetTls(ca=tls.ca_file)))
+        results = [await lane.send(REQUEST) for _ in range(3)]
+        await lane.aclose()
+        nursery.cancel_scope.cancel()
+    assert [isinstance(result, Answer) and result.status for result in results] == [200, 503, 503]
+    assert [request.connection for request in target.requests] == [0, 1, 1]
+
+
+async def test_where_it_cannot_be_seen_what_is_left_no_connection_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "connections", [object()])
+    async with serving(answer(200)) as target:
+        lane = a_lane(target.url)
+        for _ in range(3):
+            assert isinstance(await lane.send(REQUEST), Answer)
+        await lane.aclose()
+    assert [request.connection for request in target.requests] == [0, 1, 2]

@@ -16,8 +16,9 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from gateway.errors import PeerError
-from gateway.tls.stream import CLOSE_NOTIFY_SECONDS, TlsStream
+from gateway.tls.stream import CLOSE_NOTIFY_SECONDS, TURNS_WITHOUT_DATA, TlsStream
 from gateway.tls.verdict import ChainRecord
+from tests.tls.key_updates import Records
 from tests.tls.rig import PATIENCE_SECONDS, Maker
 
 BIG = 8 * 1024**2
@@ -205,6 +206,86 @@ async def test_a_record_that_was_tampered_with_breaks_the_stream(maker: Maker) -
         client._sock.send(b"\x17\x03\x03\x00\x20" + bytes(32))
         with pytest.raises(trio.BrokenResourceError):
             await server.receive_some()
+
+
+@asynccontextmanager
+async def flooded(maker: Maker) -> AsyncIterator[tuple[TlsStream, Records, socket.socket]]:
+    """Yield a server, and the means to send it any records in its client's name."""
+    accepted, connecting = socket_pair()
+    context = client_context()
+    log: list[bytes] = []
+    context.set_keylog_callback(lambda _, line: log.append(line))
+    server = TlsStream.server(maker.context().ssl, accepted, app_data=ChainRecord())
+    client = TlsStream.client(context, connecting)
+    try:
+        with trio.fail_after(PATIENCE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.do_handshake)
+                nursery.start_soon(client.do_handshake)
+            assert client.connection.get_cipher_name() == "TLS_AES_256_GCM_SHA384"
+            (line,) = (one for one in log if one.startswith(b"CLIENT_TRAFFIC_SECRET_0"))
+            yield server, Records(line), connecting
+    finally:
+        server.close()
+        client.close()
+
+
+async def test_new_keys_between_two_pieces_of_data_disturb_nobody(maker: Maker) -> None:
+    async with flooded(maker) as (server, records, sock):
+        for piece in (b"one", b"two", b"three"):
+            sock.send(b"".join(records.key_update() for _ in range(10)) + records.data(piece))
+            assert await server.receive_some() == piece
+
+
+async def test_a_flood_of_new_keys_leaves_every_other_task_its_turn(maker: Maker) -> None:
+    """Each record is a turn of the event loop; else one client keeps the whole process inside SSL_read."""
+    updates = 2000
+    async with flooded(maker) as (server, records, sock):
+        sock.send(b"".join(records.key_update() for _ in range(updates)) + records.data(b"at last"))
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            assert await server.receive_some() == b"at last"
+            nursery.cancel_scope.cancel()
+        assert turns >= updates
+
+
+async def test_a_flood_of_new_keys_without_data_breaks_the_connection(maker: Maker) -> None:
+    async with flooded(maker) as (server, records, sock), trio.open_nursery() as nursery:
+
+        async def flood() -> None:
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock.dup()))
+            async with stream:
+                for _ in range(TURNS_WITHOUT_DATA // 500 + 1):
+                    await stream.send_all(b"".join(records.key_update() for _ in range(500)))
+
+        nursery.start_soon(flood)
+        # Cancelled and begun again, as a reader with a deadline does it: the count goes on.
+        with trio.move_on_after(0.01):
+            await server.receive_some()
+        with pytest.raises(trio.BrokenResourceError, match="without data"):
+            await server.receive_some()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_record_that_comes_byte_by_byte_is_no_flood(maker: Maker) -> None:
+    async with flooded(maker) as (server, records, sock), trio.open_nursery() as nursery:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        async def dribble() -> None:
+            for byte in records.data(bytes(3000)):
+                sock.send(bytes((byte,)))
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(dribble)
+        assert await server.receive_some() == bytes(3000)
 
 
 async def test_nothing_more_is_sent_after_half_a_record(maker: Maker) -> None:

@@ -6,6 +6,7 @@ import pytest
 import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from hyperframe.frame import GoAwayFrame
 
 from gateway.web.limits import HttpLimits
 from tests.web.rig import (
@@ -137,14 +138,15 @@ async def test_a_client_that_reads_the_answer_only_behind_its_body_gets_it() -> 
 
 
 async def test_a_body_that_never_ends_is_dropped_up_to_its_limit() -> None:
-    async with serving(_mixed, alpn="h2", limits=HttpLimits(linger_bytes=100_000)) as rig:
+    async with serving(_mixed, alpn="h2", limits=HttpLimits(linger_bytes=100_000, linger_seconds=60)) as rig:
         client = await _client(rig)
         large = client.request(b"/large", method=b"POST", end=False)
         while client.streams[large].reset_code is None:
             if (window := client.h2.local_flow_control_window(large)) > 0:
                 client.h2.send_data(large, bytes(min(window, 16_384)))
                 await client.flush()
-            await client.pump()
+            else:
+                await client.pump()
         assert client.streams[large].reset_code == ErrorCodes.NO_ERROR
 
 
@@ -328,7 +330,7 @@ async def test_a_few_resets_do_not() -> None:
         assert client.goaway is None
 
 
-@pytest.mark.parametrize("flood", ["ping", "settings", "empty data", "priority", "window"])
+@pytest.mark.parametrize("flood", ["ping", "settings", "empty data", "crumbs", "priority", "window"])
 async def test_floods_of_control_frames_end_the_connection(flood: str) -> None:
     async with serving(upper, alpn="h2") as rig:
         client = await _client(rig)
@@ -341,12 +343,135 @@ async def test_floods_of_control_frames_end_the_connection(flood: str) -> None:
                     client.h2.update_settings({SettingCodes.ENABLE_PUSH: n % 2})
                 case "empty data":
                     client.h2.send_data(stream_id, b"")
+                case "crumbs":
+                    client.h2.send_data(stream_id, b"x")
                 case "priority":
                     client.h2.prioritize(stream_id, weight=1 + n % 256)
                 case "window":
                     client.h2.increment_flow_control_window(1)
         await _ended(rig, client)
         assert client.goaway == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("path", [b"/good", b"/large"])
+async def test_a_body_in_small_frames_is_no_flood(path: bytes) -> None:
+    async with serving(_mixed, alpn="h2") as rig:
+        client = await _client(rig)
+        for size, frames in ((1024, 3 * 1024), (100, 950)):
+            stream_id = client.request(path, method=b"POST", end=False)
+            for _ in range(frames):
+                await client.send_body(stream_id, bytes(size), end=False)
+            await client.send_body(stream_id, b"")
+            record = await client.finish(stream_id)
+            if path == b"/good":
+                assert record.body == b"%d" % (size * frames)
+            assert record.reset_code is None
+            assert client.goaway is None
+
+
+async def test_crumbs_for_a_stream_that_is_over_end_the_connection() -> None:
+    async with serving(_mixed, alpn="h2") as rig:
+        client = await _client(rig)
+        large = client.request(b"/large", method=b"POST", end=False)
+        await client.flush()
+        while not client.streams[large].is_ended:
+            await client.pump()
+        for _ in range(2000):
+            client.h2.send_data(large, b"x")
+        await _ended(rig, client)
+        assert client.goaway == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_a_body_that_nobody_reads_is_charged_for_its_frames() -> None:
+    async with serving(_mixed, alpn="h2", limits=HttpLimits(linger_bytes=100_000, linger_seconds=60)) as rig:
+        client = await _client(rig)
+        large = client.request(b"/large", method=b"POST", end=False)
+        await client.flush()
+        while not client.streams[large].is_ended:
+            await client.pump()
+        for _ in range(100):
+            client.h2.send_data(large, bytes(300))
+        while client.streams[large].reset_code is None:
+            await client.pump()
+        assert client.streams[large].reset_code == ErrorCodes.NO_ERROR
+
+
+async def test_a_client_that_takes_its_leave_still_gets_its_answers() -> None:
+    """RFC 9113 section 6.8: what was begun before a GOAWAY is brought to its end."""
+    async with serving(_mixed, alpn="h2") as rig:
+        client = await _client(rig)
+        first, second = (client.request(b"/good", method=b"POST", end=False) for _ in range(2))
+        client.h2.send_data(first, b"abc", end_stream=True)
+        leave = client.h2.data_to_send() + GoAwayFrame(0).serialize()
+        client.h2.send_data(second, b"12345", end_stream=True)
+        # In one packet, so that the server reads the good-bye before it has answered.
+        await client.stream.send_all(leave + client.h2.data_to_send())
+        await _ended(rig, client)
+        assert [client.streams[one].body for one in (first, second)] == [b"3", b"5"]
+        assert client.goaway == ErrorCodes.NO_ERROR
+
+
+async def test_nothing_new_is_begun_for_a_client_that_takes_its_leave() -> None:
+    async with serving(_mixed, alpn="h2") as rig:
+        client = await _client(rig)
+        first = client.request(b"/good", method=b"POST", end=False)
+        leave = client.h2.data_to_send() + GoAwayFrame(0).serialize()
+        late = client.request(b"/good")
+        await client.stream.send_all(leave + client.h2.data_to_send())
+        assert (await client.finish(late)).reset_code == ErrorCodes.REFUSED_STREAM
+        await client.send_body(first, b"abc")
+        await _ended(rig, client)
+        assert client.streams[first].body == b"3"
+
+
+async def test_a_client_that_takes_its_leave_idle_is_let_go() -> None:
+    async with serving(_mixed, alpn="h2") as rig:
+        client = await _client(rig)
+        await client.finish(client.request())
+        await client.stream.send_all(GoAwayFrame(0).serialize())
+        await _ended(rig, client)
+        assert client.goaway == ErrorCodes.NO_ERROR
+
+
+async def test_a_client_that_leaves_in_anger_gets_nothing_more() -> None:
+    async with serving(_stuck, alpn="h2") as rig:
+        client = await _client(rig)
+        stream_id = client.request()
+        goaway = GoAwayFrame(0, error_code=ErrorCodes.PROTOCOL_ERROR).serialize()
+        await client.stream.send_all(client.h2.data_to_send() + goaway)
+        await _ended(rig, client)
+        assert client.streams[stream_id].status == 0
+
+
+async def test_streams_beyond_the_promised_number_are_refused_one_by_one() -> None:
+    """A client that has not read SETTINGS yet does not know the number (RFC 9113 section 5.1.2)."""
+    release = trio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await release.wait()
+        await answer(send, 200)
+
+    async with serving(app, alpn="h2", limits=HttpLimits(max_streams=10)) as rig:
+        client = H2Client(await rig.connect())
+        streams = [client.request() for _ in range(15)]
+        for refused in streams[10:]:
+            assert (await client.finish(refused)).reset_code == ErrorCodes.REFUSED_STREAM
+        release.set()
+        for served in streams[:10]:
+            assert (await client.finish(served)).status == 200
+        again = client.request()
+        assert (await client.finish(again)).status == 200
+        assert client.goaway is None
+
+
+async def test_streams_far_beyond_the_promised_number_end_the_connection() -> None:
+    async with serving(_stuck, alpn="h2", limits=HttpLimits(max_streams=10)) as rig:
+        client = await _client(rig)
+        client.h2.remote_settings = type(client.h2.remote_settings)(client=False)
+        for _ in range(100):
+            client.request()
+        await _ended(rig, client)
+        assert client.goaway == ErrorCodes.PROTOCOL_ERROR
 
 
 async def test_a_failing_app_is_answered_500_and_hurts_no_other_stream() -> None:

@@ -7,6 +7,7 @@ import h11
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.exceptions import ProtocolError
 from h2.frame_buffer import FrameBuffer
 from hypercorn import protocol
 from hypercorn.config import Config
@@ -18,6 +19,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 _STREAM = ["self", "app", "config", "context", "task_group"]
 _PEER = ["ssl", "client", "server", "send"]
@@ -116,3 +118,21 @@ def test_h2_tells_of_whole_frames_only() -> None:
     connection.initiate_connection()
     connection.receive_data(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100)
     assert connection.incoming_buffer._data == b"\xff" * 100
+
+
+def test_h2_ends_everything_at_a_goaway() -> None:
+    """Why h2_inside takes GOAWAY out of h2's hands; should h2 go on by itself, leave it there."""
+    connection = H2Connection(H2Configuration(client_side=False))
+    connection.initiate_connection()
+    connection.receive_data(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+    assert GoAwayFrame in connection._frame_dispatch_table
+    connection.receive_data(GoAwayFrame(0).serialize())
+    with pytest.raises(ProtocolError):
+        connection.ping(bytes(8))
+
+
+def test_h2_counts_the_streams_by_its_settings_of_the_moment() -> None:
+    """Why h2_inside may promise a number and bear more."""
+    assert "self.local_settings.max_concurrent_streams" in inspect.getsource(
+        H2Connection._receive_headers_frame
+    )
