@@ -28,6 +28,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         ["append"] * 5
         + ["lease"] * 5
         + ["settle"] * 6
+        + ["group"] * 3
         + ["restore", "tick", "ask", "restart", "fill", "together"]
     )
     return st.lists(st.tuples(kinds, st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=60)
@@ -94,12 +95,14 @@ class Pair:
                 await self.fill(first)
             case "together":
                 await self.together(first)
+            case "group":
+                await self.group(first, second)
         await self.compare()
 
     async def lease(self, target: str, limit: int) -> None:
         ours, theirs = [
             await spool.lease(
-                target, now_ms=self.now_ms, limit=limit % 4, next_due_ms=self.due, merging=MERGING[limit % 3]
+                target, now_ms=self.now_ms, limit=limit % 4, next_due_ms=self.due, merging=MERGING[limit // 4]
             )
             for spool in self.both()
         ]
@@ -111,7 +114,10 @@ class Pair:
             return
         pair = self.leases[first % len(self.leases)]  # some of them settled before, or from before a restart
         if second >= 6:
-            await self.settle_group(pair[0], second)
+            grouped = [pair for pair in self.leases if pair[0].group is not None]
+            await self.settle_group(
+                (grouped[-1 - first % min(3, len(grouped))] if grouped else pair)[0], second
+            )
             return
         attempt = pair[0].attempt
         settlement: Settlement = (
@@ -124,6 +130,21 @@ class Pair:
             await spool.settle(lease, settlement) for spool, lease in zip(self.both(), pair, strict=True)
         ]
         assert ended[0] == ended[1]
+
+    async def group(self, first: int, second: int) -> None:
+        """Lease some deliveries as a group, end it in some way, and lease what has become of it."""
+        for place in range(1 + first % 4):
+            raw = b"%d" % len(self.known)
+            wanted = note(raw, targets=("a",), at_ms=self.now_ms + place, object_="page")
+            self.known.append(wanted)
+            for spool in self.both():
+                await spool.append(wanted)
+        known = len(self.leases)
+        await self.lease("a", 6)
+        for one, _ in self.leases[known : known + 1]:
+            await self.settle_group(one, 6 + second % 6)
+        self.now_ms += 100 * first
+        await self.lease("a", 7)
 
     async def settle_group(self, one: Lease, second: int) -> None:
         """End all leases that were made with this one, together: they go again as a group, or apart."""
@@ -199,7 +220,7 @@ def place() -> Iterator[tuple[Path, Disk]]:
         shutil.rmtree(directory)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps())
 def test_both_spools_answer_alike(schedule: list[Step]) -> None:
     async def main() -> None:
