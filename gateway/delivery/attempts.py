@@ -1,4 +1,7 @@
-"""One target's deliveries: an attempt, its outcome, and what follows from it."""
+"""One target's deliveries: an attempt, its outcome, and what follows from it.
+
+An attempt is one POST, for a delivery alone or for a group; numbers, records and counts are each delivery's.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,14 +11,16 @@ import trio
 
 from gateway.core.outcome import Answer, Delivered, NoAnswer, Outcome, Refused, Retryable, classify
 from gateway.core.retry import GiveUp, RetryAt, decide_retry, step_ms
+from gateway.delivery.aftermath import after_refusal, scatter, stays_together
 from gateway.delivery.burial import Undertaker
 from gateway.delivery.dead_letter_record import Reason
-from gateway.delivery.lease_loop import settle
-from gateway.delivery.message import UnsendableError, body_of, make_request
+from gateway.delivery.lease_loop import settle_together
+from gateway.delivery.message import UnsendableError, body_of, make_request, merged_body_of
+from gateway.delivery.parcel import Parcel
 from gateway.delivery.sender import AttemptLane, CutShort
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, RetryLater, Spool
+from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, RetryLater, Settlement, Spool
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -51,6 +56,9 @@ class TargetAttempts:
         self._free = list(lanes)
         self._lanes = tuple(lanes)
         self._with = surroundings
+        metrics = surroundings.metrics
+        self._delivery_seconds = metrics.delivery_seconds.labels(name)
+        self._end_to_end_seconds = metrics.end_to_end_seconds.labels(name)
 
     def cut_short(self) -> None:
         """End all attempts under way; those without an answer stay in the spool as they were stored."""
@@ -62,46 +70,51 @@ class TargetAttempts:
         for lane in self._lanes:
             await lane.aclose()
 
-    async def take(self, lease: Lease) -> None:
-        """Make the attempt that a lease is for, and settle it."""
+    async def take(self, parcel: Parcel) -> None:
+        """Make the attempt that a parcel is for, and settle it."""
         # The lane used last comes first: a target with little to do keeps one connection warm, not eight
         # lukewarm ones.
         lane = self._free.pop()
         try:
-            await self._attempt(lease, lane)
+            await self._attempt(parcel, lane)
         finally:
             self._free.append(lane)
 
-    async def _attempt(self, lease: Lease, lane: AttemptLane) -> None:
+    async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> None:
         at_ms, started = self._with.now_ms(), trio.current_time()
-        body = lease.raw
+        body = parcel.first.raw
         try:
-            body = body_of(lease)
-            answer = await self._send(lease, body, lane, at_ms)
+            body = merged_body_of(parcel)
+            answer = await self._send(parcel, body, lane, at_ms)
         except UnsendableError as error:
-            _log.error("delivery_uncuttable", target=self._name, delivery=lease.delivery_id)
-            record = self._record(lease, NoAnswer(error=error.message), at_ms, 0)
-            await self._bury(lease, Reason.UNPARSEABLE, body, record)
+            record = _record(parcel, NoAnswer(error=error.message), at_ms, 0)
+            if parcel.merged:
+                _log.error("deliveries_unjoinable", **self._fields(parcel))
+                await settle_together(self._with.spool, scatter(parcel, record, now_ms=at_ms))
+            else:
+                _log.error("delivery_uncuttable", **self._fields(parcel))
+                await self._bury(parcel.first, Reason.UNPARSEABLE, body, record)
             return
         if isinstance(answer, CutShort):
             return
         seconds = trio.current_time() - started
-        self._with.metrics.delivery_seconds.labels(self._name).observe(seconds)
+        self._delivery_seconds.observe(seconds)
         now_ms = self._with.now_ms()
         outcome = classify(answer, refuse_statuses=self._target.refuse_statuses, now_ms=now_ms)
-        record = self._record(lease, answer, at_ms, round(seconds * 1000))
-        await self._follow(lease, outcome, body, record)
+        record = _record(parcel, answer, at_ms, round(seconds * 1000))
+        await self._follow(parcel, outcome, record)
 
     async def _send(
-        self, lease: Lease, body: bytes, lane: AttemptLane, now_ms: int
+        self, parcel: Parcel, body: bytes, lane: AttemptLane, now_ms: int
     ) -> Answer | NoAnswer | CutShort:
-        secret = self._with.app_secret(lease.app)
+        app = parcel.first.app
+        secret = self._with.app_secret(app)
         if secret is None:
             # Unsigned it would be refused, and rightly so. The app may come back into the configuration.
-            return NoAnswer(error=f"app {lease.app} is not configured: there is no secret to sign with")
+            return NoAnswer(error=f"app {app} is not configured: there is no secret to sign with")
         return await lane.send(
             make_request(
-                lease,
+                parcel,
                 body=body,
                 app_secret=secret,
                 configured=self._target.headers,
@@ -110,78 +123,116 @@ class TargetAttempts:
             )
         )
 
-    def _record(self, lease: Lease, answer: Answer | NoAnswer, at_ms: int, duration_ms: int) -> AttemptRecord:
-        status, error, excerpt = (
-            (answer.status, "", answer.excerpt) if isinstance(answer, Answer) else (None, answer.error, "")
-        )
-        return AttemptRecord(
-            number=lease.attempt,
-            at_ms=at_ms,
-            status=status,
-            error=error,
-            duration_ms=duration_ms,
-            response_excerpt=excerpt,
-        )
-
-    async def _follow(self, lease: Lease, outcome: Outcome, body: bytes, record: AttemptRecord) -> None:
+    async def _follow(self, parcel: Parcel, outcome: Outcome, record: AttemptRecord) -> None:
         match outcome:
             case Delivered(status=status):
-                await self._delivered(lease, status)
+                await self._delivered(parcel, status)
+            case Refused(status=status) if parcel.merged:
+                # Not "refused" yet: that is what a dead letter is.
+                self._count("retried", len(parcel.members))
+                _log.info("delivery_halved", **self._fields(parcel), status=status)
+                settled = after_refusal(parcel, record, now_ms=self._with.now_ms())
+                await settle_together(self._with.spool, settled)
             case Refused(status=status):
-                self._count("refused")
-                _log.warning("delivery_refused", **self._fields(lease), status=status)
-                await self._bury(lease, Reason.REFUSED, body, record)
-            case Retryable(retry_after_seconds=retry_after_seconds):
-                now_ms = self._with.now_ms()
-                decision = decide_retry(
-                    self._target.policy,
-                    attempt=lease.attempt,
-                    started_ms=lease.clock_started_ms,
-                    now_ms=now_ms,
-                    retry_after_seconds=retry_after_seconds,
-                    jitter=self._with.random(),
-                )
-                match decision:
-                    case RetryAt(at_ms=at_ms):
-                        self._count("retried")
-                        _log.info(
-                            "delivery_retried",
-                            **self._fields(lease),
-                            status=record.status,
-                            error=record.error,
-                            retry_seconds=round((at_ms - now_ms) / 1000, 3),
-                        )
-                        await settle(self._with.spool, lease, RetryLater(at_ms=at_ms, record=record))
-                    case GiveUp():
-                        self._count("gave_up")
-                        _log.warning(
-                            "delivery_gave_up",
-                            **self._fields(lease),
-                            status=record.status,
-                            error=record.error,
-                        )
-                        await self._bury(lease, Reason.GAVE_UP, body, record)
-                    case _:
-                        assert_never(decision)
+                self._count("refused", 1)
+                _log.warning("delivery_refused", **self._fields(parcel), status=status)
+                await self._bury(parcel.first, Reason.REFUSED, body_of(parcel.first), record)
+            case Retryable():
+                await self._failed(parcel, outcome, record)
             case _:
                 assert_never(outcome)
 
-    async def _delivered(self, lease: Lease, status: int) -> None:
-        self._count("delivered")
-        # From the give-up clock's start: acceptance, or the replay that brought it back.
-        waited_seconds = max(0.0, (self._with.now_ms() - lease.clock_started_ms) / 1000)
-        self._with.metrics.end_to_end_seconds.labels(self._name).observe(waited_seconds)
-        _log.debug("delivery_delivered", **self._fields(lease), status=status)
-        await settle(self._with.spool, lease, Done())
-        await self._with.undertaker.forget(lease)
+    async def _delivered(self, parcel: Parcel, status: int) -> None:
+        self._count("delivered", len(parcel.members))
+        now_ms = self._with.now_ms()
+        for lease in parcel.members:
+            # From the give-up clock's start: acceptance, or the replay that brought it back.
+            self._end_to_end_seconds.observe(max(0.0, (now_ms - lease.clock_started_ms) / 1000))
+        _log.debug("delivery_delivered", **self._fields(parcel), status=status)
+        await settle_together(self._with.spool, [(lease, Done()) for lease in parcel.members])
+        for lease in parcel.members:
+            await self._with.undertaker.forget(lease)
+
+    async def _failed(self, parcel: Parcel, outcome: Retryable, record: AttemptRecord) -> None:
+        """Try again later, together or singly; what is past its give-up time dies."""
+        now_ms, jitter = self._with.now_ms(), self._with.random()
+        decisions = [self._decide(lease, outcome, now_ms, jitter) for lease in parcel.members]
+        later: list[tuple[Lease, RetryLater]] = []
+        if stays_together(parcel, decisions, refuse_statuses=self._target.refuse_statuses):
+            # One time for all, so that none goes beyond its give-up time.
+            at_ms = min(decision.at_ms for decision in decisions if isinstance(decision, RetryAt))
+            later = [
+                (lease, RetryLater(at_ms=at_ms, record=record, group=parcel.key)) for lease in parcel.members
+            ]
+        else:
+            for lease, decision in zip(parcel.members, decisions, strict=True):
+                if isinstance(decision, RetryAt):
+                    if parcel.merged:  # each spread by itself, so that they do not come back as a herd
+                        decision = self._decide(lease, outcome, now_ms, self._with.random())
+                    at_ms = decision.at_ms if isinstance(decision, RetryAt) else now_ms
+                    later.append((lease, RetryLater(at_ms=at_ms, record=record)))
+        if later:
+            self._count("retried", len(later))
+            _log.info(
+                "delivery_retried",
+                **self._fields(parcel),
+                status=record.status,
+                error=record.error,
+                retry_seconds=round((min(settlement.at_ms for _, settlement in later) - now_ms) / 1000, 3),
+            )
+        dead = [
+            lease
+            for lease, decision in zip(parcel.members, decisions, strict=True)
+            if isinstance(decision, GiveUp)
+        ]
+        buried = await self._give_up(dead, record)
+        await settle_together(self._with.spool, [*later, *buried])
+
+    def _decide(self, lease: Lease, outcome: Retryable, now_ms: int, jitter: float) -> RetryAt | GiveUp:
+        return decide_retry(
+            self._target.policy,
+            attempt=lease.attempt,
+            started_ms=lease.clock_started_ms,
+            now_ms=now_ms,
+            retry_after_seconds=outcome.retry_after_seconds,
+            jitter=jitter,
+        )
+
+    async def _give_up(self, dead: list[Lease], record: AttemptRecord) -> list[tuple[Lease, Settlement]]:
+        """Make dead letters, several at a time."""
+        settled: list[tuple[Lease, Settlement]] = []
+
+        async def inter(lease: Lease) -> None:
+            _log.warning(
+                "delivery_gave_up",
+                **self._fields(Parcel(members=(lease,))),
+                status=record.status,
+                error=record.error,
+            )
+            settled.append((lease, await self._inter(lease, Reason.GAVE_UP, body_of(lease), record)))
+
+        self._count("gave_up", len(dead))
+        if len(dead) == 1:
+            await inter(dead[0])
+        elif dead:
+            async with trio.open_nursery() as nursery:
+                for lease in dead:
+                    nursery.start_soon(inter, lease)
+        return settled
 
     async def _bury(self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord) -> None:
+        await settle_together(self._with.spool, [(lease, await self._inter(lease, reason, body, record))])
+
+    async def _inter(
+        self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord
+    ) -> Buried | RetryLater:
+        """Write the dead letter; say how the lease ends."""
+        fields = self._fields(Parcel(members=(lease,)))
         if self._target.drops:
-            _log.warning("delivery_dropped", **self._fields(lease), reason=str(reason))
-            await settle(self._with.spool, lease, Buried())
-            return
+            _log.warning("delivery_dropped", **fields, reason=str(reason))
+            return Buried()
         try:
-            await self._with.undertaker.bury(
+            await self._with.undertaker.write(
                 lease,
                 reason=reason,
                 body=body,
@@ -192,17 +243,34 @@ class TargetAttempts:
             step = step_ms(self._target.policy, attempt=lease.attempt, jitter=self._with.random())
             delay_ms = max(step, UNWRITTEN_STEP_MS)
             _log.error(
-                "dead_letter_not_written",
-                **self._fields(lease),
-                error=error.message,
-                retry_seconds=delay_ms / 1000,
+                "dead_letter_not_written", **fields, error=error.message, retry_seconds=delay_ms / 1000
             )
-            await settle(
-                self._with.spool, lease, RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
-            )
+            return RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
+        return Buried()
 
-    def _count(self, outcome: str) -> None:
-        self._with.metrics.deliveries_total.labels(self._name, outcome).inc()
+    def _count(self, outcome: str, deliveries: int) -> None:
+        if deliveries:
+            self._with.metrics.deliveries_total.labels(self._name, outcome).inc(deliveries)
 
-    def _fields(self, lease: Lease) -> dict[str, object]:
-        return {"target": self._name, "delivery": lease.delivery_id, "attempt": lease.attempt}
+    def _fields(self, parcel: Parcel) -> dict[str, object]:
+        fields: dict[str, object] = {
+            "target": self._name,
+            "delivery": parcel.first.delivery_id,
+            "attempt": parcel.first.attempt,
+        }
+        return fields | {"members": len(parcel.members)} if parcel.merged else fields
+
+
+def _record(parcel: Parcel, answer: Answer | NoAnswer, at_ms: int, duration_ms: int) -> AttemptRecord:
+    """Return the record of an attempt, the same for all members."""
+    status, error, excerpt = (
+        (answer.status, "", answer.excerpt) if isinstance(answer, Answer) else (None, answer.error, "")
+    )
+    return AttemptRecord(
+        number=parcel.first.attempt,
+        at_ms=at_ms,
+        status=status,
+        error=error,
+        duration_ms=duration_ms,
+        response_excerpt=excerpt,
+    )

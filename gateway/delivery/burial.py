@@ -64,7 +64,20 @@ class Undertaker:
         url: str | None,
         attempts: tuple[AttemptRecord, ...],
     ) -> None:
-        """Write the dead letter, then settle.
+        """Write the dead letter, then settle. Raises as `write`."""
+        await self.write(lease, reason=reason, body=body, url=url, attempts=attempts)
+        await settle(self._spool, lease, Buried())
+
+    async def write(
+        self,
+        lease: Lease,
+        *,
+        reason: Reason,
+        body: bytes,
+        url: str | None,
+        attempts: tuple[AttemptRecord, ...],
+    ) -> None:
+        """Write the dead letter, durable on return; the caller settles.
 
         Raises:
             DeadLetterError: it could not be written; the lease is still held.
@@ -96,7 +109,6 @@ class Undertaker:
             reason=str(reason),
             attempts=len(attempts),
         )
-        await settle(self._spool, lease, Buried())
 
     async def bury_unrouted(self, lease: Lease) -> None:
         """Bury what no route takes; where it cannot be written, hold it and try again.

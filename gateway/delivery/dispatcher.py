@@ -18,6 +18,7 @@ from gateway.core.routing import UNROUTED
 from gateway.delivery.attempts import Surroundings, TargetAttempts
 from gateway.delivery.burial import UNROUTED_POLICY, DeadLetters, Undertaker
 from gateway.delivery.lease_loop import LeaseLoop
+from gateway.delivery.parcel import Parcel
 from gateway.delivery.resolver import PerHostResolver
 from gateway.delivery.sender import AttemptLane, Endpoint, Lane
 from gateway.delivery.target import DispatchTarget
@@ -69,11 +70,17 @@ class Dispatcher:
         }
         self._loops = {
             name: LeaseLoop(
-                spool=spool, target=name, hands=hands, policy=policy, now_ms=now_ms, random=random
+                spool=spool,
+                target=name,
+                hands=hands,
+                policy=policy,
+                now_ms=now_ms,
+                random=random,
+                merging=merging,
             )
-            for name, hands, policy in (
-                *((name, target.concurrency, target.policy) for name, target in targets.items()),
-                (UNROUTED, UNROUTED_AT_ONCE, UNROUTED_POLICY),
+            for name, hands, policy, merging in (
+                *((name, one.concurrency, one.policy, one.merging) for name, one in targets.items()),
+                (UNROUTED, UNROUTED_AT_ONCE, UNROUTED_POLICY, None),
             )
         }
         self._scope = trio.CancelScope()
@@ -95,7 +102,7 @@ class Dispatcher:
                 async with trio.open_nursery() as nursery:
                     for name, attempts in self._attempts.items():
                         nursery.start_soon(self._loops[name].run, attempts.take, name=f"deliver to {name}")
-                    nursery.start_soon(self._loops[UNROUTED].run, self._undertaker.bury_unrouted)
+                    nursery.start_soon(self._loops[UNROUTED].run, self._bury)
                     task_status.started()
         finally:
             trio.socket.set_custom_hostname_resolver(former)
@@ -120,6 +127,9 @@ class Dispatcher:
             await self._finished.wait()
         self._scope.cancel()
         await self._finished.wait()
+
+    async def _bury(self, parcel: Parcel) -> None:
+        await self._undertaker.bury_unrouted(parcel.first)
 
     def _ready(self, targets: frozenset[str]) -> None:
         for name in targets:

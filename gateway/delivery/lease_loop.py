@@ -4,12 +4,14 @@ The loop looks whenever something may have changed: a delivery was stored, a han
 is due. Whatever wakes it between its look and its sleep is not lost: the event is replaced before the look.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import trio
 
+from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy, step_ms
+from gateway.delivery.parcel import Parcel, parcels
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Lease, Release, Settlement, Spool
 from gateway.telemetry.log import get_logger
@@ -27,7 +29,10 @@ _log = get_logger("delivery")
 
 
 class LeaseLoop:
-    """Hands the deliveries of one target, oldest first, to at most `hands` takers at a time."""
+    """Hands the deliveries of one target, oldest first, to at most `hands` takers at a time.
+
+    With `merging`, what waits for a free hand is put together; what finds one goes at once.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class LeaseLoop:
         policy: RetryPolicy,
         now_ms: Callable[[], int],
         random: Callable[[], float],
+        merging: Merging | None = None,
     ) -> None:
         self._spool = spool
         self._target = target
@@ -45,6 +51,7 @@ class LeaseLoop:
         self._policy = policy
         self._now_ms = now_ms
         self._random = random
+        self._merging = merging
         self._something_new = trio.Event()
         self._stopping = trio.Event()
 
@@ -57,7 +64,7 @@ class LeaseLoop:
         self._stopping.set()
         self.wake()
 
-    async def run(self, take: Callable[[Lease], Awaitable[None]]) -> None:
+    async def run(self, take: Callable[[Parcel], Awaitable[None]]) -> None:
         """Lease until stopped; `take` settles what it is given.
 
         Raises:
@@ -68,14 +75,14 @@ class LeaseLoop:
                 self._something_new = trio.Event()
                 if self._free == 0:
                     await self._something_new.wait()
-                elif leases := await self._lease():
-                    for lease in leases:
+                elif found := await self._lease():
+                    for parcel in found:
                         self._free -= 1
-                        nursery.start_soon(self._hand_over, take, lease)
+                        nursery.start_soon(self._hand_over, take, parcel)
                 else:
                     await self._sleep()
 
-    async def _lease(self) -> tuple[Lease, ...]:
+    async def _lease(self) -> tuple[Parcel, ...]:
         now_ms, jitter = self._now_ms(), self._random()
 
         def next_due_ms(attempt: int) -> int:
@@ -83,7 +90,11 @@ class LeaseLoop:
 
         try:
             leases = await self._spool.lease(
-                self._target, now_ms=now_ms, limit=self._free, next_due_ms=next_due_ms
+                self._target,
+                now_ms=now_ms,
+                limit=self._free,
+                next_due_ms=next_due_ms,
+                merging=self._merging,
             )
         except SpoolUnavailableError as error:
             _log.error("lease_failed", target=self._target, error=error.message)
@@ -91,10 +102,9 @@ class LeaseLoop:
                 await self._stopping.wait()
             return ()
         if not self._stopping.is_set():
-            return leases
-        # Stopped while the lease was under way: nothing of it has begun.
-        for lease in leases:
-            await settle(self._spool, lease, Release())
+            return parcels(leases)
+        if leases:  # Stopped while the lease was under way: nothing of it has begun.
+            await settle_together(self._spool, [(lease, Release()) for lease in leases])
         return ()
 
     async def _sleep(self) -> None:
@@ -103,27 +113,33 @@ class LeaseLoop:
         with trio.move_on_after(min(max(seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)):
             await self._something_new.wait()
 
-    async def _hand_over(self, take: Callable[[Lease], Awaitable[None]], lease: Lease) -> None:
+    async def _hand_over(self, take: Callable[[Parcel], Awaitable[None]], parcel: Parcel) -> None:
         try:
-            await take(lease)
+            await take(parcel)
         finally:
             self._free += 1
             self.wake()
 
 
 async def settle(spool: Spool, lease: Lease, settlement: Settlement) -> bool:
-    """End a lease, however long the spool cannot be written; False where it had ended before.
+    """End a lease; see `settle_together`."""
+    return await settle_together(spool, ((lease, settlement),))
+
+
+async def settle_together(spool: Spool, settled: Sequence[tuple[Lease, Settlement]]) -> bool:
+    """End leases as one, however long the spool cannot be written; False where one had ended before.
 
     What has happened at the target is otherwise unknown after a restart, and would be done twice. Shielded
     for the one commit: a shutdown that falls between answer and settlement must not tear them apart.
     """
+    first = settled[0][0]
     while True:
         try:
             with trio.move_on_after(SETTLE_SECONDS, shield=True):
-                return await spool.settle(lease, settlement)
-            _log.error("settlement_slow", target=lease.target, delivery=lease.delivery_id)
+                return await spool.settle_together(settled)
+            _log.error("settlement_slow", target=first.target, delivery=first.delivery_id)
         except SpoolUnavailableError as error:
             _log.error(
-                "settlement_failed", target=lease.target, delivery=lease.delivery_id, error=error.message
+                "settlement_failed", target=first.target, delivery=first.delivery_id, error=error.message
             )
         await trio.sleep(SPOOL_PAUSE_SECONDS)

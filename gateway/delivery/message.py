@@ -10,7 +10,9 @@ from typing import Final
 from standardwebhooks.webhooks import hmac_data
 
 from gateway.core.envelope import cut
+from gateway.core.joining import join
 from gateway.core.signature import sign
+from gateway.delivery.parcel import Parcel
 from gateway.errors import GatewayError
 from gateway.spool.contract import Lease
 
@@ -22,12 +24,16 @@ LAST_MS: Final = 253_402_300_799_999
 _BAD_DATA: Final = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
 """What odd data may raise. It must not end a target's task; whatever is wrong with it, it is safe."""
 
+IDS_LISTED: Final = 50
+"""Of a merged POST: so many ids make a header of 1.7 KB; 100 would overrun what common servers take."""
+
 _WHSEC_PREFIX: Final = b"whsec_"
 _NOT_CONFIGURABLE: Final = frozenset(
     {
         # what the gateway says itself
-        "content-type", "x-hub-signature-256", "gateway-app", "gateway-notification", "gateway-attempt",
-        "gateway-received-at", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature",
+        "content-type", "x-hub-signature-256", "gateway-app", "gateway-notification",
+        "gateway-notification-count", "gateway-attempt", "gateway-received-at", "idempotency-key",
+        "webhook-id", "webhook-timestamp", "webhook-signature",
         # what frames the message (RFC 9112 section 6), or would let the answer's size be multiplied
         "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade", "expect",
     }
@@ -50,6 +56,10 @@ class UncuttableBodyError(UnsendableError):
     """The stored bytes cannot be cut to the delivery's changes: its dead letter keeps them whole."""
 
 
+class UnjoinableBodiesError(UnsendableError):
+    """The bodies of a group do not make one envelope: its members go singly."""
+
+
 def body_of(lease: Lease) -> bytes:
     """Return the bytes for the target: the original, or the envelope with only the delivery's changes.
 
@@ -62,6 +72,21 @@ def body_of(lease: Lease) -> bytes:
         return cut(lease.raw, lease.selection)
     except _BAD_DATA as error:
         raise UncuttableBodyError(f"the body cannot be cut: {type(error).__name__}") from error
+
+
+def merged_body_of(parcel: Parcel) -> bytes:
+    """Return the bytes for the target: the body of the only member, or one envelope of all.
+
+    Raises:
+        UncuttableBodyError: of the only member.
+        UnjoinableBodiesError: of several.
+    """
+    if not parcel.merged:
+        return body_of(parcel.first)
+    try:
+        return join([body_of(lease) for lease in parcel.members])
+    except (UncuttableBodyError, *_BAD_DATA) as error:
+        raise UnjoinableBodiesError(f"the bodies cannot be joined: {type(error).__name__}") from error
 
 
 def signing_key(secret: bytes) -> bytes:
@@ -110,8 +135,18 @@ def described_headers(lease: Lease, *, attempted: bool) -> dict[str, str]:
     return headers
 
 
+def _headers_of(parcel: Parcel) -> dict[str, str]:
+    """Return `described_headers` of the oldest member, with the notifications of all."""
+    headers = described_headers(parcel.first, attempted=True)
+    if parcel.merged:
+        listed = parcel.members[:IDS_LISTED]
+        headers["Gateway-Notification"] = ", ".join(lease.notification_id for lease in listed)
+        headers["Gateway-Notification-Count"] = str(len(parcel.members))
+    return headers
+
+
 def make_request(
-    lease: Lease,
+    parcel: Parcel,
     *,
     body: bytes,
     app_secret: bytes,
@@ -130,7 +165,7 @@ def make_request(
     """
     try:
         headers = _headers(
-            lease, body=body, app_secret=app_secret, webhook_key=webhook_key, timestamp=str(now_ms // 1000)
+            parcel, body=body, app_secret=app_secret, webhook_key=webhook_key, timestamp=str(now_ms // 1000)
         )
     except _BAD_DATA as error:
         raise UnsendableError(f"no request can be made of it: {type(error).__name__}") from error
@@ -145,18 +180,19 @@ def make_request(
 
 
 def _headers(
-    lease: Lease, *, body: bytes, app_secret: bytes, webhook_key: bytes | None, timestamp: str
+    parcel: Parcel, *, body: bytes, app_secret: bytes, webhook_key: bytes | None, timestamp: str
 ) -> dict[str, bytes]:
-    headers = {name: value.encode() for name, value in described_headers(lease, attempted=True).items()}
+    key = parcel.key.encode()
+    headers = {name: value.encode() for name, value in _headers_of(parcel).items()}
     headers["X-Hub-Signature-256"] = sign(app_secret, body).encode()
-    headers["Idempotency-Key"] = lease.delivery_id.encode()
+    headers["Idempotency-Key"] = key
     headers["User-Agent"] = USER_AGENT.encode()
     # No decompression: an answer is worth its first bytes only, and a small one may unfold into gigabytes.
     headers["Accept-Encoding"] = b"identity"
     if webhook_key is not None:
         # Over the bytes: the library's own `sign` takes text, and a body need not be UTF-8.
-        signed = b".".join((lease.delivery_id.encode(), timestamp.encode(), body))
-        headers["webhook-id"] = lease.delivery_id.encode()
+        signed = b".".join((key, timestamp.encode(), body))
+        headers["webhook-id"] = key
         headers["webhook-timestamp"] = timestamp.encode()
         headers["webhook-signature"] = b"v1," + base64.b64encode(hmac_data(webhook_key, signed))
     return headers

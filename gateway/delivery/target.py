@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.message import signing_key
 from gateway.delivery.sender import Endpoint, tls_context
@@ -24,6 +25,8 @@ class DispatchTarget:
     refuse_statuses: frozenset[int]
     drops: bool
     """A shadow target: what it refuses, and what is given up, leaves no dead letter."""
+    merging: Merging | None = None
+    """How far waiting deliveries are merged; None: each goes alone."""
 
 
 def dispatch_target(target: Target) -> DispatchTarget:
@@ -48,4 +51,5 @@ def dispatch_target(target: Target) -> DispatchTarget:
         ),
         refuse_statuses=frozenset(target.retry.refuse_statuses),
         drops=target.on_give_up == "drop",
+        merging=Merging(max_changes=target.max_changes) if target.max_changes > 1 else None,
     )

@@ -15,7 +15,8 @@ from typing import assert_never
 
 import trio
 
-from gateway.core.envelope import parse_envelope
+from gateway.core.envelope import Envelope, parse_envelope
+from gateway.core.joining import joinable_object
 from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
@@ -168,6 +169,7 @@ class _Ingress:
     async def _append(self, body: VerifiedBody) -> Refuse | None:
         notification_id = self._new_id()
         envelope = parse_envelope(body.raw)
+        changes = len(envelope.changes) if isinstance(envelope, Envelope) else 0
         plan = self._routing().plan(body.app, envelope)
         ids = delivery_ids(notification_id, plan)
         notification = Notification(
@@ -175,9 +177,15 @@ class _Ingress:
             received_at_ms=self._now_ms(),
             body=body,
             deliveries=tuple(
-                NewDelivery(id=ids[planned.target], target=planned.target, selection=planned.selection)
+                NewDelivery(
+                    id=ids[planned.target],
+                    target=planned.target,
+                    selection=planned.selection,
+                    changes=changes if planned.selection is None else len(planned.selection),
+                )
                 for planned in plan
             ),
+            object=joinable_object(body.raw) if changes else None,
         )
         try:
             # Cancelled from here on (the server stops), it neither tears the write nor leaves it uncounted:

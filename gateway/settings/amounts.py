@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from gateway.core.merging import MAX_MERGED_CHANGES
 from gateway.settings.reading import fault, read_text, shown
 
 DURATION_PATTERN = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)"
@@ -27,6 +28,12 @@ def at_least_one(number: int) -> int:
     if number < 1:
         raise fault(f"{number} is too small", "write 1 or more")
     return number
+
+
+def mergeable(number: int) -> int:
+    if number > MAX_MERGED_CHANGES:
+        raise fault(f"{number} is too large", f"write {MAX_MERGED_CHANGES} or less")
+    return at_least_one(number)
 
 
 def refusable(status: int) -> int:

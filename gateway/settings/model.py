@@ -21,6 +21,7 @@ from gateway.settings.values import (
     HeaderValue,
     IdList,
     ListOrOne,
+    MergedChanges,
     Name,
     Otherwise,
     PositiveDuration,
@@ -201,6 +202,9 @@ class Target(Model):
     """How long the whole attempt may take, connecting included."""
     concurrency: Count = 8
     """Attempts under way at the same time."""
+    max_changes: MergedChanges = 1
+    """Above 1, deliveries that wait are merged into one POST while their changes add up to no more (and their
+    bytes to 3 MiB); not with `payload: original`."""
     headers: dict[HeaderName, HeaderValue] = {}
     """Headers sent besides the gateway's own; a value is plain text or a secret."""
     signing_secret: SigningSecret | None = None
@@ -217,6 +221,12 @@ class Target(Model):
         if self.tls is not None and self.url.startswith("http:"):
             raise fault(
                 "stands beside a URL without TLS", "write an https:// URL, or remove tls", at=("tls",)
+            )
+        if self.max_changes > 1 and self.payload == "original":
+            raise fault(
+                "cannot stand beside `payload: original`: merged notifications are not Meta's bytes",
+                "remove it, or use payload: matching",
+                at=("max_changes",),
             )
         seen: set[str] = set()
         for name in self.headers:

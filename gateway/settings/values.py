@@ -13,11 +13,13 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from gateway.core.merging import MAX_MERGED_CHANGES
 from gateway.settings.address import Address
 from gateway.settings.amounts import (
     DURATION_PATTERN,
     SIZE_PATTERN,
     at_least_one,
+    mergeable,
     positive,
     read_count,
     read_duration,
@@ -37,9 +39,9 @@ from gateway.settings.texts import (
 )
 
 __all__ = [
-    "Address", "AppPath", "Count", "Duration", "HeaderName", "HeaderValue", "IdList", "ListOrOne", "Name",
-    "Otherwise", "PositiveDuration", "PublicUrl", "Secret", "SettingsPath", "SigningSecret", "Size",
-    "Status", "TargetUrl", "Text", "Written",
+    "Address", "AppPath", "Count", "Duration", "HeaderName", "HeaderValue", "IdList", "ListOrOne",
+    "MergedChanges", "Name", "Otherwise", "PositiveDuration", "PublicUrl", "Secret", "SettingsPath",
+    "SigningSecret", "Size", "Status", "TargetUrl", "Text", "Written",
 ]  # fmt: skip
 
 
@@ -137,6 +139,13 @@ Count = Annotated[
     Written("number", {"type": "integer", "minimum": 1}),
 ]
 """A whole number, 1 or more."""
+MergedChanges = Annotated[
+    int,
+    PlainValidator(read_count),
+    AfterValidator(mergeable),
+    Written("number", {"type": "integer", "minimum": 1, "maximum": MAX_MERGED_CHANGES}),
+]
+"""How many changes one POST may hold."""
 Status = Annotated[
     int,
     PlainValidator(read_count),

@@ -28,13 +28,19 @@ The promises, numbered; tests name them.
 17. A second opener of the same spool is refused with `SpoolLockedError`.
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
     whoever has begun to wait for one gets its answer, cancelled or not.
+19. With `merging`, deliveries that were never attempted are leased in groups (`core.merging` says which). Who
+    belongs to a group, and its key, are durable before `lease` returns.
+20. A group is leased whole or not at all, under the same key, through attempts and restarts, until a
+    settlement says with whom its members go next.
+21. `settle_together` ends several leases in one transaction: all of it is durable, or nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from gateway.core.merging import Merging
 from gateway.core.signature import VerifiedBody
 
 
@@ -46,6 +52,8 @@ class NewDelivery:
     target: str
     selection: tuple[int, ...] | None
     """Positions of its changes; None: the original bytes."""
+    changes: int = 1
+    """How many that are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,8 @@ class Notification:
     body: VerifiedBody
     deliveries: tuple[NewDelivery, ...]
     """May be empty (`unrouted: drop`): then only the duplicates window remembers it."""
+    object: str | None = None
+    """Of its envelope, where that can be joined with others; None: its deliveries go alone."""
 
 
 class Appended(Enum):
@@ -102,6 +112,8 @@ class Lease:
     leased_at_ms: int
     earlier: tuple[AttemptRecord, ...]
     """The attempts before this one, in order."""
+    group: str | None = None
+    """Key of the group that it goes with in this attempt; None: it goes alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +132,14 @@ class RetryLater:
 
     at_ms: int
     record: AttemptRecord
+    group: str | None = None
+    """Key of the group that it goes with next, at the same time as all of it; None: it goes alone from now
+    on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The attempt was not made."""
+    """The attempt was not made. What was never attempted before leaves its group."""
 
 
 INTERRUPTED = "interrupted: the gateway ended during the attempt"
@@ -163,9 +178,19 @@ class Spool(Protocol):
         ...
 
     async def lease(
-        self, target: str, *, now_ms: int, limit: int, next_due_ms: Callable[[int], int]
+        self,
+        target: str,
+        *,
+        now_ms: int,
+        limit: int,
+        next_due_ms: Callable[[int], int],
+        merging: Merging | None = None,
     ) -> tuple[Lease, ...]:
-        """Lease up to `limit` deliveries that are due (5, 6).
+        """Lease what is due for up to `limit` attempts (5, 6, 19, 20).
+
+        An attempt is for one delivery or for one group; the members of a group stand together, oldest
+        acceptance first. There may be more that is due, unless nothing is returned. `merging` says how far
+        new groups may be formed; None: not at all.
 
         `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it
         is called on the spool's own thread and must be pure.
@@ -174,6 +199,14 @@ class Spool(Protocol):
 
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
         """End a lease, durable on return; False where it had ended before (7-10)."""
+        ...
+
+    async def settle_together(self, settled: Sequence[tuple[Lease, Settlement]]) -> bool:
+        """End several leases as one (21); False where one of them had ended before: it is left as it was.
+
+        Raises:
+            ValueError: members of one group that is to go on together would be due at different times.
+        """
         ...
 
     async def next_due_ms(self, target: str) -> int | None:

@@ -13,10 +13,11 @@ import apsw
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.private_file import sync_directory
 from gateway.spool.lock import FILE_MODE, make_directory
-from gateway.spool.sql import SCHEMA
+from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""
 PROBE_SECONDS = 2.0
@@ -140,6 +141,7 @@ def _open(file: Path, vfs: str | None) -> apsw.Connection:
         connection.pragma("foreign_keys", "off")
         connection.wal_autocheckpoint(0)
         _probe(connection, file)
+        _migrate(connection)
     except apsw.Error as error:
         close_database(connection, clean=False)
         raise translate(error, file) from error
@@ -160,10 +162,22 @@ def _recognise(connection: apsw.Connection, file: Path) -> None:
             f"{file} was written by a newer gateway (schema {version}; this one knows {SCHEMA_VERSION})",
             remedy="run that version, or drain the spool with it first",
         )
-    if version < SCHEMA_VERSION:
+    if version < FIRST_SCHEMA_VERSION:
         raise damaged(file, f"there has never been a schema {version}")
     if connection.pragma("auto_vacuum") != _PERSISTENT["auto_vacuum"]:
         raise damaged(file, "auto_vacuum is not incremental")
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    """Bring the file of an older gateway up to date: whole, or not at all."""
+    version = connection.pragma("user_version")
+    if version == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        connection.execute(MIGRATIONS[f"to_{step}"])
+    connection.pragma("user_version", SCHEMA_VERSION)
+    connection.execute("COMMIT")
 
 
 def _configure(connection: apsw.Connection, file: Path, pragmas: dict[str, str | int]) -> None:

@@ -1,5 +1,7 @@
 """What any spool checks of its arguments, on the caller's side, before they share a batch with others."""
 
+from collections.abc import Sequence
+
 from gateway.spool.contract import Lease, Notification, RetryLater, Settlement
 
 MAX_TIME_MS = 2**53
@@ -22,11 +24,19 @@ def check_notification(notification: Notification) -> None:
         raise ValueError(f"received_at_ms is out of range: {notification.received_at_ms}")
 
 
-def check_settlement(lease: Lease, settlement: Settlement) -> None:
-    """Hold the record of an attempt to the lease that it was made under.
+def check_settlements(settled: Sequence[tuple[Lease, Settlement]]) -> None:
+    """Hold records of attempts to the leases that they were made under, and groups to one time.
 
     Raises:
-        ValueError: it is the record of another attempt.
+        ValueError: the record of another attempt, or a group whose members would come apart.
     """
-    if isinstance(settlement, RetryLater) and settlement.record.number != lease.attempt:
-        raise ValueError(f"the record of attempt {settlement.record.number} for attempt {lease.attempt}")
+    together: dict[str, tuple[str, int, int]] = {}
+    for lease, settlement in settled:
+        if not isinstance(settlement, RetryLater):
+            continue
+        if settlement.record.number != lease.attempt:
+            raise ValueError(f"the record of attempt {settlement.record.number} for attempt {lease.attempt}")
+        if settlement.group is not None:
+            where = (lease.target, lease.attempt, settlement.at_ms)
+            if together.setdefault(settlement.group, where) != where:
+                raise ValueError(f"the members of {settlement.group} have not one time and one attempt")

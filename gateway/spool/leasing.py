@@ -8,14 +8,17 @@ tells of an attempt that was interrupted, and the next lease puts that on record
 import itertools
 import secrets
 import zlib
+from collections import defaultdict
+from typing import Final
 
 import msgspec
 
+from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import INTERRUPTED, AttemptRecord, Buried, Done, Lease, Release, RetryLater
 from gateway.spool.requests import Settle, Take
-from gateway.spool.session import Draft, Key, Session, json_rows
+from gateway.spool.session import Draft, Held, Key, Session, json_rows
 
-OVERDUE_SLICE = 1000
+OVERDUE_SLICE: Final = 1000
 """Retries looked at for one lease, an index scan of less than a millisecond. While no more of a target are
 overdue the order is exactly that of acceptance; beyond that, of acceptance among those that are overdue the
 longest."""
@@ -24,8 +27,28 @@ Place = tuple[int, int, int]
 """A key without its target."""
 
 
+class _Due(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What planning knows of a delivery, in the order of the columns of the statement `due`."""
+
+    received_at_ms: int
+    notification: int
+    position: int
+    changes: int
+    attempt: int
+    due_ms: int
+    group_key: str | None
+    app: str
+    object: str | None
+    raw_bytes: int
+
+    @property
+    def place(self) -> Place:
+        """Where it stands within its target."""
+        return (self.received_at_ms, self.notification, self.position)
+
+
 class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One delivery that may be leased, in the order of the columns of the statement `due`."""
+    """One delivery to be leased, in the order of the columns of the statement `to_lease`."""
 
     received_at_ms: int
     notification: int
@@ -46,7 +69,9 @@ class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return (self.received_at_ms, self.notification, self.position)
 
 
+_DUE = msgspec.json.Decoder(list[_Due])
 _ROWS = msgspec.json.Decoder(list[_Row])
+_MEMBERS = msgspec.json.Decoder(list[tuple[int, int, int, str]])
 
 
 class Leasing:
@@ -54,7 +79,7 @@ class Leasing:
 
     def __init__(self, file: Session) -> None:
         self._file = file
-        self._held: dict[str, dict[int, Key]] = {}
+        self._held: dict[str, dict[int, Held]] = {}
         self._target_of: dict[int, str] = {}
         # Starts anywhere, so that a lease of another opening of this file is never taken for one of this.
         self._tokens = itertools.count(secrets.randbits(62))
@@ -63,81 +88,135 @@ class Leasing:
         """Take over what a committed batch leased and ended."""
         for token in draft.ended:
             del self._held[self._target_of.pop(token)][token]
-        for token, key in draft.leased.items():
-            self._target_of[token] = key[0]
-            self._held.setdefault(key[0], {})[token] = key
+        for token, held in draft.leased.items():
+            target = held.key[0]
+            self._target_of[token] = target
+            self._held.setdefault(target, {})[token] = held
 
     def settle(self, requests: list[Settle], draft: Draft) -> None:
         """End leases; one that has ended, or never was, is left alone (promise 7)."""
         gone: list[Key] = []
+        later: list[tuple[object, ...]] = []
+        records: list[tuple[tuple[int, int], AttemptRecord]] = []
+        released: list[Key] = []
         for request in requests:
-            token = request.token
-            target = self._target_of.get(token)
-            if target is None or token in draft.ended:
-                request.result = False
-                continue
-            key = self._held[target][token]
-            draft.ended.add(token)
             request.result = True
-            match request.settlement:
-                case Done() | Buried():
-                    gone.append(key)
-                    draft.count(target, -1)
-                case RetryLater(at_ms=at_ms, record=record):
-                    self._file.do("retry_later", *key, max(1, at_ms))
-                    self._record(key[2:], record)
-                case Release():
-                    self._file.do("release", *key)
-                    draft.ready.add(target)
-        if gone:
-            self._file.do("remove_deliveries", json_rows(gone))
-            self._file.expect_changes(len(gone), "deliveries to remove")
+            for token, settlement in request.settled:
+                target = self._target_of.get(token)
+                if target is None or token in draft.ended:
+                    request.result = False
+                    continue
+                key = self._held[target][token].key
+                draft.ended.add(token)
+                match settlement:
+                    case Done() | Buried():
+                        gone.append(key)
+                        draft.count(target, -1)
+                    case RetryLater(at_ms=at_ms, record=record, group=group):
+                        later.append((*key, max(1, at_ms), group))
+                        records.append((key[2:], record))
+                    case Release():
+                        released.append(key)
+                        draft.ready.add(target)
+        for name, rows in (("remove_deliveries", gone), ("retry_later", later), ("release", released)):
+            if rows:
+                self._file.do(name, json_rows(rows))
+                self._file.expect_changes(len(rows), f"deliveries to settle ({name})")
+        self._record(records)
 
-    def _record(self, of: tuple[int, int], record: AttemptRecord) -> None:
-        bindings = (
-            *of,
-            record.number,
-            record.at_ms,
-            record.status,
-            _storable(record.error),
-            record.duration_ms,
-            _storable(record.response_excerpt),
-        )
-        self._file.do("record_attempt", *bindings)
+    def _record(self, records: list[tuple[tuple[int, int], AttemptRecord]]) -> None:
+        if not records:
+            return
+        rows = [
+            (
+                *of,
+                record.number,
+                record.at_ms,
+                record.status,
+                _storable(record.error),
+                record.duration_ms,
+                _storable(record.response_excerpt),
+            )
+            for of, record in records
+        ]
+        self._file.do("record_attempts", json_rows(rows))
 
-    def _held_keys(self, target: str, draft: Draft) -> set[Place]:
-        held = {key[1:] for token, key in self._held.get(target, {}).items() if token not in draft.ended}
-        return held | {key[1:] for key in draft.leased.values() if key[0] == target}
+    def _held_places(self, target: str, draft: Draft, *, due_by_ms: int | None = None) -> list[Place]:
+        """Return what somebody holds of a target; with `due_by_ms`, only what would be due by then."""
+        held = [
+            *(one for token, one in self._held.get(target, {}).items() if token not in draft.ended),
+            *(one for one in draft.leased.values() if one.key[0] == target),
+        ]
+        return [one.key[1:] for one in held if due_by_ms is None or one.due_ms <= due_by_ms]
 
     def take(self, request: Take, draft: Draft) -> None:
         """Lease what is due; the attempt and the time of the next go into the rows (promises 5 and 6)."""
-        due = self._due(request, draft)
+        posts = self._choose(request, draft)
+        if not posts:
+            return
+        rows = self._read(request.target, [place for _, places in posts for place in places])
+        starts: list[tuple[object, ...]] = []
+        groups: list[str | None] = []
+        dues: list[int] = []
+        following = iter(rows)
         try:
-            starts = [
-                (request.target, *row.place, max(1, request.next_due_ms(row.attempt + 1))) for row, _ in due
-            ]
+            for key, places in posts:
+                members = [row for row, _ in itertools.islice(following, len(places))]
+                if len(members) > 1 and key is None:
+                    key = group_key(members[0].id, len(members))
+                due_ms = max(1, request.next_due_ms(members[0].attempt + 1))
+                starts += ((request.target, *row.place, due_ms, key) for row in members)
+                groups += (key for _ in members)
+                dues += (due_ms for _ in members)
         except Exception as error:  # noqa: BLE001 - the caller's own function; its error is the caller's alone
             request.error = error
             return
-        if not due:
-            return
-        earlier = self._earlier([row for row, _ in due])
+        earlier = self._earlier([row for row, _ in rows])
         self._file.do("start_attempts", request.now_ms, json_rows(starts))
-        self._file.expect_changes(len(due), "deliveries to lease")
-        request.result = tuple(self._lease(request, row, raw, earlier, draft) for row, raw in due)
-
-    def _due(self, request: Take, draft: Draft) -> list[tuple[_Row, bytes]]:
-        """Return what may be leased with its bytes, oldest acceptance first."""
-        held = self._held_keys(request.target, draft)
-        [(found, bodies)] = self._file.rows(
-            "due",
-            request.target,
-            request.now_ms,
-            request.limit,
-            max(OVERDUE_SLICE, request.limit) + len(held),
-            json_rows(tuple(held)),
+        self._file.expect_changes(len(rows), "deliveries to lease")
+        request.result = tuple(
+            self._lease(request, row, raw, earlier, group, due_ms, draft)
+            for (row, raw), group, due_ms in zip(rows, groups, dues, strict=True)
         )
-        due: list[tuple[_Row, bytes]] = []
+
+    def _choose(self, request: Take, draft: Draft) -> list[tuple[str | None, list[Place]]]:
+        """Return what may be leased, an entry a POST: the key of its group if it has one, and its places."""
+        merging = request.merging
+        wanted = request.limit
+        if merging is not None:
+            wanted = max(wanted, min(wanted * merging.max_changes, MAX_MERGED_CHANGES))
+        held = self._held_places(request.target, draft, due_by_ms=request.now_ms)
+        overdue = max(OVERDUE_SLICE, wanted) + len(held)
+        [(found,)] = self._file.rows(
+            "due", request.target, request.now_ms, wanted, overdue, json_rows(tuple(held))
+        )
+        try:
+            due = _DUE.decode(found)
+        except msgspec.ValidationError as error:
+            raise self._file.damaged(f"a delivery has lost its notification: {error}") from error
+        due.sort(key=lambda one: one.place)
+        posts = plan_groups(due, limit=request.limit, merging=merging)
+        members = self._members(request.target, [post[0] for post in posts if post[0].group_key is not None])
+        return [
+            (key, [one.place for one in post] if key is None else members[key])
+            for post in posts
+            for key in (post[0].group_key,)
+        ]
+
+    def _members(self, target: str, grouped: list[_Due]) -> dict[str, list[Place]]:
+        """Return all members of groups that were formed before (promise 20), oldest acceptance first."""
+        members: defaultdict[str, list[Place]] = defaultdict(list)
+        if grouped:
+            keys = json_rows([(one.due_ms, one.group_key) for one in grouped])
+            [(found,)] = self._file.rows("group_members", target, keys)
+            for *place, key in sorted(_MEMBERS.decode(found)):
+                members[key].append((place[0], place[1], place[2]))
+        return members
+
+    def _read(self, target: str, places: list[Place]) -> list[tuple[_Row, bytes]]:
+        """Return deliveries with the bytes of their notifications, in this order."""
+        [(found, bodies)] = self._file.rows("to_lease", target, json_rows(places))
+        deliveries: list[tuple[_Row, bytes]] = []
         at = 0
         try:
             rows = _ROWS.decode(found)
@@ -150,9 +229,10 @@ class Leasing:
                 raise self._file.damaged(
                     f"the bytes of notification {row.notification_id} are not those stored"
                 )
-            due.append((row, raw))
-        due.sort(key=lambda pair: pair[0].place)
-        return due
+            deliveries.append((row, raw))
+        if [row.place for row in rows] != places:
+            raise self._file.damaged("a delivery was not found where it stands")
+        return deliveries
 
     def _earlier(self, rows: list[_Row]) -> dict[Place, list[AttemptRecord]]:
         """Return the records by place; an attempt that nobody holds and nobody ended was interrupted."""
@@ -171,6 +251,7 @@ class Leasing:
                     response_excerpt=excerpt,
                 )
                 earlier[again[seq, position]].append(record)
+        interrupted: list[tuple[tuple[int, int], AttemptRecord]] = []
         for row in rows:
             if row.attempt_at_ms is not None:
                 record = AttemptRecord(
@@ -181,8 +262,9 @@ class Leasing:
                     duration_ms=0,
                     response_excerpt="",
                 )
-                self._record(row.place[1:], record)
+                interrupted.append((row.place[1:], record))
                 earlier[row.place].append(record)
+        self._record(interrupted)
         return earlier
 
     def _lease(
@@ -191,10 +273,12 @@ class Leasing:
         row: _Row,
         raw: bytes,
         earlier: dict[Place, list[AttemptRecord]],
+        group: str | None,
+        due_ms: int,
         draft: Draft,
     ) -> Lease:
         token = next(self._tokens)
-        draft.leased[token] = (request.target, *row.place)
+        draft.leased[token] = Held(key=(request.target, *row.place), due_ms=due_ms)
         return Lease(
             token=token,
             delivery_id=row.id,
@@ -208,15 +292,14 @@ class Leasing:
             attempt=row.attempt + 1,
             leased_at_ms=request.now_ms,
             earlier=tuple(earlier[row.place]),
+            group=group,
         )
 
     def next_due(self, target: str, draft: Draft) -> int | None:
         """Return when the next delivery that nobody holds is due; 0: at once."""
-        held = self._held_keys(target, draft)
-        for due_ms, *key in self._file.rows("next_due", target, len(held) + 1):
-            if tuple(key) not in held:
-                return int(due_ms)
-        return None
+        held = self._held_places(target, draft)
+        found = self._file.rows("next_due", target, json_rows(held))
+        return int(found[0][0]) if found else None
 
 
 def _storable(text: str) -> str:

@@ -3,12 +3,13 @@ promises. What a disk would keep is in a `MemoryState`, so opening that again is
 """
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
+from gateway.core.merging import MAX_MERGED_CHANGES, Merging, group_key, plan_groups
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.contract import (
@@ -25,7 +26,7 @@ from gateway.spool.contract import (
     Room,
     Settlement,
 )
-from gateway.spool.intake import check_notification, check_settlement
+from gateway.spool.intake import check_notification, check_settlements
 
 _tokens = itertools.count(1)
 """Over all openings: a lease of one is never taken for one of another."""
@@ -40,6 +41,23 @@ class _Delivery:
     attempt: int = 0
     attempt_at_ms: int | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
+    group_key: str | None = None
+
+    @property
+    def app(self) -> str:
+        return self.notification.body.app
+
+    @property
+    def object(self) -> str | None:
+        return self.notification.object
+
+    @property
+    def changes(self) -> int:
+        return self.new.changes
+
+    @property
+    def raw_bytes(self) -> int:
+        return len(self.notification.body.raw)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,21 +130,48 @@ class MemorySpool:
         return frozenset(missing)
 
     async def lease(
-        self, target: str, *, now_ms: int, limit: int, next_due_ms: Callable[[int], int]
+        self,
+        target: str,
+        *,
+        now_ms: int,
+        limit: int,
+        next_due_ms: Callable[[int], int],
+        merging: Merging | None = None,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`."""
         await self._enter()
-        due = [(key, found) for key, found in self._free(target) if found.due_ms <= now_ms]
-        starts = [
-            (key, found, max(1, next_due_ms(found.attempt + 1)))
-            for key, found in sorted(due, key=lambda item: item[0])[: max(0, limit)]
-        ]
-        return tuple(self._lease(key, found, due_ms, now_ms) for key, found, due_ms in starts)
+        limit = max(0, limit)
+        wanted = (
+            limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
+        )
+        due = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
+        posts = plan_groups([found for _, found in due[:wanted]], limit=limit, merging=merging)
+        starts: list[tuple[_Delivery, int, str | None]] = []
+        for post in posts:
+            name = post[0].group_key
+            if name is not None:
+                post = [found for _, found in due if found.group_key == name]
+            elif len(post) > 1:
+                name = group_key(post[0].new.id, len(post))
+            due_ms = max(1, next_due_ms(post[0].attempt + 1))
+            starts += ((found, due_ms, name) for found in post)
+        keys = {id(found): key for key, found in due}
+        return tuple(
+            self._lease(keys[id(found)], found, due_ms, now_ms, name) for found, due_ms, name in starts
+        )
 
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
         """See `Spool.settle`."""
-        check_settlement(lease, settlement)
+        return await self.settle_together(((lease, settlement),))
+
+    async def settle_together(self, settled: Sequence[tuple[Lease, Settlement]]) -> bool:
+        """See `Spool.settle_together`."""
+        check_settlements(settled)
         await self._enter()
+        ended = [self._end(lease, settlement) for lease, settlement in settled]
+        return all(ended)
+
+    def _end(self, lease: Lease, settlement: Settlement) -> bool:
         key = self._held.pop(lease.token, None)
         if key is None:
             return False
@@ -134,12 +179,15 @@ class MemorySpool:
         match settlement:
             case Done() | Buried():
                 del self._state.deliveries[key]
-            case RetryLater(at_ms=at_ms, record=record):
+            case RetryLater(at_ms=at_ms, record=record, group=group):
                 found.due_ms, found.attempt_at_ms = max(1, at_ms), None
+                found.group_key = group
                 found.attempts.append(record)
             case Release():
-                found.due_ms, found.attempt_at_ms = 0, None
                 found.attempt -= 1
+                found.attempt_at_ms = None
+                found.group_key = found.group_key if found.attempt else None
+                found.due_ms = 0 if found.group_key is None else 1
                 self._tell({lease.target})
         return True
 
@@ -238,7 +286,9 @@ class MemorySpool:
             if found.new.target == target and key not in held
         ]
 
-    def _lease(self, key: tuple[int, int, int], found: _Delivery, due_ms: int, now_ms: int) -> Lease:
+    def _lease(
+        self, key: tuple[int, int, int], found: _Delivery, due_ms: int, now_ms: int, group: str | None
+    ) -> Lease:
         if found.attempt_at_ms is not None:
             interrupted = AttemptRecord(
                 number=found.attempt,
@@ -250,7 +300,7 @@ class MemorySpool:
             )
             found.attempts.append(interrupted)
         found.attempt += 1
-        found.attempt_at_ms, found.due_ms = now_ms, due_ms
+        found.attempt_at_ms, found.due_ms, found.group_key = now_ms, due_ms, group
         token = next(_tokens)
         self._held[token] = key
         return Lease(
@@ -266,9 +316,14 @@ class MemorySpool:
             attempt=found.attempt,
             leased_at_ms=now_ms,
             earlier=tuple(found.attempts),
+            group=group,
         )
 
     def _tell(self, targets: set[str]) -> None:
         if targets:
             for callback in self._callbacks:
                 callback(frozenset(targets))
+
+
+def _key(item: tuple[tuple[int, int, int], _Delivery]) -> tuple[int, int, int]:
+    return item[0]

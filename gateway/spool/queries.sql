@@ -27,8 +27,9 @@ ON CONFLICT (id) DO UPDATE SET keys = excluded.keys;
 DELETE FROM seen_bucket WHERE id = ?1;
 
 -- name: add_notifications
-INSERT INTO notification (seq, id, app, received_at_ms, raw_crc32, deliveries)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1);
+INSERT INTO notification (seq, id, app, received_at_ms, raw_crc32, deliveries, object, raw_bytes)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+FROM json_each(?1);
 
 -- name: add_bodies
 -- A carray counts its rows from 1: ?1 is the number before the first.
@@ -36,8 +37,8 @@ INSERT INTO body (seq, raw) SELECT ?1 + bodies.rowid, bodies.value FROM carray(?
 
 -- name: add_deliveries
 INSERT INTO delivery
-    (target, received_at_ms, notification, position, id, selection, clock_started_ms, due_ms, attempt, attempt_at_ms)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, 0, 0, NULL
+    (target, received_at_ms, notification, position, id, selection, clock_started_ms, changes, due_ms, attempt)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, 0, 0
 FROM json_each(?1);
 
 -- name: pending_ids
@@ -45,8 +46,7 @@ SELECT id FROM delivery WHERE id IN (SELECT value FROM json_each(?1));
 
 -- name: due
 -- Of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue the longest;
--- nothing that somebody holds (?5). All in one row: the columns as JSON, and all bodies as one blob in the same order.
--- (group_concat takes the bytes of a blob as they are; lengths and checksums say where one ends, and that it did.)
+-- nothing that somebody holds (?5). What planning wants to know of each, in order of acceptance, as one JSON array.
 WITH due (received_at_ms, notification, position) AS (
     SELECT * FROM (
         SELECT received_at_ms, notification, position FROM delivery
@@ -64,12 +64,29 @@ WITH due (received_at_ms, notification, position) AS (
     )
     ORDER BY received_at_ms, notification, position LIMIT ?3
 )
-SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.id, d.selection,
-           d.clock_started_ms, d.attempt, d.attempt_at_ms, n.id, n.app, n.raw_crc32, length(b.raw))),
-       CAST(group_concat(b.raw, '') AS BLOB)
+SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.changes, d.attempt, d.due_ms,
+           d.group_key, n.app, n.object, n.raw_bytes))
 FROM chosen
 CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = chosen.received_at_ms
     AND d.notification = chosen.notification AND d.position = chosen.position
+LEFT JOIN notification AS n ON n.seq = d.notification;
+
+-- name: group_members
+-- Of the groups ?2 (their due_ms and key) all members: the index finds them by their one due_ms.
+SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.group_key))
+FROM json_each(?2) AS k
+CROSS JOIN delivery AS d INDEXED BY delivery_due
+    ON d.target = ?1 AND d.due_ms = k.value ->> 0 AND d.group_key = k.value ->> 1;
+
+-- name: to_lease
+-- Everything of the deliveries at the places ?2, in that order: the columns as JSON, and all bodies as one blob.
+-- (group_concat takes the bytes of a blob as they are; lengths and checksums say where one ends, and that it did.)
+SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.id, d.selection,
+           d.clock_started_ms, d.attempt, d.attempt_at_ms, n.id, n.app, n.raw_crc32, length(b.raw))),
+       CAST(group_concat(b.raw, '') AS BLOB)
+FROM json_each(?2) AS k
+CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = k.value ->> 0
+    AND d.notification = k.value ->> 1 AND d.position = k.value ->> 2
 LEFT JOIN notification AS n ON n.seq = d.notification
 LEFT JOIN body AS b ON b.seq = d.notification;
 
@@ -79,16 +96,17 @@ FROM json_each(?1) AS k
 CROSS JOIN attempt AS a ON a.notification = k.value ->> 1 AND a.position = k.value ->> 2
 ORDER BY a.notification, a.position, a.number;
 
--- name: record_attempt
+-- name: record_attempts
 INSERT OR REPLACE INTO attempt
     (notification, position, number, at_ms, status, error, duration_ms, response_excerpt)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+FROM json_each(?1);
 
 -- name: start_attempts
 -- (The target comes from the rows: were it a constant, SQLite would walk all deliveries of the target.)
-UPDATE delivery SET attempt = attempt + 1, attempt_at_ms = ?1, due_ms = k.due_ms
+UPDATE delivery SET attempt = attempt + 1, attempt_at_ms = ?1, due_ms = k.due_ms, group_key = k.group_key
 FROM (SELECT value ->> 0 AS target, value ->> 1 AS received_at_ms, value ->> 2 AS notification,
-             value ->> 3 AS position, value ->> 4 AS due_ms FROM json_each(?2)) AS k
+             value ->> 3 AS position, value ->> 4 AS due_ms, value ->> 5 AS group_key FROM json_each(?2)) AS k
 WHERE delivery.target = k.target AND delivery.received_at_ms = k.received_at_ms
     AND delivery.notification = k.notification AND delivery.position = k.position;
 
@@ -99,16 +117,26 @@ WHERE (target, received_at_ms, notification, position) IN (
 );
 
 -- name: retry_later
-UPDATE delivery SET due_ms = ?5, attempt_at_ms = NULL
-WHERE target = ?1 AND received_at_ms = ?2 AND notification = ?3 AND position = ?4;
+UPDATE delivery SET due_ms = k.due_ms, attempt_at_ms = NULL, group_key = k.group_key
+FROM (SELECT value ->> 0 AS target, value ->> 1 AS received_at_ms, value ->> 2 AS notification,
+             value ->> 3 AS position, value ->> 4 AS due_ms, value ->> 5 AS group_key FROM json_each(?1)) AS k
+WHERE delivery.target = k.target AND delivery.received_at_ms = k.received_at_ms
+    AND delivery.notification = k.notification AND delivery.position = k.position;
 
 -- name: release
-UPDATE delivery SET due_ms = 0, attempt = attempt - 1, attempt_at_ms = NULL
-WHERE target = ?1 AND received_at_ms = ?2 AND notification = ?3 AND position = ?4;
+-- What has been attempted with its group stays with it, and a group is found by a due_ms above 0.
+UPDATE delivery SET due_ms = attempt > 1 AND group_key IS NOT NULL, attempt = attempt - 1, attempt_at_ms = NULL,
+    group_key = iif(attempt > 1, group_key, NULL)
+WHERE (target, received_at_ms, notification, position) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
+);
 
 -- name: next_due
-SELECT due_ms, received_at_ms, notification, position FROM delivery
-WHERE target = ?1 ORDER BY due_ms, received_at_ms, notification, position LIMIT ?2;
+SELECT due_ms FROM delivery
+WHERE target = ?1 AND (received_at_ms, notification, position) NOT IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2)
+)
+ORDER BY due_ms, received_at_ms, notification, position LIMIT 1;
 
 -- name: oldest
 SELECT k.value, (SELECT min(received_at_ms) FROM delivery WHERE target = k.value) FROM json_each(?1) AS k;

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from gateway.core.merging import Merging
 from gateway.errors import GatewayError
 from gateway.spool.contract import Appended, Lease, Notification, Settlement
 
@@ -57,15 +58,15 @@ class Take(Request):
     now_ms: int
     limit: int
     next_due_ms: Callable[[int], int]
+    merging: Merging | None = None
     result: tuple[Lease, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Settle(Request):
-    """`Spool.settle`."""
+    """`Spool.settle` and `Spool.settle_together`: settlements by token."""
 
-    token: int
-    settlement: Settlement
+    settled: tuple[tuple[int, Settlement], ...]
     result: bool = False
 
 

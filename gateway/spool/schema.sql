@@ -1,5 +1,5 @@
--- Schema 1 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
--- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before.
+-- Schema 2 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before to migrations.sql.
 
 -- A notification that some delivery still needs.
 CREATE TABLE notification (
@@ -8,7 +8,9 @@ CREATE TABLE notification (
     app TEXT NOT NULL,
     received_at_ms INTEGER NOT NULL,
     raw_crc32 INTEGER NOT NULL,       -- SQLite has no checksum of its own on content
-    deliveries INTEGER NOT NULL       -- how many are left; the triggers below keep it
+    deliveries INTEGER NOT NULL,      -- how many are left; the triggers below keep it
+    object TEXT,                      -- of an envelope that can be joined with others; NULL: it goes alone
+    raw_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Its bytes, apart, so that what is read and written often stays small.
@@ -28,6 +30,8 @@ CREATE TABLE delivery (
     due_ms INTEGER NOT NULL,          -- 0: at once, whatever the clock says
     attempt INTEGER NOT NULL,         -- attempts begun
     attempt_at_ms INTEGER,            -- when the one under way began; NULL where none is
+    changes INTEGER NOT NULL DEFAULT 1,
+    group_key TEXT,                   -- whom it goes with in one POST; NULL: alone. All of a group have one due_ms > 0
     PRIMARY KEY (target, received_at_ms, notification, position)
 ) STRICT, WITHOUT ROWID;
 

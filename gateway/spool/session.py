@@ -16,6 +16,15 @@ Key = tuple[str, int, int, int]
 """Of a delivery: target, received_at_ms, notification, position."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A delivery that somebody has leased."""
+
+    key: Key
+    due_ms: int
+    """As stored with the lease: when the attempt after this one is due."""
+
+
 def json_rows(rows: Sequence[object]) -> str:
     """Return rows as the one JSON array that a statement unfolds."""
     return msgspec.json.encode(rows).decode()
@@ -27,7 +36,7 @@ class Draft:
 
     next_seq: int
     buckets: duplicates.Buckets
-    leased: dict[int, Key] = field(default_factory=dict)
+    leased: dict[int, Held] = field(default_factory=dict)
     """By token."""
     ended: set[int] = field(default_factory=set)
     """Tokens."""

@@ -1,4 +1,5 @@
-"""The SQL files beside this module, read once: `schema.sql` whole, `queries.sql` by the names in it."""
+"""The SQL files beside this module, read once: `schema.sql` whole, `queries.sql` and `migrations.sql` by the
+names in them."""
 
 import re
 from collections.abc import Mapping
@@ -20,3 +21,5 @@ def _named(text: str) -> Mapping[str, str]:
 SCHEMA: str = _read("schema.sql")
 QUERIES: Mapping[str, str] = _named(_read("queries.sql"))
 """Statement by name."""
+MIGRATIONS: Mapping[str, str] = _named(_read("migrations.sql"))
+"""By the schema that they lead to: `to_2`, ..."""

@@ -4,20 +4,21 @@ This side runs on the Trio thread: it queues requests, counts, and wakes whoever
 them into batches, `engine.py` makes a transaction of each.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
+from gateway.core.merging import Merging
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import requests
 from gateway.spool.contract import Appended, Lease, Notification, Room, Settlement
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
 from gateway.spool.engine import Engine
-from gateway.spool.intake import check_notification, check_settlement
+from gateway.spool.intake import check_notification, check_settlements
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.room import DiskRoom
 from gateway.spool.writer import Writer
@@ -126,17 +127,29 @@ class SqliteSpool:
         return request.result
 
     async def lease(
-        self, target: str, *, now_ms: int, limit: int, next_due_ms: Callable[[int], int]
+        self,
+        target: str,
+        *,
+        now_ms: int,
+        limit: int,
+        next_due_ms: Callable[[int], int],
+        merging: Merging | None = None,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`. SpoolUnavailableError: no room to write the attempts down; nothing is leased."""
-        request = requests.Take(target=target, now_ms=now_ms, limit=max(0, limit), next_due_ms=next_due_ms)
+        request = requests.Take(
+            target=target, now_ms=now_ms, limit=max(0, limit), next_due_ms=next_due_ms, merging=merging
+        )
         await self._ask(request)
         return request.result
 
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
         """See `Spool.settle`. SpoolUnavailableError: no room to write it down; the lease stands."""
-        check_settlement(lease, settlement)
-        request = requests.Settle(token=lease.token, settlement=settlement)
+        return await self.settle_together(((lease, settlement),))
+
+    async def settle_together(self, settled: Sequence[tuple[Lease, Settlement]]) -> bool:
+        """See `Spool.settle_together`. SpoolUnavailableError: no room to write it down; the leases stand."""
+        check_settlements(settled)
+        request = requests.Settle(settled=tuple((lease.token, settlement) for lease, settlement in settled))
         await self._ask(request)
         return request.result
 

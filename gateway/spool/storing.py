@@ -107,12 +107,23 @@ class Storing:
                 continue
             body, received_ms = notification.body, notification.received_at_ms
             notifications.append(
-                (seq, notification.id, body.app, received_ms, zlib.crc32(body.raw), len(planned))
+                (
+                    seq,
+                    notification.id,
+                    body.app,
+                    received_ms,
+                    zlib.crc32(body.raw),
+                    len(planned),
+                    notification.object,
+                    len(body.raw),
+                )
             )
             bodies.append(body.raw)
             for position, new in enumerate(planned):
                 chosen = _selection_text(new.selection)
-                deliveries.append((new.target, received_ms, seq, position, new.id, chosen, clock_ms))
+                deliveries.append(
+                    (new.target, received_ms, seq, position, new.id, chosen, clock_ms, new.changes)
+                )
                 draft.count(new.target, 1)
                 draft.ready.add(new.target)
             seq += 1
@@ -131,6 +142,7 @@ def _with(notification: Notification, deliveries: tuple[NewDelivery, ...]) -> No
         received_at_ms=notification.received_at_ms,
         body=notification.body,
         deliveries=deliveries,
+        object=notification.object,
     )
 
 

@@ -65,16 +65,27 @@ EVENTS: Final[Mapping[str, Event]] = {
     "spool_close_failed": _event("detail", "The spool could not be closed in order; nothing is lost."),
     "spool_ready_callback_failed": _event("error", "A defect kept a target from being woken at once."),
     # Delivery.
-    "delivery_delivered": _event("target delivery attempt status", "A target has taken a delivery."),
+    "delivery_delivered": _event(
+        "target delivery attempt members status", "A target has taken a delivery, or all of a merged POST."
+    ),
     "delivery_retried": _event(
-        "target delivery attempt status error retry_seconds", "An attempt failed; the next one is due then."
+        "target delivery attempt members status error retry_seconds",
+        "An attempt failed; the next one is due then.",
+    ),
+    "delivery_halved": _event(
+        "target delivery attempt members status", "A merged POST was refused; its halves go at once."
     ),
     "delivery_refused": _event("target delivery attempt status", "A target will never take a delivery."),
     "delivery_gave_up": _event("target delivery attempt status error", "The last attempt has failed."),
     "delivery_dropped": _event(
         "target delivery attempt reason", "A delivery ended without a dead letter, as `on_give_up` says."
     ),
-    "delivery_uncuttable": _event("target delivery", "The stored selection does not fit the stored body."),
+    "delivery_uncuttable": _event(
+        "target delivery attempt", "The stored selection does not fit the stored body."
+    ),
+    "deliveries_unjoinable": _event(
+        "target delivery attempt members", "The bodies of a group make no envelope; its members go singly."
+    ),
     "lease_failed": _event("target error", "The spool could not hand out deliveries; it is asked again."),
     "settlement_slow": _event("target delivery", "The outcome of an attempt is not on disk in time."),
     "settlement_failed": _event(

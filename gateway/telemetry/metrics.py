@@ -97,12 +97,15 @@ class Metrics:
         )
         self.deliveries_total = counter(
             "deliveries_total",
-            "Attempts by outcome: delivered, retried, refused, gave_up.",
+            "Attempts by outcome: delivered, retried, refused, gave_up; each member of a merged POST counts.",
             "target",
             "outcome",
         )
         self.delivery_seconds = histogram(
-            "delivery_seconds", "One attempt, from start to outcome.", DELIVERY_BUCKETS_SECONDS, "target"
+            "delivery_seconds",
+            "One attempt (one POST), from start to outcome.",
+            DELIVERY_BUCKETS_SECONDS,
+            "target",
         )
         self.end_to_end_seconds = histogram(
             "end_to_end_seconds", "Acceptance to delivery.", END_TO_END_BUCKETS_SECONDS, "target"

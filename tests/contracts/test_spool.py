@@ -10,6 +10,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
+from gateway.core.merging import Merging, group_key
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool.contract import (
     INTERRUPTED,
@@ -28,9 +29,16 @@ from tests.spool.rig import HOUR_MS, NOW_MS, in_an_hour, note, record
 
 
 async def take(
-    spool: Spool, target: str = "support", *, now_ms: int = NOW_MS, limit: int = 100
+    spool: Spool,
+    target: str = "support",
+    *,
+    now_ms: int = NOW_MS,
+    limit: int = 100,
+    merging: Merging | None = None,
 ) -> list[Lease]:
-    return list(await spool.lease(target, now_ms=now_ms, limit=limit, next_due_ms=in_an_hour))
+    return list(
+        await spool.lease(target, now_ms=now_ms, limit=limit, next_due_ms=in_an_hour, merging=merging)
+    )
 
 
 async def take_one(spool: Spool, target: str = "support", *, now_ms: int = NOW_MS) -> Lease:
@@ -744,3 +752,195 @@ async def test_every_call_is_a_checkpoint(stand: Stand) -> None:
             await spool.next_due_ms("support")
         with trio.testing.assert_checkpoints():
             await spool.oldest_received_ms()
+
+
+# -- 19 to 21: groups
+
+TEN = Merging(max_changes=10)
+
+
+async def store(spool: Spool, *changes: int, object_: str | None = "page") -> list[str]:
+    """Append deliveries with so many changes each; returns their ids, oldest first."""
+    wanted = [
+        note(at_ms=NOW_MS + place, changes=count, object_=object_) for place, count in enumerate(changes)
+    ]
+    for one in wanted:
+        await spool.append(one)
+    return [one.deliveries[0].id for one in wanted]
+
+
+def members(leases: Iterable[Lease]) -> list[tuple[str | None, str]]:
+    return [(lease.group, lease.delivery_id) for lease in leases]
+
+
+def again_at(at_ms: int, leases: Iterable[Lease]) -> list[tuple[Lease, Settlement]]:
+    """Settle a group that goes again as it is."""
+    return [
+        (lease, RetryLater(at_ms=at_ms, record=record(lease.attempt), group=lease.group)) for lease in leases
+    ]
+
+
+async def test_19_what_waits_is_leased_in_groups(stand: Stand) -> None:
+    async with stand.open() as spool:
+        ids = await store(spool, 4, 4, 4, 11, 1, 1)
+        first, second = group_key(ids[0], 2), group_key(ids[4], 2)
+        assert members(await take(spool, merging=TEN)) == [
+            (first, ids[0]),
+            (first, ids[1]),
+            (None, ids[2]),
+            (None, ids[3]),
+            (second, ids[4]),
+            (second, ids[5]),
+        ]
+
+
+async def test_19_the_limit_counts_attempts(stand: Stand) -> None:
+    async with stand.open() as spool:
+        ids = await store(spool, 5, 5, 5, 5, 5)
+        assert [lease.delivery_id for lease in await take(spool, merging=TEN, limit=2)] == ids[:4]
+        assert members(await take(spool, merging=TEN, limit=2)) == [(None, ids[4])]
+
+
+async def test_19_bytes_are_bounded_too(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number in range(3):
+            await spool.append(note(b"%d" % number * 40, object_="page"))
+        groups = [lease.group for lease in await take(spool, merging=Merging(max_changes=10, max_bytes=80))]
+        assert groups[0] == groups[1] is not None
+        assert groups[2] is None
+
+
+@pytest.mark.parametrize("object_", ["page", None])
+async def test_19_without_merging_and_without_an_object_each_goes_alone(
+    stand: Stand, object_: str | None
+) -> None:
+    async with stand.open() as spool:
+        ids = await store(spool, 1, 1, object_=object_)
+        merging = None if object_ else TEN
+        assert members(await take(spool, merging=merging)) == [(None, ids[0]), (None, ids[1])]
+
+
+async def test_19_what_was_attempted_alone_stays_alone(stand: Stand) -> None:
+    async with stand.open() as spool:
+        ids = await store(spool, 1)
+        await spool.settle(await take_one(spool), RetryLater(at_ms=NOW_MS, record=record(1)))
+        ids += await store(spool, 1, 1)
+        leases = await take(spool, merging=TEN)
+    assert sorted(members(leases), key=str) == sorted(
+        [(None, ids[0]), *((group_key(ids[1], 2), one) for one in ids[1:])], key=str
+    )
+
+
+async def test_20_a_group_outlives_a_restart_and_takes_nobody_in(stand: Stand) -> None:
+    async with stand.open() as spool:
+        ids = await store(spool, 1, 1, 1)
+        before = members(await take(spool, merging=TEN))
+        assert {key for key, _ in before} == {group_key(ids[0], 3)}
+    async with stand.open() as spool:
+        # even where merging has been switched off meanwhile, and only one row could be looked at
+        again = await take(spool, now_ms=in_an_hour(1), limit=1)
+        assert members(again) == before
+        assert [(lease.attempt, [one.error for one in lease.earlier]) for lease in again] == [
+            (2, [INTERRUPTED])
+        ] * 3
+        later = await store(spool, 1)
+        assert members(await take(spool, merging=TEN)) == [(None, later[0])]
+
+
+async def test_20_a_group_that_failed_goes_again_as_it_was(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store(spool, 1, 1, 1)
+        leases = await take(spool, merging=TEN)
+        assert await spool.settle_together(again_at(NOW_MS + 9, leases))
+        later = note(at_ms=NOW_MS + 5, object_="page")
+        await spool.append(later)
+        again = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(again) == [*members(leases), (None, later.deliveries[0].id)]
+        assert [lease.earlier for lease in again[:3]] == [(record(1),)] * 3
+
+
+async def test_20_members_go_where_the_settlement_sends_them(stand: Stand) -> None:
+    async with stand.open() as spool:
+        ids = await store(spool, 1, 1, 1, 1, 1)
+        leases = await take(spool, merging=TEN)
+        keys = ["one", "one", "two", "two", None]
+        await spool.settle_together(
+            [
+                (lease, RetryLater(at_ms=NOW_MS + 1, record=record(1), group=key))
+                for lease, key in zip(leases, keys, strict=True)
+            ]
+        )
+    async with stand.open() as spool:
+        again = await take(spool, now_ms=NOW_MS + 1, merging=TEN)
+        assert members(again) == list(zip(keys, ids, strict=True))
+
+
+async def test_20_a_group_larger_than_the_slice_of_overdue_retries_is_still_whole(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store(spool, *[1] * 1200)
+        leases = await take(spool, merging=Merging(max_changes=3000), limit=1)
+        assert len({lease.group for lease in leases}) == 1
+        assert len(leases) == 1200
+        await spool.settle_together(again_at(NOW_MS + 1, leases))
+    async with stand.open() as spool:
+        assert members(await take(spool, now_ms=NOW_MS + 1, limit=1)) == members(leases)
+
+
+async def test_20_a_held_group_is_not_due(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store(spool, 1, 1)
+        leases = await take(spool, merging=TEN)
+        assert await take(spool, now_ms=NOW_MS + 2 * HOUR_MS) == []
+        assert await spool.next_due_ms("support") is None
+        await spool.settle_together([(lease, Done()) for lease in leases])
+        assert spool.pending() == {}
+
+
+async def test_20_a_released_group_is_due_at_once(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store(spool, 1, 1)
+        await spool.settle_together([(lease, Release()) for lease in await take(spool, merging=TEN)])
+        await store(spool, 1)  # the group was never sent: it may go with others, too
+        leases = await take(spool, merging=TEN)
+        assert [(lease.attempt, lease.group) for lease in leases] == [(1, leases[0].group)] * 3
+        await spool.settle_together(again_at(NOW_MS + 9, leases))
+        await spool.settle_together([(lease, Release()) for lease in await take(spool, now_ms=NOW_MS + 9)])
+    async with stand.open() as spool:
+        again = await take(spool)
+        assert members(again) == members(leases)
+        assert [lease.attempt for lease in again] == [2, 2, 2]
+
+
+async def test_21_several_leases_end_as_one(stand: Stand) -> None:
+    async with stand.open() as spool:
+        ids = await store(spool, 1, 1, 1)
+        one, two, three = await take(spool, merging=TEN)
+        assert await spool.settle_together(
+            [(one, Done()), (two, Buried()), (three, RetryLater(at_ms=NOW_MS, record=record(1)))]
+        )
+        assert not await spool.settle_together([(one, Done()), (two, Done())])
+        assert spool.pending() == {"support": 1}
+    async with stand.open() as spool:
+        assert members(await take(spool)) == [(None, ids[2])]
+
+
+async def test_21_one_that_has_ended_keeps_no_other_from_ending(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store(spool, 1, 1)
+        one, two = await take(spool, merging=TEN)
+        assert await spool.settle(one, Done())
+        assert not await spool.settle_together([(one, Done()), (two, Done())])
+        assert spool.pending() == {}
+
+
+async def test_21_a_group_that_would_come_apart_is_a_mistake(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store(spool, 1, 1)
+        leases = await take(spool, merging=TEN)
+        apart: list[tuple[Lease, Settlement]] = [
+            (lease, RetryLater(at_ms=NOW_MS + place, record=record(1), group="one"))
+            for place, lease in enumerate(leases)
+        ]
+        with pytest.raises(ValueError, match="one time"):
+            await spool.settle_together(apart)
+        assert await spool.settle_together([(lease, Done()) for lease in leases])

@@ -1,6 +1,6 @@
 """Leasing on Trio's mock clock: nothing is late, nothing is forgotten, nothing spins."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from gateway.core.retry import RetryPolicy
 from gateway.delivery import lease_loop
 from gateway.delivery.lease_loop import LeaseLoop, settle
+from gateway.delivery.parcel import Parcel
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import AttemptRecord, Done, Lease, RetryLater, Settlement
 from gateway.spool.memory import MemorySpool, MemoryState, open_memory_spool
@@ -41,7 +42,8 @@ class Rig:
         )
         spool.on_ready(lambda _: self.loop.wake())
 
-    async def take(self, lease: Lease) -> None:
+    async def take(self, parcel: Parcel) -> None:
+        lease = parcel.first
         self.taken.append((round((trio.current_time() - self.started) * 1000), lease.attempt))
         await trio.sleep(self.busy_seconds)
         settlement: Settlement = Done()
@@ -117,12 +119,12 @@ async def test_a_settlement_is_repeated_until_the_spool_takes_it(autojump_clock:
         tries = 0
 
         class Reluctant:
-            async def settle(self, lease: Lease, settlement: Settlement) -> bool:
+            async def settle_together(self, settled: Sequence[tuple[Lease, Settlement]]) -> bool:
                 nonlocal tries
                 tries += 1
                 if tries < 4:
                     raise SpoolUnavailableError("disk full")
-                return await spool.settle(lease, settlement)
+                return await spool.settle_together(settled)
 
         assert await settle(Reluctant(), lease, Done())  # type: ignore[arg-type]  # it settles, and that is all
         assert tries == 4
@@ -133,7 +135,7 @@ async def test_a_settlement_under_way_survives_cancellation(autojump_clock: Mock
     done = False
 
     class Slow:
-        async def settle(self, lease: Lease, settlement: Settlement) -> bool:
+        async def settle_together(self, settled: Sequence[tuple[Lease, Settlement]]) -> bool:
             nonlocal done
             await trio.sleep(2)
             done = True

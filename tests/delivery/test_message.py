@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,12 +14,15 @@ from gateway.core.signature import sign
 from gateway.delivery.message import (
     OutgoingRequest,
     UncuttableBodyError,
+    UnjoinableBodiesError,
     body_of,
     described_headers,
     make_request,
+    merged_body_of,
     rfc3339,
     signing_key,
 )
+from gateway.delivery.parcel import Parcel, parcels
 from gateway.errors import GatewayError
 from tests.delivery.rig import APP_SECRET, EPOCH_MS, a_lease
 
@@ -29,7 +33,7 @@ def build(
     body: bytes = b"{}", *, configured: dict[str, bytes] | None = None, webhook_key: bytes | None = None
 ) -> OutgoingRequest:
     return make_request(
-        a_lease(body),
+        Parcel(members=(a_lease(body),)),
         body=body,
         app_secret=APP_SECRET,
         configured=configured or {},
@@ -98,7 +102,7 @@ def test_standard_webhooks_headers_verify_with_the_library() -> None:
     secret = b"whsec_" + base64.b64encode(b"a key of twenty-four byt")
     now_ms = round(datetime.now(UTC).timestamp() * 1000)
     request = make_request(
-        a_lease(TWO),
+        Parcel(members=(a_lease(TWO),)),
         body=TWO,
         app_secret=APP_SECRET,
         configured={},
@@ -141,3 +145,79 @@ def test_times_are_rfc_3339_with_milliseconds(unix_ms: int) -> None:
     text = rfc3339(unix_ms)
     assert len(text) == 24
     assert datetime.fromisoformat(text) == datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=unix_ms)
+
+
+# -- merged
+
+
+def a_group(members: int, *raws: bytes) -> Parcel:
+    leases = [a_lease(raws[place] if raws else TWO) for place in range(members)]
+    return Parcel(
+        members=tuple(
+            replace(
+                lease,
+                token=place,
+                notification_id=f"{place:032x}",
+                delivery_id=f"{place:032x}-support",
+                received_at_ms=EPOCH_MS + place * 1000,
+                group=f"{0:032x}-support+{members - 1}",
+            )
+            for place, lease in enumerate(leases)
+        )
+    )
+
+
+@pytest.mark.parametrize(("members", "listed"), [(2, 2), (50, 50), (100, 50)])
+def test_a_merged_post_names_its_members(members: int, listed: int) -> None:
+    parcel = a_group(members)
+    body = merged_body_of(parcel)
+    headers = headers_of(
+        make_request(
+            parcel,
+            body=body,
+            app_secret=APP_SECRET,
+            configured={"gateway-notification-count": b"0"},
+            webhook_key=b"key",
+            now_ms=EPOCH_MS,
+        )
+    )
+    assert headers["Gateway-Notification"].split(", ") == [f"{place:032x}" for place in range(listed)]
+    assert headers["Gateway-Notification-Count"] == str(members)
+    assert "gateway-notification-count" not in headers
+    assert headers["Gateway-Received-At"] == "2026-02-02T02:40:00.000Z", "of the oldest"
+    assert headers["Idempotency-Key"] == headers["webhook-id"] == f"{0:032x}-support+{members - 1}"
+    assert headers["X-Hub-Signature-256"] == sign(APP_SECRET, body)
+
+
+def test_members_are_cut_before_they_are_joined() -> None:
+    parcel = a_group(2)
+    cut_first = Parcel(members=(replace(parcel.first, selection=(1,)), parcel.members[1]))
+    assert json.loads(merged_body_of(cut_first)) == {
+        "object": "o",
+        "entry": [
+            {"id": "1", "changes": [{"field": "b", "value": 2}]},
+            {"id": "1", "changes": [{"field": "a", "value": 1.5}, {"field": "b", "value": 2}]},
+        ],
+    }
+
+
+def test_a_parcel_of_one_is_the_delivery_itself() -> None:
+    parcel = Parcel(members=(a_lease(TWO + b" "),))
+    assert merged_body_of(parcel) == TWO + b" "
+    assert parcel.key == parcel.first.delivery_id
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"not JSON", TWO.replace(b'"o"', b'"p"')])
+def test_bodies_that_make_no_envelope_are_told_apart_from_one_that_cannot_be_cut(raw: bytes) -> None:
+    with pytest.raises(UnjoinableBodiesError):
+        merged_body_of(a_group(2, TWO, raw))
+
+
+def test_what_the_spool_leased_is_put_together_by_group() -> None:
+    group, alone = a_group(3), replace(a_lease(TWO), token=7)
+    other = replace(a_lease(TWO), token=8)
+    assert parcels([*group.members, alone, other]) == (
+        group,
+        Parcel(members=(alone,)),
+        Parcel(members=(other,)),
+    )

@@ -205,7 +205,7 @@ def test_a_source_knows_the_hash_and_the_places(good: str, load: Load, site: Pat
 @pytest.mark.parametrize(
     "text",
     [
-        "  order: none\n    max_changes: 1\n    breaker: {failures: 5, probe_every: 15s}",
+        "  order: none\n    breaker: {failures: 5, probe_every: 15s}",
         "  order: 'none'\n    max_pending: 20480MiB\n    breaker: {probe_every: 15000ms}",
     ],
 )

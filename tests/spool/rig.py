@@ -35,6 +35,8 @@ def note(
     at_ms: int = NOW_MS,
     app: str = "main",
     selection: tuple[int, ...] | None = None,
+    changes: int = 1,
+    object_: str | None = None,
 ) -> Notification:
     """Return a notification; its deliveries are called after it and their target."""
     number = next(_numbers)
@@ -44,8 +46,10 @@ def note(
         received_at_ms=at_ms,
         body=body(f"body {number}".encode() if raw is None else raw, app),
         deliveries=tuple(
-            NewDelivery(id=f"{id_}.{target}", target=target, selection=selection) for target in targets
+            NewDelivery(id=f"{id_}.{target}", target=target, selection=selection, changes=changes)
+            for target in targets
         ),
+        object=object_,
     )
 
 

@@ -12,12 +12,14 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.merging import Merging
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Buried, Done, Lease, Notification, Release, RetryLater, Settlement, Spool
 from gateway.spool.memory import MemoryState, open_memory_spool
 from tests.spool.rig import NOW_MS, Disk, disk, note, opened, record
 
 TARGETS = ("a", "b", "c")
+MERGING = (None, Merging(max_changes=4), Merging(max_changes=3, max_bytes=4))
 Step = tuple[str, int, int]
 
 
@@ -26,6 +28,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         ["append"] * 5
         + ["lease"] * 5
         + ["settle"] * 6
+        + ["group"] * 3
         + ["restore", "tick", "ask", "restart", "fill", "together"]
     )
     return st.lists(st.tuples(kinds, st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=60)
@@ -61,7 +64,14 @@ class Pair:
         match kind:
             case "append":
                 targets = tuple(TARGETS[place % 3] for place in range(first, first + first % 4))
-                wanted = note(b"%d" % second, targets=targets, at_ms=self.now_ms - second)
+                object_ = (None, "page", "page", "user")[second % 4]
+                wanted = note(
+                    b"%d" % second,
+                    targets=targets,
+                    at_ms=self.now_ms - second,
+                    object_=object_,
+                    changes=1 + first % 3,
+                )
                 self.known.append(wanted)
                 answers = [await spool.append(wanted) for spool in self.both()]
                 assert answers[0] == answers[1]
@@ -85,11 +95,15 @@ class Pair:
                 await self.fill(first)
             case "together":
                 await self.together(first)
+            case "group":
+                await self.group(first, second)
         await self.compare()
 
     async def lease(self, target: str, limit: int) -> None:
         ours, theirs = [
-            await spool.lease(target, now_ms=self.now_ms, limit=limit % 4, next_due_ms=self.due)
+            await spool.lease(
+                target, now_ms=self.now_ms, limit=limit % 4, next_due_ms=self.due, merging=MERGING[limit // 4]
+            )
             for spool in self.both()
         ]
         assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
@@ -99,6 +113,12 @@ class Pair:
         if not self.leases:
             return
         pair = self.leases[first % len(self.leases)]  # some of them settled before, or from before a restart
+        if second >= 6:
+            grouped = [pair for pair in self.leases if pair[0].group is not None]
+            await self.settle_group(
+                (grouped[-1 - first % min(3, len(grouped))] if grouped else pair)[0], second
+            )
+            return
         attempt = pair[0].attempt
         settlement: Settlement = (
             Done(),
@@ -108,6 +128,48 @@ class Pair:
         )[second % 4]
         ended = [
             await spool.settle(lease, settlement) for spool, lease in zip(self.both(), pair, strict=True)
+        ]
+        assert ended[0] == ended[1]
+
+    async def group(self, first: int, second: int) -> None:
+        """Lease some deliveries as a group, end it in some way, and lease what has become of it."""
+        for place in range(1 + first % 4):
+            raw = b"%d" % len(self.known)
+            wanted = note(raw, targets=("a",), at_ms=self.now_ms + place, object_="page")
+            self.known.append(wanted)
+            for spool in self.both():
+                await spool.append(wanted)
+        known = len(self.leases)
+        await self.lease("a", 6)
+        for one, _ in self.leases[known : known + 1]:
+            await self.settle_group(one, 6 + second % 6)
+        self.now_ms += 100 * first
+        await self.lease("a", 7)
+
+    async def settle_group(self, one: Lease, second: int) -> None:
+        """End all leases that were made with this one, together: they go again as a group, or apart."""
+        pairs = [
+            pair
+            for pair in self.leases
+            if (pair[0].group, pair[0].attempt, pair[0].target) == (one.group, one.attempt, one.target)
+        ]
+        failed = record(one.attempt, at_ms=self.now_ms)
+        settlements: list[Settlement] = [
+            (
+                RetryLater(at_ms=self.now_ms + second, record=failed, group=one.group),
+                RetryLater(at_ms=self.now_ms, record=failed, group=f"{one.delivery_id}/{place % 2}"),
+                RetryLater(at_ms=self.now_ms, record=failed),
+                Done() if place % 2 else Buried(),
+                Release(),
+                Done(),
+            )[second - 6]
+            for place, _ in enumerate(pairs)
+        ]
+        ended = [
+            await spool.settle_together(
+                [(pair[side], settlement) for pair, settlement in zip(pairs, settlements, strict=True)]
+            )
+            for side, spool in enumerate(self.both())
         ]
         assert ended[0] == ended[1]
 
@@ -158,7 +220,7 @@ def place() -> Iterator[tuple[Path, Disk]]:
         shutil.rmtree(directory)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps())
 def test_both_spools_answer_alike(schedule: list[Step]) -> None:
     async def main() -> None:

@@ -1,0 +1,8 @@
+-- The steps from each schema of a spool file to the next. They run in one transaction, at open, before anything else.
+-- What an older gateway stored says nothing of how it could be merged, so it goes alone.
+
+-- name: to_2
+ALTER TABLE notification ADD COLUMN object TEXT;
+ALTER TABLE notification ADD COLUMN raw_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE delivery ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE delivery ADD COLUMN group_key TEXT;

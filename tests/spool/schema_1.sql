@@ -1,0 +1,76 @@
+-- Schema 1 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before.
+
+-- A notification that some delivery still needs.
+CREATE TABLE notification (
+    seq INTEGER PRIMARY KEY,          -- order of acceptance within this file
+    id TEXT NOT NULL,
+    app TEXT NOT NULL,
+    received_at_ms INTEGER NOT NULL,
+    raw_crc32 INTEGER NOT NULL,       -- SQLite has no checksum of its own on content
+    deliveries INTEGER NOT NULL       -- how many are left; the triggers below keep it
+) STRICT;
+
+-- Its bytes, apart, so that what is read and written often stays small.
+CREATE TABLE body (
+    seq INTEGER PRIMARY KEY,
+    raw BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE delivery (
+    target TEXT NOT NULL,
+    received_at_ms INTEGER NOT NULL,  -- copied from the notification: the key is the order of acceptance
+    notification INTEGER NOT NULL,
+    position INTEGER NOT NULL,        -- among the deliveries of its notification
+    id TEXT NOT NULL,
+    selection TEXT,                   -- "0,3": positions of changes; NULL: the original bytes
+    clock_started_ms INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,          -- 0: at once, whatever the clock says
+    attempt INTEGER NOT NULL,         -- attempts begun
+    attempt_at_ms INTEGER,            -- when the one under way began; NULL where none is
+    PRIMARY KEY (target, received_at_ms, notification, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX delivery_due ON delivery (target, due_ms, received_at_ms, notification, position);
+CREATE INDEX delivery_id ON delivery (id);
+
+-- Attempts that failed or were interrupted. The good one leaves no row.
+CREATE TABLE attempt (
+    notification INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    status INTEGER,
+    error TEXT NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    response_excerpt TEXT NOT NULL,
+    PRIMARY KEY (notification, position, number)
+) STRICT, WITHOUT ROWID;
+
+-- The body goes with the last delivery of it (promise 8).
+CREATE TRIGGER delivery_gone AFTER DELETE ON delivery BEGIN
+    UPDATE notification SET deliveries = deliveries - 1 WHERE seq = OLD.notification;
+END;
+
+CREATE TRIGGER attempts_gone AFTER DELETE ON delivery WHEN OLD.attempt > 1 BEGIN
+    DELETE FROM attempt WHERE notification = OLD.notification AND position = OLD.position;
+END;
+
+CREATE TRIGGER last_delivery_gone AFTER UPDATE OF deliveries ON notification WHEN NEW.deliveries = 0 BEGIN
+    DELETE FROM body WHERE seq = OLD.seq;
+    DELETE FROM notification WHERE seq = OLD.seq;
+END;
+
+-- The duplicates window, oldest bucket first: see duplicates.py.
+CREATE TABLE seen_bucket (
+    id INTEGER PRIMARY KEY,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER NOT NULL,
+    keys INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE seen (
+    bucket INTEGER NOT NULL,
+    digest BLOB NOT NULL,             -- SHA-256 over the app and the raw body
+    PRIMARY KEY (bucket, digest)
+) STRICT, WITHOUT ROWID;
