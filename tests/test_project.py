@@ -70,3 +70,8 @@ def test_readme_opens_with_the_picture_and_the_two_commands() -> None:
     readme = (ROOT / "README.md").read_text()
     assert readme.index("docs/notification.svg") < readme.index("make demo") < readme.index("make test")
     assert readme.index("make test") < 4000
+
+
+def test_no_merge_left_its_marks() -> None:
+    marks = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [path.name for path in DOCUMENTS if marks.search(path.read_text())] == []
