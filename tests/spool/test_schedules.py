@@ -138,7 +138,7 @@ class Pair:
             wanted = note(raw, targets=("a",), at_ms=self.now_ms + place, object_="page")
             self.known.append(wanted)
             for spool in self.both():
-                await spool.append(wanted)
+                await spool.restore(wanted, clock_started_ms=self.now_ms)  # past the duplicates window
         known = len(self.leases)
         await self.lease("a", 6)
         for one, _ in self.leases[known : known + 1]:
