@@ -1,0 +1,14 @@
+"""Hypothesis for the whole suite.
+
+Without its clock: on a busy machine a deadline for single examples fails what is not broken. In CI the same
+examples every time, so that a change is judged by what it changes; new ones are tried wherever somebody works
+on it.
+"""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("work", deadline=None)
+settings.register_profile("gate", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("gate" if os.environ.get("CI") else "work")
