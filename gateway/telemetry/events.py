@@ -81,7 +81,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         "target delivery attempt reason", "A delivery ended without a dead letter, as `on_give_up` says."
     ),
     "delivery_uncuttable": _event(
-        "target delivery attempt", "The stored selection does not fit the stored body."
+        "target delivery attempt", "No request can be made of what is stored; a dead letter."
     ),
     "deliveries_unjoinable": _event(
         "target delivery attempt members", "The bodies of a group make no envelope; its members go singly."

@@ -43,5 +43,5 @@ class HttpLimits:
     resets_seconds: float = 60.0
     """See `max_resets`."""
     max_control_frames: int = 1000
-    """HTTP/2 frames in a row that bring no request and no body (PING, SETTINGS, PRIORITY, empty DATA): each
-    costs work, and some an answer (CVE-2019-9512, 9515, 9518)."""
+    """HTTP/2 frames in a row that bring no request and no body (PING, SETTINGS, PRIORITY, crumbs of DATA):
+    each costs work, and some an answer (CVE-2019-9512, 9515, 9518)."""
