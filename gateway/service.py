@@ -206,6 +206,7 @@ class _Parts:
             dead_letters=self._dead_letters,
             audit=AuditLog(beside_spool / AUDIT_FILE_NAME),
             now_ms=unix_ms,
+            views=lambda: self._dispatcher.views(),
         )
         secrets = {name: app.app_secrets[0].reveal() for name, app in settings.apps.items()}
         self._dispatcher = Dispatcher(
@@ -323,6 +324,10 @@ class _Parts:
         metrics, spool = self._metrics, self._spool
         now_ms, room = unix_ms(), spool.room()
         oldest = await spool.oldest_received_ms()
+        give_ups = self._dispatcher.next_give_ups_ms(await spool.oldest_clock_ms())
+        metrics.next_give_up_timestamp_seconds.clear()  # a series that stayed would read as overdue
+        for target, at_ms in give_ups.items():
+            metrics.next_give_up_timestamp_seconds.labels(target).set(at_ms / 1000)
         for target, pending in {**dict.fromkeys(self._settings.targets, 0), **spool.pending()}.items():
             metrics.spool_pending.labels(target).set(pending)
             age_ms = now_ms - oldest[target] if target in oldest else 0

@@ -10,13 +10,17 @@ answers, and what Meta sent, can raise none: it becomes a retry or a dead letter
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import trio
 
+from gateway.core.retry import expired_started_by_ms, give_up_at_ms
 from gateway.core.routing import UNROUTED
 from gateway.delivery.attempts import Surroundings, TargetAttempts
 from gateway.delivery.burial import UNROUTED_POLICY, DeadLetters, Undertaker
+from gateway.delivery.expiry import Expiry
+from gateway.delivery.gate import Gate, GateView
 from gateway.delivery.lease_loop import LeaseLoop
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.resolver import PerHostResolver
@@ -53,6 +57,7 @@ class Dispatcher:
     ) -> None:
         """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint."""
         self._spool = spool
+        self._targets = targets
         self._undertaker = Undertaker(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
         surroundings = Surroundings(
             spool=spool,
@@ -62,9 +67,28 @@ class Dispatcher:
             random=random,
             app_secret=app_secret,
         )
+        self._gates = {
+            name: Gate(name, target.breaker, hands=target.concurrency, metrics=metrics, now_ms=now_ms)
+            for name, target in targets.items()
+        }
         self._attempts = {
             name: TargetAttempts(
-                name, target, [sender(target.endpoint) for _ in range(target.concurrency)], surroundings
+                name,
+                target,
+                [sender(target.endpoint) for _ in range(target.concurrency)],
+                surroundings,
+                self._gates[name],
+            )
+            for name, target in targets.items()
+        }
+        self._expiries = {
+            name: Expiry(
+                spool=spool,
+                target=name,
+                gate=self._gates[name],
+                started_by_ms=partial(expired_started_by_ms, target.policy),
+                give_up=self._attempts[name].give_up,
+                now_ms=now_ms,
             )
             for name, target in targets.items()
         }
@@ -77,6 +101,7 @@ class Dispatcher:
                 now_ms=now_ms,
                 random=random,
                 merging=merging,
+                gate=self._gates.get(name),
             )
             for name, hands, policy, merging in (
                 *((name, one.concurrency, one.policy, one.merging) for name, one in targets.items()),
@@ -100,15 +125,30 @@ class Dispatcher:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    for name, attempts in self._attempts.items():
-                        nursery.start_soon(self._loops[name].run, attempts.take, name=f"deliver to {name}")
-                    nursery.start_soon(self._loops[UNROUTED].run, self._bury)
-                    task_status.started()
+                    async with trio.open_nursery() as loops:
+                        for name, attempts in self._attempts.items():
+                            loops.start_soon(self._loops[name].run, attempts.take, name=f"deliver to {name}")
+                            nursery.start_soon(self._expiries[name].run, name=f"give up for {name}")
+                        loops.start_soon(self._loops[UNROUTED].run, self._bury)
+                        task_status.started()
+                    nursery.cancel_scope.cancel()
         finally:
             trio.socket.set_custom_hostname_resolver(former)
             self._finished.set()
             for attempts in self._attempts.values():
                 await attempts.aclose()
+
+    def views(self) -> Mapping[str, GateView]:
+        """Return how each target is, for people."""
+        return {name: gate.view() for name, gate in self._gates.items()}
+
+    def next_give_ups_ms(self, oldest_clock_ms: Mapping[str, int]) -> Mapping[str, int]:
+        """Return per target when its next delivery is given up, from `Spool.oldest_clock_ms`."""
+        return {
+            name: give_up_at_ms(target.policy, oldest_clock_ms[name])
+            for name, target in self._targets.items()
+            if name in oldest_clock_ms
+        }
 
     async def drain(self, timeout_seconds: float) -> None:
         """Start no attempt; let those under way end within the time-out; then make `run` return.

@@ -123,6 +123,7 @@ class Rig:
                 trio.open_nursery() as nursery,
             ):
                 operations = Operations(
+                    views=dict,
                     settings=settings,
                     spool=spool,
                     routing=routing_table(settings),
