@@ -19,6 +19,7 @@ import trio
 
 from gateway.core.identity import Identity, LeafSummary, Peer, Reason, Refusal
 from gateway.errors import PeerError
+from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -75,15 +76,19 @@ class TlsListener:
         policy: DoorPolicy,
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        ledger: Ledger | None = None,
     ) -> None:
-        """`context` is asked anew for every connection: a reload changes what it returns."""
+        """`context` is asked anew for every connection: a reload changes what it returns. `ledger` keeps the
+        last refusals, and outlives this listener."""
         self._sockets = tuple(sockets)
         self._context = context
         self._policy = policy
         self._last_seen = metrics.trust_anchor_last_seen_timestamp_seconds
         self._now_ms = now_ms
         self._log = get_logger("tls")
-        self._ledger = RefusalLedger(metrics=metrics, log=self._log, clock=time.monotonic)
+        self._ledger = RefusalLedger(
+            metrics=metrics, log=self._log, clock=time.monotonic, ledger=ledger, now_ms=now_ms
+        )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accept_failures = LineBudget(lines_per_second=LINES_PER_SECOND)
@@ -186,7 +191,7 @@ class TlsListener:
                 context = self._context()
                 stream = TlsStream.server(context.ssl, sock, app_data=ChainRecord())
                 await stream.do_handshake()
-                return stream, judge(stream.connection, context.entries)
+                return stream, judge(stream.connection, context.entries, context.ask_staged)
             except PeerError as fault:
                 self._refuse(Reason.PROTOCOL, fault.message, address, port)
                 return None
