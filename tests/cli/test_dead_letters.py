@@ -135,10 +135,11 @@ class Rig:
                     audit=AuditLog(self.var / "audit.log"),
                     now_ms=lambda: EPOCH_MS,
                 )
+                token = load_or_make_token(self.var / "admin.token")
                 app = build_admin_app(
                     health=dict,
                     render_metrics=self._no_metrics,
-                    token=partial(load_or_make_token, self.var / "admin.token"),
+                    token=lambda: token,
                     hosts=frozenset(),
                     actions=operations,
                 )
