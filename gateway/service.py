@@ -52,7 +52,7 @@ from gateway.tls.binding import Bound, bind
 from gateway.tls.certificate import describe, read_anchors, read_certificates
 from gateway.tls.context import make_context
 from gateway.tls.listener import TlsListener
-from gateway.tls.policy import DoorPolicy
+from gateway.tls.policy import door_policy
 from gateway.tls.stream import TlsStream
 from gateway.web.limits import HttpLimits
 from gateway.web.plain import serve_plain
@@ -234,15 +234,11 @@ class _Parts:
             log_notifications=settings.log.notifications,
         )
         self._web = WebServer(ingress, limits=HttpLimits(), metrics=metrics)
-        context = make_context(settings.tls)
+        context, policy = make_context(settings.tls), door_policy(settings, max_connections=max_connections)
         self._door = TlsListener(
             sockets=public.sockets,
             context=lambda: context,
-            policy=DoorPolicy(
-                handshake=settings.tls.handshake,
-                report=any(app.client_certificate == "report" for app in settings.apps.values()),
-                max_connections=max_connections,
-            ),
+            policy=lambda: policy,
             metrics=metrics,
             now_ms=unix_ms,
         )
