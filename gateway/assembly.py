@@ -126,7 +126,7 @@ class Assembly:
         self._door = TlsListener(
             sockets=public.sockets,
             context=lambda: self._now.context,
-            policy=generation.policy,
+            policy=lambda: self._now.policy,
             metrics=metrics,
             now_ms=unix_ms,
         )

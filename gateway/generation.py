@@ -22,7 +22,7 @@ from gateway.settings.routes import routing_table
 from gateway.telemetry.log import get_logger
 from gateway.tls.certificate import describe, read_anchors, read_certificates
 from gateway.tls.context import ServerContext, make_context
-from gateway.tls.policy import DoorPolicy
+from gateway.tls.policy import DoorPolicy, door_policy
 from gateway.web.limits import HttpLimits
 
 HTTPS_PORT: Final = 443
@@ -77,11 +77,7 @@ def build_generation(loaded: Loaded) -> Generation:
         ingress_limits=IngressLimits(max_body_bytes=settings.listen.max_body_bytes),
         http_limits=HttpLimits(),
         context=make_context(settings.tls),
-        policy=DoorPolicy(
-            handshake=settings.tls.handshake,
-            report=any(app.client_certificate == "report" for app in settings.apps.values()),
-            max_connections=_allot_descriptors(settings),
-        ),
+        policy=door_policy(settings, max_connections=_allot_descriptors(settings)),
         terms=certificate_terms(settings),
         names=tuple(
             name for name in describe(read_certificates(settings.tls.certificate)[0]).names if "*" not in name

@@ -36,8 +36,6 @@ def _read_switch(value: object) -> bool:
 
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("listen", "workers"): Reserved(default="1", read=read_count),
-    ("listen", "proxy_protocol"): Reserved(default="none"),
-    ("listen", "proxy_from"): Reserved(default=None),
     ("tls", "clients", "*", "staged_anchors"): Reserved(default="[]", read=_read_empty_list),
     ("tls", "clients", "*", "revocation_lists"): Reserved(default="[]", read=_read_empty_list),
     ("tls", "clients", "*", "revocation_strict"): Reserved(default="false", read=_read_switch),

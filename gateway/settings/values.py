@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from pydantic_core import PydanticCustomError
 
 from gateway.core.merging import MAX_MERGED_CHANGES
-from gateway.settings.address import Address
+from gateway.settings.address import Address, IPNetwork, read_network
 from gateway.settings.amounts import (
     DURATION_PATTERN,
     SIZE_PATTERN,
@@ -40,8 +40,8 @@ from gateway.settings.texts import (
 
 __all__ = [
     "Address", "AppPath", "Count", "Duration", "HeaderName", "HeaderValue", "IdList", "ListOrOne",
-    "MergedChanges", "Name", "Otherwise", "PositiveDuration", "PublicUrl", "Secret", "SettingsPath",
-    "SigningSecret", "Size", "Status", "TargetUrl", "Text", "Written",
+    "MergedChanges", "Name", "Network", "Otherwise", "PositiveDuration", "PublicUrl", "Secret",
+    "SettingsPath", "SigningSecret", "Size", "Status", "TargetUrl", "Text", "Written",
 ]  # fmt: skip
 
 
@@ -165,6 +165,10 @@ Size = Annotated[
     int, PlainValidator(read_size), Written("size", _pattern(SIZE_PATTERN, "64KiB", "3MiB", "10GiB"))
 ]
 """`64KiB 3MiB 10GiB` -> bytes."""
+Network = Annotated[
+    IPNetwork, PlainValidator(read_network), Written("network", _LINE | {"examples": ["10.0.8.0/24"]})
+]
+"""`10.0.8.0/24`, `2001:db8:8::/48`, or one address."""
 SettingsPath = Annotated[Path, PlainValidator(read_path), Written("path", _LINE)]
 """Relative to the configuration file -> absolute."""
 ListOrOne = Annotated[
