@@ -23,6 +23,7 @@ from gateway.settings.values import (
     ListOrOne,
     MergedChanges,
     Name,
+    Network,
     Otherwise,
     PositiveDuration,
     PublicUrl,
@@ -79,8 +80,13 @@ class Listen(Model):
     every message exact."""
     workers: Literal[1] = 1
     """Processes that accept."""
-    proxy_protocol: Literal["none"] = "none"
-    """Whether a load balancer in front sends the PROXY protocol."""
+    proxy_protocol: Literal["none", "v1", "v2", "any"] = "none"
+    """Whether a load balancer in front says by the PROXY protocol who the client is; then every connection
+    must begin so. The address stands in logs and in the ledger of refusals, and decides nothing about
+    trust."""
+    proxy_from: tuple[Network, ...] = ()
+    """Networks of the load balancers, such as `10.0.8.0/24`; required with `proxy_protocol`, and whoever
+    comes from elsewhere is closed upon."""
     max_connections: Count = 4096
     """Open connections; those without an accepted certificate may take a quarter of it, one request each."""
     max_body_bytes: Annotated[Size, Field(alias="max_body", gt=0)] = 3 * 1024**2

@@ -27,8 +27,6 @@ class Reserved:
 
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("listen", "workers"): Reserved(default="1", read=read_count),
-    ("listen", "proxy_protocol"): Reserved(default="none"),
-    ("listen", "proxy_from"): Reserved(default=None),
     ("targets", "*", "order"): Reserved(default="none"),
     ("targets", "*", "max_pending"): Reserved(default="20GiB", read=read_size),
     ("targets", "*", "breaker", "failures"): Reserved(default="5", read=read_count),

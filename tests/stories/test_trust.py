@@ -90,9 +90,7 @@ async def test_an_expired_list_goes_on_admitting_meta_loudly_and_strict_refuses(
     entry = {"trust_anchors": ["root.pem"], "revocation_lists": ["root.crl"]}
     rig.write(targets=NOWHERE, change=meta_entry(**entry))
     checked = await rig.command("check")
-    assert (
-        b"has expired" in checked.stdout + checked.stderr or b"expired on" in checked.stdout + checked.stderr
-    )
+    assert b"expired on" in checked.stdout + checked.stderr
     async with rig.running(), client_of(rig, tmp_path / "leaf", leaf) as meta:
         assert (await meta.post(PATH, message(unique_id()))).status == 200
     assert "expired on" in rig.log
