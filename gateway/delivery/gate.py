@@ -69,11 +69,19 @@ class Gate:
         """Of attempts under way whose outcome is not known yet, by the token of their first lease."""
         self._opened_at_ms: int | None = None
         self._changed = trio.Event()
+        self._retired = False
         self._show()
 
-    def adapt(self, policy: BreakerPolicy, *, hands: int) -> None:
-        """Go on with other settings."""
+    def adopt(self, policy: BreakerPolicy, *, hands: int) -> None:
+        """Go on by other settings; the state stays as it is. It cannot fail."""
         self._policy, self._hands = policy, hands
+
+    def retire(self) -> None:
+        """Show nothing any more: the target has left the configuration. It cannot fail."""
+        self._retired = True
+        self._metrics.breaker_open.remove(self._name)
+        for state in TargetState:
+            self._metrics.target_state.remove(self._name, str(state))
 
     # -- what the lease loop asks
 
@@ -168,11 +176,9 @@ class Gate:
         self._changed = trio.Event()
 
     def _show(self) -> None:
+        if self._retired:
+            return
         self._metrics.breaker_open.labels(self._name).set(self._breaker.open)
-        show_state(self._metrics, self._name, self.view().state)
-
-
-def show_state(metrics: Metrics, target: str, current: TargetState) -> None:
-    """Set the series of one target: 1 for the state that it is in, 0 for the others."""
-    for state in TargetState:
-        metrics.target_state.labels(target, str(state)).set(state is current)
+        current = self.view().state
+        for state in TargetState:
+            self._metrics.target_state.labels(self._name, str(state)).set(state is current)

@@ -65,6 +65,13 @@ class LeaseLoop:
         """Look again."""
         self._something_new.set()
 
+    def adopt(self, *, hands: int, policy: RetryPolicy, merging: Merging | None) -> None:
+        """Lease by other settings from the next look on. Takers at work finish, though they be too many."""
+        self._hands = hands
+        self._policy = policy
+        self._merging = merging
+        self.wake()
+
     def stop(self) -> None:
         """Lease no more; `run` returns when the last taker has returned."""
         self._stopping.set()

@@ -245,3 +245,24 @@ async def test_a_missing_app_is_not_the_targets_fault(rig: Rig) -> None:
         async with rig.running({"support": a_target(target.url, schedule=(30.0,), breaker=breaker)}):
             await asked(target, 1)
             assert shown(rig) == (0.0, "delivering")
+
+
+async def test_an_open_breaker_outlives_new_settings_and_is_shown_while_there_is_a_target(rig: Rig) -> None:
+    breaker = BreakerPolicy(failures=1, probe_every_seconds=60)
+    async with serving(answer(503)) as target, rig.spool() as spool, trio.open_nursery() as nursery:
+        dispatcher = rig.dispatcher(spool, {"support": a_target(target.url, breaker=breaker)})
+        await nursery.start(dispatcher.run)
+        await spool.append(notification(BODY, "support", received_at_ms=unix_ms()))
+        await opened(rig)
+        dispatcher.adopt({"support": a_target(target.url, breaker=breaker, concurrency=5)})
+        await trio.sleep(0.2)
+        assert shown(rig) == (1.0, "open")
+        assert len(target.requests) == 1
+        # a shorter give-up time holds for what waits
+        impatient = a_target(target.url, breaker=breaker, give_up_after=0.1)
+        dispatcher.adopt({"support": impatient})
+        assert dispatcher.next_give_ups_ms({"support": 7, "other": 7}) == {"support": 107}
+        dispatcher.adopt({})
+        assert dispatcher.views() == {}
+        assert b'breaker_open{target="support"}' not in rig.metrics.render()
+        await dispatcher.drain(0)
