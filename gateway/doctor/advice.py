@@ -64,8 +64,8 @@ REFUSAL_ADVICE: Final = {
     " is renewed by Meta",
     Reason.NOT_YET_VALID: "see whether the clock of this machine is behind",
     Reason.WRONG_PURPOSE: "a certificate that is not for clients; nothing is to be changed here",
-    Reason.WRONG_NAME: "the chain is good, the name is none of tls.clients.NAME.names: add it only if Meta's page"
-    " says so",
+    Reason.WRONG_NAME: "the chain is good, the name is none of tls.clients.NAME.names: add it only if"
+    " Meta's page says so",
     Reason.REVOKED: "its issuer has withdrawn it; nothing is to be changed here",
     Reason.BAD_CHAIN: "see the detail of the refusal in the log (event handshake_refused)",
 }
