@@ -12,6 +12,8 @@ from gateway.doctor.reading import mapping, mappings, number, text, time
 from gateway.doctor.state import EDGE
 from gateway.telemetry.redaction import visible
 
+_WOULD_ADMIT: Final = "would be admitted by "
+"""So `gateway.tls.staged` begins what it says of a refused chain that a staged anchor would admit."""
 _SHOWN: Final = 120
 """Characters of a stranger's text."""
 
@@ -130,8 +132,9 @@ def _judge_claims(refusals: list[_Entry], edge: _Entry, seen: Observations) -> I
 def _judge_staged(refusals: list[_Entry]) -> Iterator[Finding]:
     named: dict[str, list[_Entry]] = {}
     for one in refusals:
-        if one.get("staged"):
-            named.setdefault(visible(str(one["staged"])), []).append(one)
+        said = text(one, "staged")
+        if said.startswith(_WOULD_ADMIT):
+            named.setdefault(visible(said.removeprefix(_WOULD_ADMIT)), []).append(one)
     for anchor, these in named.items():
         yield Finding(
             code="staged_would_admit",

@@ -130,6 +130,7 @@ def make_plan(loaded: Loaded, problems: tuple[Problem, ...]) -> Plan:
         public_host=host_of(url) if url else None,
         loopback_only=settings.listen.address.is_loopback,
         handshake=settings.tls.handshake,
+        proxied=settings.listen.proxy_protocol != "none",
         meta_clients=frozenset(
             name for name, client in settings.tls.clients.items() if META_NAME in client.names
         ),
@@ -187,7 +188,8 @@ def _looks(
     names = material.chain[0].names if material.chain else ()
     host = host_of(url) if url else next((name for name in names if "*" not in name), "localhost")
     path = next(iter(settings.apps.values())).path
-    if address.port:
+    # Behind a load balancer the port demands its PROXY header, and of its addresses alone.
+    if address.port and settings.listen.proxy_protocol == "none":
         here = _LOOPBACK if address.is_wildcard or address.host == "localhost" else address.host
         authority = urlsplit(url).netloc if url else f"{host}:{address.port}"
         yield partial(

@@ -24,9 +24,11 @@ def read_material(tls: Tls) -> Material:
         faults.append((error.message, error.remedy))
     anchors: list[AnchorFile] = []
     for name, client in tls.clients.items():
-        for path in client.trust_anchors:
+        live = ((path, False) for path in client.trust_anchors)
+        staged = ((path, True) for path in client.staged_anchors)
+        for path, is_staged in (*live, *staged):
             try:
-                anchors += [_anchor(name, one) for one in read_anchors((path,))]
+                anchors += [_anchor(name, one, staged=is_staged) for one in read_anchors((path,))]
             except CertificateFileError as error:
                 faults.append((error.message, error.remedy))
     return Material(
@@ -34,7 +36,7 @@ def read_material(tls: Tls) -> Material:
     )
 
 
-def _anchor(client: str, anchor: Anchor, *, staged: bool = False) -> AnchorFile:
+def _anchor(client: str, anchor: Anchor, *, staged: bool) -> AnchorFile:
     organizations = anchor.certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     return AnchorFile(
         client=client,

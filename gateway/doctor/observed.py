@@ -52,6 +52,8 @@ class Plan:
     loopback_only: bool
     """`listen.address` is a loopback address."""
     handshake: Literal["ask", "demand"]
+    proxied: bool = False
+    """`listen.proxy_protocol`: the port listens to load balancers alone."""
     meta_clients: frozenset[str]
     """Entries of `tls.clients` that let Meta's name in."""
     apps: Mapping[str, ClientCertificate]

@@ -26,6 +26,14 @@ def judge_outside(seen: Observations) -> Iterator[Finding]:
             what="listen.public_url is not stated: only this machine's own port was looked at",
             remedy="write https://HOST as Meta reaches it; the look goes over each of its addresses then",
         )
+    if seen.plan.proxied:
+        yield Finding(
+            code="own_port_proxied",
+            level=Level.NOTE,
+            area=Area.OUTSIDE,
+            what="this machine's own port was not looked at: it listens to load balancers alone",
+            why="listen.proxy_protocol demands a header that only the networks of proxy_from may send",
+        )
     for outside in seen.outside:
         if outside.look is None:
             yield from _judge_silence(outside, seen)

@@ -100,9 +100,15 @@ def test_a_strangers_text_cannot_steer_the_terminal_nor_fill_it() -> None:
 
 
 def test_what_a_staged_anchor_would_admit_is_told() -> None:
-    seen = judged(refusals=[refusal(staged="meta: CN=New root"), refusal()])
+    seen = judged(
+        refusals=[
+            refusal(staged="would be admitted by meta CN=New root"),
+            refusal(staged="would be refused too (expired): X509 error 10"),
+            refusal(),
+        ]
+    )
     finding = the(judge_clients(seen), "staged_would_admit")
-    assert finding.what == "1 refused connection would be admitted by the staged anchor meta: CN=New root"
+    assert finding.what == "1 refused connection would be admitted by the staged anchor meta CN=New root"
 
 
 def test_app_secrets_in_rotation_are_told_with_their_last_use() -> None:

@@ -102,6 +102,10 @@ def test_without_public_url_that_is_noted_and_offline_says_nothing() -> None:
     assert told(judge_outside, sound(offline=True)) == {}
 
 
+def test_a_port_for_load_balancers_alone_is_left_alone_and_that_is_said() -> None:
+    assert told(judge_outside, sound(proxied=True, outside=())) == {"own_port_proxied": "note"}
+
+
 def test_who_may_post_without_a_certificate_is_said_by_app() -> None:
     def strangers(**apps: str) -> str:
         seen = sound(outside=(Outside(address="a:1", public=True, look=look()),), apps=apps)
