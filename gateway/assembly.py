@@ -95,14 +95,6 @@ class Assembly:
             settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         )
         self._dead_letters.prepare()
-        self._operations = Operations(
-            known=lambda: self._now.known,
-            spool=spool,
-            dead_letters=self._dead_letters,
-            audit=audit,
-            now_ms=unix_ms,
-            views=lambda: self._dispatcher.views(),
-        )
         self._dispatcher = Dispatcher(
             spool=spool,
             targets=generation.targets,
@@ -111,6 +103,14 @@ class Assembly:
             now_ms=unix_ms,
             random=random.random,
             app_secret=lambda app: self._now.app_secrets.get(app),
+        )
+        self._operations = Operations(
+            known=lambda: self._now.known,
+            spool=spool,
+            dead_letters=self._dead_letters,
+            audit=audit,
+            now_ms=unix_ms,
+            control=self._dispatcher,
         )
         self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
         ingress = build_ingress_app(
