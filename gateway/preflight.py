@@ -22,18 +22,20 @@ Found = tuple[KeyPath, str, str]
 
 
 def load_and_examine(
-    path: Path, *, environ: Mapping[str, str], with_secrets: bool = True
+    path: Path, *, environ: Mapping[str, str], with_secrets: bool = True, content: bytes | None = None
 ) -> tuple[Loaded | None, tuple[Problem, ...]]:
     """Load a configuration and look at the files that it names; return every problem of both.
 
     A secret or a list of ids that is missing hides nothing else: the rest is examined all the same. What is
-    loaded may be used only where there is no problem.
+    loaded may be used only where there is no problem. `content` is read in place of the file.
     """
     try:
-        loaded = load_settings(path, environ=environ, with_secrets=with_secrets)
+        loaded = load_settings(path, environ=environ, with_secrets=with_secrets, content=content)
     except ConfigurationError as error:
         try:
-            loaded = load_settings(path, environ=environ, with_secrets=False, with_lists=False)
+            loaded = load_settings(
+                path, environ=environ, with_secrets=False, with_lists=False, content=content
+            )
         except ConfigurationError:
             return None, error.problems
         return loaded, _in_order((*error.problems, *examine(loaded, with_keys=with_secrets)))

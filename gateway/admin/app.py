@@ -6,6 +6,7 @@
 | `GET /readyz` | 200 or 503, an object a check: `{"listener": {"ok": true, "detail": ""}, ...}` |
 | `GET /metrics` | the text exposition format |
 | `GET /api/status` | counts per target; no token, since they hold nothing of any notification |
+| `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
 
@@ -76,6 +77,14 @@ class Actions(Protocol):
 
 RenderMetrics = Callable[[], Awaitable[bytes]]
 
+Config = Callable[[], Mapping[str, object]]
+"""Returns `{"hash", "loaded_at", "last_reload"}`, fit for JSON.
+
+`hash` is that of `config_info`, times are RFC 3339. `last_reload` is null where none has been tried, else
+`{"at", "success", "trigger": "signal" | "file", "problems": [...]}`, each problem as `gateway check --json`
+prints it.
+"""
+
 DeliveryId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z")]
 
 
@@ -102,11 +111,13 @@ def build_admin_app(
     token: Callable[[], bytes],
     hosts: frozenset[str],
     actions: Actions,
+    config: Config,
 ) -> ASGIApp:
     """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
-    api = _Api(actions, token)
+    api = _Api(actions, token, config)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
+        Route("/api/config", api.config, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
     ]
@@ -157,13 +168,17 @@ def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
 
 
 class _Api:
-    def __init__(self, actions: Actions, token: Callable[[], bytes]) -> None:
+    def __init__(self, actions: Actions, token: Callable[[], bytes], config: Config) -> None:
         self._actions = actions
         self._token = token
+        self._config = config
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
 
     async def status(self, _: Request) -> Response:
         return _json(await self._actions.status())
+
+    async def config(self, _: Request) -> Response:
+        return _json(self._config())
 
     async def replay(self, request: Request) -> Response:
         asked = await self._read(request, ReplayRequest)

@@ -20,7 +20,7 @@ from gateway.core.joining import joinable_object
 from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
-from gateway.ingress.asgi import AsgiApp, Receive, Scope, Send, run_lifespan, send_answer
+from gateway.ingress.asgi import Receive, Scope, Send, run_lifespan, send_answer
 from gateway.ingress.body import (
     BODY_TIMEOUT_SECONDS,
     MAX_HELD_BYTES,
@@ -48,7 +48,7 @@ from gateway.ingress.record import NotificationLog, Record
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
 from gateway.telemetry.metrics import Metrics
 
-__all__ = ["IngressApp", "IngressLimits", "build_ingress_app"]
+__all__ = ["Ingress", "IngressApp", "IngressLimits", "build_ingress_app"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +74,18 @@ def build_ingress_app(
     new_id: Callable[[], str],
     limits: IngressLimits,
     log_notifications: NotificationLog = "problems",
-) -> AsgiApp:
+) -> "Ingress":
     """Make the app.
 
     `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids).
     """
     record = Record(metrics, now_ms=now_ms, notifications=log_notifications)
-    return _Ingress(apps, routing, spool, record, now_ms, new_id, limits)
+    return Ingress(apps, routing, spool, record, now_ms, new_id, limits)
 
 
-class _Ingress:
+class Ingress:
+    """The app; `build_ingress_app` makes it."""
+
     def __init__(
         self,
         apps: Mapping[str, IngressApp],
@@ -104,6 +106,19 @@ class _Ingress:
         self._new_id = new_id
         self._limits = limits
         self._memory = BodyMemory(limits.max_held_bytes)
+
+    def adopt(
+        self,
+        *,
+        apps: Mapping[str, IngressApp],
+        limits: IngressLimits,
+        log_notifications: NotificationLog,
+    ) -> None:
+        """Take the next requests by other settings; one that has begun goes on with its app as it was. It
+        cannot fail: paths differ (`settings.crosschecks`)."""
+        self._by_path = {app.path: app for app in apps.values()}
+        self._limits = limits
+        self._record.notifications = log_notifications
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
