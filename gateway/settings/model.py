@@ -34,6 +34,7 @@ from gateway.settings.values import (
     SigningSecret,
     Size,
     Status,
+    Switch,
     TargetUrl,
     Text,
 )
@@ -110,6 +111,17 @@ class Client(Model):
     ]
     """Names of which the certificate must carry one exactly: as its only CN, or as a dNSName where it has no
     CN."""
+    staged_anchors: tuple[SettingsPath, ...] = ()
+    """Anchors on trial, as `trust_anchors`: they admit nobody. Of each refused certificate the log and
+    `gateway doctor` say whether they would have admitted it; that is how a sender's next CA is tried before
+    it is trusted."""
+    revocation_lists: tuple[SettingsPath, ...] = ()
+    """Revocation lists (CRLs), files or directories, PEM or DER. A certificate in a list of its issuer is
+    refused; an issuer without a list is not checked. A list that cannot be read or is badly signed is an
+    error; one that has expired goes on counting, and the log says so every day."""
+    revocation_strict: Switch = False
+    """`true`: once a list has expired, the certificates of its issuer are refused until there is a new
+    one."""
 
 
 class Tls(Model):

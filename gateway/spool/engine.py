@@ -45,6 +45,11 @@ class Engine:
         except apsw.Error as error:
             raise translate(error, path) from error
 
+    @property
+    def buckets(self) -> duplicates.Buckets:
+        """Those of the duplicates window, as of the last commit."""
+        return self._buckets
+
     def run(self, batch: list[Request]) -> Effects:
         """Do a batch; every request gets its result or its error.
 
@@ -66,8 +71,9 @@ class Engine:
             return Effects(failure=failure)
 
     def tidy(self, now_ms: int) -> bool:
-        """Do one small step of upkeep: forget old keys, give pages back. False where there is none left to
-        do.
+        """Do one small step of upkeep: forget old keys, make filters, give pages back.
+
+        False where there is none left to do.
 
         Raises:
             SpoolUnavailableError: no room for it now.
@@ -75,6 +81,9 @@ class Engine:
         """
         if duplicates.excess(self._buckets, now_ms, self._limits) is not None:
             self._in_transaction(lambda draft: self._storing.forget_excess(draft, now_ms))
+            return True
+        if self._storing.wants_filter(self._buckets):
+            self._in_transaction(self._storing.make_filters)
             return True
         try:
             if self._file.connection.pragma("freelist_count") <= _SPARE_PAGES:
@@ -120,6 +129,7 @@ class Engine:
             raise self._after_failure(error) from error
         self._next_seq = draft.next_seq
         self._buckets = draft.buckets
+        self._storing.adopt(draft)
         self._leasing.adopt(draft)
         return Effects(
             pending=draft.pending,

@@ -16,8 +16,26 @@ INSERT INTO seen (bucket, digest) SELECT ?1, value FROM carray(?2) WHERE true
 ON CONFLICT DO NOTHING;
 
 -- name: forget_digests
+-- The first ?2 of a bucket, as one range.
 DELETE FROM seen
-WHERE bucket = ?1 AND digest IN (SELECT digest FROM seen WHERE bucket = ?1 ORDER BY digest LIMIT ?2);
+WHERE bucket = ?1 AND digest <= coalesce(
+    (SELECT digest FROM seen WHERE bucket = ?1 ORDER BY digest LIMIT 1 OFFSET ?2 - 1),
+    (SELECT max(digest) FROM seen WHERE bucket = ?1)
+);
+
+-- name: keys_after
+-- The next ?3 keys of a bucket as one blob.
+SELECT CAST(coalesce(group_concat(digest, ''), '') AS BLOB)
+FROM (SELECT digest FROM seen WHERE bucket = ?1 AND digest > ?2 ORDER BY digest LIMIT ?3);
+
+-- name: filters
+SELECT bucket, bits FROM seen_filter;
+
+-- name: put_filter
+INSERT OR REPLACE INTO seen_filter (bucket, bits) VALUES (?1, ?2);
+
+-- name: drop_filter
+DELETE FROM seen_filter WHERE bucket = ?1;
 
 -- name: put_bucket
 INSERT INTO seen_bucket (id, start_ms, end_ms, keys) VALUES (?1, ?2, ?3, ?4)

@@ -1,4 +1,4 @@
--- Schema 2 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Schema 3 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
 -- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before to migrations.sql.
 
 -- A notification that some delivery still needs.
@@ -78,3 +78,9 @@ CREATE TABLE seen (
     digest BLOB NOT NULL,             -- SHA-256 over the app and the raw body
     PRIMARY KEY (bucket, digest)
 ) STRICT, WITHOUT ROWID;
+
+-- What a bucket that takes no more keys may hold: a Bloom filter, see filters.py.
+CREATE TABLE seen_filter (
+    bucket INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL
+) STRICT;

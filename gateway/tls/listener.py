@@ -12,14 +12,15 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
-from gateway.core.identity import Identity, LeafSummary, Peer, Reason, Refusal
+from gateway.core.identity import Identity, Peer, Reason, Refusal
 from gateway.core.proxy_header import ProxyHeaderFault
 from gateway.errors import PeerError
+from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -88,15 +89,19 @@ class TlsListener:
         policy: Callable[[], DoorPolicy],
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        ledger: Ledger | None = None,
     ) -> None:
-        """`context` and `policy` are asked anew for every connection: a reload changes what they return."""
+        """`context` and `policy` are asked anew for every connection: a reload changes what they return.
+        `ledger` keeps the last refusals, and outlives this listener."""
         self._sockets = tuple(sockets)
         self._context = context
         self._policy = policy
         self._last_seen = metrics.trust_anchor_last_seen_timestamp_seconds
         self._now_ms = now_ms
         self._log = get_logger("tls")
-        self._ledger = RefusalLedger(metrics=metrics, log=self._log, clock=time.monotonic)
+        self._ledger = RefusalLedger(
+            metrics=metrics, log=self._log, clock=time.monotonic, ledger=ledger, now_ms=now_ms
+        )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accept_failures = LineBudget(lines_per_second=LINES_PER_SECOND)
@@ -215,7 +220,7 @@ class TlsListener:
                 context = self._context()
                 stream = TlsStream.server(context.ssl, sock, app_data=ChainRecord())
                 await stream.do_handshake()
-                return stream, judge(stream.connection, context.entries)
+                return stream, judge(stream.connection, context.entries, context.ask_staged)
             except PeerError as fault:
                 self._refuse(Reason.PROTOCOL, fault.message, caller)
                 return None
@@ -250,7 +255,8 @@ class TlsListener:
             return
         if self._without_identity >= policy.max_without_identity:
             detail = "too many connections without an accepted certificate"
-            self._refuse(Reason.LIMIT, detail, caller, leaf=verdict.leaf)
+            crowded = replace(verdict, reason=Reason.LIMIT, detail=detail)
+            self._ledger.refused(crowded, address=address, port=port)
             await stream.aclose()
             return
         if verdict.reason is Reason.NO_CERTIFICATE:
@@ -291,10 +297,8 @@ class TlsListener:
     def _leave(self, place: _Place) -> None:
         self._handshakes.pop(id(place), None)
 
-    def _refuse(
-        self, reason: Reason, detail: str, caller: _Caller, *, leaf: LeafSummary | None = None
-    ) -> None:
-        refusal = Refusal(reason=reason, detail=detail, leaf=leaf)
+    def _refuse(self, reason: Reason, detail: str, caller: _Caller) -> None:
+        refusal = Refusal(reason=reason, detail=detail)
         self._ledger.refused(refusal, address=caller.address, port=caller.port)
 
 
