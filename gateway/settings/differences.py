@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.settings.model import Model
+from gateway.settings.section import Model
 from gateway.settings.tree import KeyPath
 
 

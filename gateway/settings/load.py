@@ -82,11 +82,7 @@ def load_settings(
     Raises:
         ConfigurationError: every problem that was found, in order of position.
     """
-    if content is None:
-        content = _read(path)
-    text = _decode(path, content)
-    tree = read_tree(text)
-    source = Source(file=path, sha256=digest(content), positions=tree.positions, content=content)
+    source, tree = read_source(path, content=content)
     problems = [_place(source, complaint) for complaint in tree.complaints]
     if not isinstance(tree.root, dict):
         raise ConfigurationError(tuple(problems) or (_not_a_mapping(source, tree),))
@@ -98,6 +94,18 @@ def load_settings(
     if settings is None or problems:
         raise ConfigurationError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
     return Loaded(settings=settings, source=source, opened=context.opened)
+
+
+def read_source(path: Path, *, content: bytes | None = None) -> tuple[Source, Tree]:
+    """Read a file (or, in its place, `content`) as a tree, with the place of every key.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no text.
+    """
+    if content is None:
+        content = _read(path)
+    tree = read_tree(_decode(path, content))
+    return Source(file=path, sha256=digest(content), positions=tree.positions, content=content), tree
 
 
 def write_key_path(key_path: KeyPath) -> str:

@@ -17,13 +17,15 @@ from typing import Final
 
 import trio
 
-from gateway.core.identity import Identity, LeafSummary, Peer, Reason, Refusal
+from gateway.core.identity import Identity, Peer, Reason, Refusal
 from gateway.core.proxy_header import ProxyHeaderFault
 from gateway.errors import PeerError
+from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.context import ServerContext
+from gateway.tls.per_address import PerAddress
 from gateway.tls.policy import DoorPolicy, Proxies, goes_on
 from gateway.tls.proxy_header import take_proxy_header
 from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
@@ -64,6 +66,8 @@ class _Caller:
 
     address: str
     port: int
+    counted: str | None = None
+    """By `per_address`, under this key."""
 
 
 @dataclass(slots=True)
@@ -85,21 +89,26 @@ class TlsListener:
         policy: Callable[[], DoorPolicy],
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        ledger: Ledger | None = None,
     ) -> None:
-        """`context` and `policy` are asked anew for every connection: a reload changes what they return."""
+        """`context` and `policy` are asked anew for every connection: a reload changes what they return.
+        `ledger` keeps the last refusals, and outlives this listener."""
         self._sockets = tuple(sockets)
         self._context = context
         self._policy = policy
         self._last_seen = metrics.trust_anchor_last_seen_timestamp_seconds
         self._now_ms = now_ms
         self._log = get_logger("tls")
-        self._ledger = RefusalLedger(metrics=metrics, log=self._log, clock=time.monotonic)
+        self._ledger = RefusalLedger(
+            metrics=metrics, log=self._log, clock=time.monotonic, ledger=ledger, now_ms=now_ms
+        )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accept_failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accepting = trio.CancelScope()
         self._open = 0
         self._without_identity = 0
+        self._per_address = PerAddress()
         self._handshakes: dict[int, _Place] = {}
         """In order of their beginning."""
 
@@ -113,12 +122,12 @@ class TlsListener:
         self._accepting.cancel()
 
     def _judge(self, stream: TlsStream, context: ServerContext) -> Identity | Refusal:
-        verdict = judge(stream.connection, context.entries)
+        verdict = judge(stream.connection, context.entries, context.ask_staged)
         current = self._context()
         if current is context or isinstance(verdict, Refusal):
             return verdict
         # A reload fell into the handshake: what was accepted must be so by what holds now.
-        return judge(stream.connection, current.entries)
+        return judge(stream.connection, current.entries, current.ask_staged)
 
     def reconsider(self, stream: TlsStream, peer: Peer) -> Peer:
         """Say who a client is now that anchors, names or lists are others; the same object: as before.
@@ -200,19 +209,25 @@ class TlsListener:
         if self._open > policy.max_connections:
             self._refuse(Reason.LIMIT, "listen.max_connections is reached", caller)
             return
-        admitted = await self._handshake(sock, caller, policy)
-        if admitted is None:
-            return
-        stream, verdict = admitted
         try:
-            await self._hand_over(stream, verdict, caller, policy, handle)
+            admitted = await self._handshake(sock, caller, policy)
+            if admitted is None:
+                return
+            stream, verdict = admitted
+            try:
+                await self._hand_over(stream, verdict, caller, policy, handle)
+            finally:
+                stream.close()
         finally:
-            stream.close()
+            if caller.counted is not None:
+                self._per_address.leave(caller.counted)
 
     async def _handshake(
         self, sock: socket.socket, caller: _Caller, policy: DoorPolicy
     ) -> tuple[TlsStream, Identity | Refusal] | None:
         """Return the stream with the verdict; None: refused and recorded, or nobody was there."""
+        if policy.proxies is None and not self._count(caller, policy):
+            return None
         with trio.CancelScope() as scope, self._place(scope, policy) as place:
             # From here on, so that waiting for a place does not count.
             scope.deadline = trio.current_time() + policy.handshake_seconds
@@ -224,7 +239,7 @@ class TlsListener:
                     self._refuse(Reason.PROTOCOL, fault, caller)
                     return None
                 # A load balancer's own check ends here, and so does a client that came and went.
-                if not await _first_byte(sock):
+                if not self._count(caller, policy) or not await _first_byte(sock):
                     return None
             try:
                 context = self._context()
@@ -265,7 +280,8 @@ class TlsListener:
             return
         if self._without_identity >= policy.max_without_identity:
             detail = "too many connections without an accepted certificate"
-            self._refuse(Reason.LIMIT, detail, caller, leaf=verdict.leaf)
+            crowded = replace(verdict, reason=Reason.LIMIT, detail=detail)
+            self._ledger.refused(crowded, address=address, port=port)
             await stream.aclose()
             return
         if verdict.reason is Reason.NO_CERTIFICATE:
@@ -294,13 +310,20 @@ class TlsListener:
         finally:
             self._leave(place)
 
+    def _count(self, caller: _Caller, policy: DoorPolicy) -> bool:
+        """Count a connection of an address; False, and refused, where it has too many."""
+        if policy.per_address is not None:
+            caller.counted = self._per_address.enter(caller.address, policy.per_address)
+            if caller.counted is None:
+                self._refuse(Reason.LIMIT, "too many connections from one address", caller)
+                return False
+        return True
+
     def _leave(self, place: _Place) -> None:
         self._handshakes.pop(id(place), None)
 
-    def _refuse(
-        self, reason: Reason, detail: str, caller: _Caller, *, leaf: LeafSummary | None = None
-    ) -> None:
-        refusal = Refusal(reason=reason, detail=detail, leaf=leaf)
+    def _refuse(self, reason: Reason, detail: str, caller: _Caller) -> None:
+        refusal = Refusal(reason=reason, detail=detail)
         self._ledger.refused(refusal, address=caller.address, port=caller.port)
 
 
