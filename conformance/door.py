@@ -35,6 +35,7 @@ class Door:
     """A running gateway."""
 
     directory: Path
+    pid: int
     admin: httpx.AsyncClient
     port: int
     ca: Path
@@ -115,6 +116,7 @@ async def open_door(directory: Path, ground: Ground, kind: DoorKind) -> AsyncGen
         await process.wait_ready()
         yield Door(
             directory=directory,
+            pid=process.pid,
             admin=admin,
             port=port,
             ca=directory / "ca.pem",

@@ -37,7 +37,7 @@ _SEVERE: Final = ("LOW", "MEDIUM", "HIGH", "CRITICAL", "FATAL")
 
 _ACCEPTED: Final = "accepted_cipher_suites"
 _NO_SUITES: Final = ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")
-_SSLYZE_FACTS: Final[Mapping[str, tuple[tuple[str, str, bool], ...]]] = {
+_SSLYZE_FACTS: Final[Mapping[str, tuple[tuple[str, str, object], ...]]] = {
     "no compression": (("tls_compression", "supports_compression", False),),
     "no renegotiation by the client": (
         ("session_renegotiation", "is_vulnerable_to_client_renegotiation_dos", False),
@@ -46,6 +46,10 @@ _SSLYZE_FACTS: Final[Mapping[str, tuple[tuple[str, str, bool], ...]]] = {
     "no heartbleed": (("heartbleed", "is_vulnerable_to_heartbleed", False),),
     "no CCS injection": (("openssl_ccs_injection", "is_vulnerable_to_ccs_injection", False),),
     "no early data": (("tls_1_3_early_data", "supports_early_data", False),),
+    "no resumption": (
+        ("session_resumption", "session_id_resumption_result", "NOT_SUPPORTED"),
+        ("session_resumption", "tls_ticket_resumption_result", "NOT_SUPPORTED"),
+    ),
     "no downgrade": (("tls_fallback_scsv", "supports_fallback_scsv", True),),
     "extended master secret": (("tls_extended_master_secret", "supports_ems_extension", True),),
 }
@@ -63,29 +67,34 @@ async def examine_tls(directory: Path) -> AsyncGenerator[Outcome, None]:
 async def _sslyze(door: Door, directory: Path) -> list[Outcome]:
     if not SSLYZE.exists():
         return [skipped(SECTION, "sslyze", f"{SSLYZE} is not installed")]
-    report = directory / "sslyze.json"
-    argv = [SSLYZE, "--mozilla_config=intermediate", f"--json_out={report}", f"localhost:{door.port}"]
-    told = await _run([str(word) for word in argv])
-    scans: dict[str, Any] = json.loads(report.read_bytes())["server_scan_results"][0]["scan_result"]
+    told, scans = await _scan(door, directory, "--mozilla_config=intermediate")
+    _, more = await _scan(door, directory, "--mozilla_config=disable", "--early_data", "--resum")
+    scans |= more
     outcomes = []
     for protocol in _NO_SUITES:
-        taken = scans[f"{protocol}_cipher_suites"]["result"][_ACCEPTED]
+        taken = scans[f"{protocol}_cipher_suites"][_ACCEPTED]
         outcomes.append(
             judged(SECTION, f"sslyze: no {protocol}", good=not taken, detail=f"{len(taken)} suites taken")
         )
     for protocol in ("tls_1_2", "tls_1_3"):
-        names = [
-            one["cipher_suite"]["name"] for one in scans[f"{protocol}_cipher_suites"]["result"][_ACCEPTED]
-        ]
+        names = [one["cipher_suite"]["name"] for one in scans[f"{protocol}_cipher_suites"][_ACCEPTED]]
         good = bool(names) and all("GCM" in name or "CHACHA20" in name for name in names)
         good = good and all(protocol == "tls_1_3" or "ECDHE" in name for name in names)
         outcomes.append(judged(SECTION, f"sslyze: {protocol} suites", good=good, detail=", ".join(names)))
     for name, facts in _SSLYZE_FACTS.items():
-        found = {field: scans[scan]["result"][field] for scan, field, _ in facts}
-        good = all(found[field] is wanted for _, field, wanted in facts)
+        found = {field: scans.get(scan, {}).get(field) for scan, field, _ in facts}
+        good = all(found[field] == wanted for _, field, wanted in facts)
         detail = ", ".join(f"{field} {value}" for field, value in found.items())
         outcomes.append(judged(SECTION, f"sslyze: {name}", good=good, detail=detail))
-    return outcomes + _explain("sslyze", dict(_COMPLAINT.findall(told.split("COMPLIANCE AGAINST", 1)[-1])))
+    return outcomes + explain("sslyze", dict(_COMPLAINT.findall(told.split("COMPLIANCE AGAINST", 1)[-1])))
+
+
+async def _scan(door: Door, directory: Path, *words: str) -> tuple[str, dict[str, Any]]:
+    """Run sslyze; return what it says, and the results of the scans that it has made."""
+    report = directory / "sslyze.json"
+    told = await _run([str(SSLYZE), *words, f"--json_out={report}", f"localhost:{door.port}"])
+    scans = json.loads(report.read_bytes())["server_scan_results"][0]["scan_result"]
+    return told, {name: scan["result"] for name, scan in scans.items() if scan and scan["result"]}
 
 
 async def _testssl(door: Door, directory: Path) -> list[Outcome]:
@@ -103,12 +112,12 @@ async def _testssl(door: Door, directory: Path) -> list[Outcome]:
     not_seen = [one for one in findings if one["severity"] == "WARN"]
     return [
         judged(SECTION, "testssl.sh: finds things in order", good=bool(fine), detail=f"{len(fine)} of them"),
-        *_explain("testssl.sh", severe),
+        *explain("testssl.sh", severe),
         *(skipped(SECTION, f"testssl.sh: {one['id']}", one["finding"]) for one in not_seen),
     ]
 
 
-def _explain(scanner: str, complaints: Mapping[str, str]) -> list[Outcome]:
+def explain(scanner: str, complaints: Mapping[str, str]) -> list[Outcome]:
     """What is explained passes, with the reason; the rest fails."""
     outcomes = [
         judged(
