@@ -14,13 +14,20 @@ from gateway.core.retry import GiveUp, RetryAt, decide_retry, step_ms
 from gateway.delivery.aftermath import after_refusal, scatter, stays_together
 from gateway.delivery.burial import Undertaker
 from gateway.delivery.dead_letter_record import Reason
+from gateway.delivery.gate import Gate
 from gateway.delivery.lease_loop import settle_together
-from gateway.delivery.message import UnsendableError, body_of, make_request, merged_body_of
+from gateway.delivery.message import (
+    UncuttableBodyError,
+    UnsendableError,
+    body_of,
+    make_request,
+    merged_body_of,
+)
 from gateway.delivery.parcel import Parcel
-from gateway.delivery.sender import AttemptLane, CutShort
+from gateway.delivery.sender import AttemptLane, CutShort, Endpoint
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, RetryLater, Settlement, Spool
+from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater, Settlement, Spool
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -28,6 +35,8 @@ UNWRITTEN_STEP_MS: Final = 60_000
 """A delivery whose dead letter cannot be written is tried again no sooner than this: disks are not
 repaired faster.
 """
+
+NOT_ASKED: Final = "past give_up_after while the breaker is open"
 
 _log = get_logger("delivery")
 
@@ -49,36 +58,76 @@ class TargetAttempts:
     """Makes the attempts of one target, each on a lane of its own."""
 
     def __init__(
-        self, name: str, target: DispatchTarget, lanes: list[AttemptLane], surroundings: Surroundings
+        self,
+        name: str,
+        target: DispatchTarget,
+        sender: Callable[[Endpoint], AttemptLane],
+        surroundings: Surroundings,
+        gate: Gate,
     ) -> None:
+        """`sender` opens one lane to an endpoint; as many are opened as attempts are made at once."""
         self._name = name
         self._target = target
-        self._free = list(lanes)
-        self._lanes = tuple(lanes)
+        self._sender = sender
+        self._free: list[AttemptLane] = []
+        self._lanes: set[AttemptLane] = set()
+        self._past: set[AttemptLane] = set()
+        """Lanes of former settings, until they are closed."""
+        self._busy: set[AttemptLane] = set()
         self._with = surroundings
+        self._gate = gate
         metrics = surroundings.metrics
         self._delivery_seconds = metrics.delivery_seconds.labels(name)
         self._end_to_end_seconds = metrics.end_to_end_seconds.labels(name)
 
+    def adopt(self, target: DispatchTarget) -> None:
+        """Make the next attempts by other settings; `close_past` is due then. It cannot fail."""
+        self._target = target
+        self._past |= self._lanes
+        self._lanes = set()
+        self._free = []
+
+    @property
+    def target(self) -> DispatchTarget:
+        """The settings of the next attempt."""
+        return self._target
+
+    async def close_past(self) -> None:
+        """Close the lanes of former settings; those in use are closed when their attempt has ended."""
+        for lane in self._past - self._busy:
+            self._past.discard(lane)
+            await lane.aclose()
+
     def cut_short(self) -> None:
         """End all attempts under way; those without an answer stay in the spool as they were stored."""
-        for lane in self._lanes:
+        for lane in self._busy:
             lane.cut_short()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for lane in self._lanes:
+        for lane in self._lanes | self._past:
             await lane.aclose()
 
     async def take(self, parcel: Parcel) -> None:
         """Make the attempt that a parcel is for, and settle it."""
         # The lane used last comes first: a target with little to do keeps one connection warm, not eight
         # lukewarm ones.
-        lane = self._free.pop()
+        lane = self._free.pop() if self._free else self._open()
+        self._busy.add(lane)
         try:
             await self._attempt(parcel, lane)
         finally:
-            self._free.append(lane)
+            self._busy.discard(lane)
+            if lane in self._lanes:
+                self._free.append(lane)
+            else:
+                self._past.discard(lane)
+                await lane.aclose()
+
+    def _open(self) -> AttemptLane:
+        lane = self._sender(self._target.endpoint)
+        self._lanes.add(lane)
+        return lane
 
     async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> None:
         at_ms, started = self._with.now_ms(), trio.current_time()
@@ -111,7 +160,7 @@ class TargetAttempts:
         secret = self._with.app_secret(app)
         if secret is None:
             # Unsigned it would be refused, and rightly so. The app may come back into the configuration.
-            return NoAnswer(error=f"app {app} is not configured: there is no secret to sign with")
+            return NoAnswer(error=self._unsigned(parcel))
         return await lane.send(
             make_request(
                 parcel,
@@ -123,10 +172,19 @@ class TargetAttempts:
             )
         )
 
+    def _unsigned(self, parcel: Parcel) -> str:
+        return f"app {parcel.first.app} is not configured: there is no secret to sign with"
+
     async def _follow(self, parcel: Parcel, outcome: Outcome, record: AttemptRecord) -> None:
         match outcome:
             case Delivered(status=status):
+                self._gate.taken(parcel)
                 await self._delivered(parcel, status)
+            case Refused(status=status) if not self._gate.refused(parcel):
+                _log.info("refusal_not_believed", **self._fields(parcel), status=status)
+                await self._failed(
+                    parcel, Retryable(status=status, error="", retry_after_seconds=None), record
+                )
             case Refused(status=status) if parcel.merged:
                 # Not "refused" yet: that is what a dead letter is.
                 self._count("retried", len(parcel.members))
@@ -138,6 +196,8 @@ class TargetAttempts:
                 _log.warning("delivery_refused", **self._fields(parcel), status=status)
                 await self._bury(parcel.first, Reason.REFUSED, body_of(parcel.first), record)
             case Retryable():
+                if record.error != self._unsigned(parcel):  # which is not the target's fault
+                    self._gate.failed(parcel)
                 await self._failed(parcel, outcome, record)
             case _:
                 assert_never(outcome)
@@ -219,6 +279,37 @@ class TargetAttempts:
                 for lease in dead:
                     nursery.start_soon(inter, lease)
         return settled
+
+    async def give_up(self, lease: Lease) -> Settlement:
+        """End a delivery that is past its time without another attempt; say how its lease ends."""
+        fields = self._fields(Parcel(members=(lease,)))
+        _log.warning("delivery_gave_up", **fields, status=None, error=NOT_ASKED)
+        self._count("gave_up", 1)
+        try:
+            body, reason = body_of(lease), Reason.GAVE_UP
+        except UncuttableBodyError:
+            _log.error("delivery_uncuttable", **fields)
+            body, reason = lease.raw, Reason.UNPARSEABLE
+        if self._target.drops:
+            _log.warning("delivery_dropped", **fields, reason=str(reason))
+            return Buried()
+        try:
+            await self._with.undertaker.write(
+                lease,
+                reason=reason,
+                body=body,
+                url=self._target.endpoint.url,
+                attempts=lease.earlier,
+            )
+        except DeadLetterError as error:
+            _log.error(
+                "dead_letter_not_written",
+                **fields,
+                error=error.message,
+                retry_seconds=UNWRITTEN_STEP_MS / 1000,
+            )
+            return Release()
+        return Buried()
 
     async def _bury(self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord) -> None:
         await settle_together(self._with.spool, [(lease, await self._inter(lease, reason, body, record))])

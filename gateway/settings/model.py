@@ -7,11 +7,13 @@ entry in the reference. Python code builds a model by attribute names; the file 
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from gateway.core.change import Kind
 from gateway.core.globs import compile_globs
+from gateway.settings.limits import Limits
 from gateway.settings.reading import Reading, fault, shown
+from gateway.settings.section import Model
 from gateway.settings.values import (
     Address,
     AppPath,
@@ -23,6 +25,7 @@ from gateway.settings.values import (
     ListOrOne,
     MergedChanges,
     Name,
+    Network,
     Otherwise,
     PositiveDuration,
     PublicUrl,
@@ -31,6 +34,7 @@ from gateway.settings.values import (
     SigningSecret,
     Size,
     Status,
+    Switch,
     TargetUrl,
     Text,
 )
@@ -42,20 +46,6 @@ META_NAME: Final = "client.webhooks.fbclientcerts.com"
 
 Several = Field(min_length=1)
 ANY = Otherwise("any")
-
-
-class Model(BaseModel):
-    """Frozen; an unknown key is an error; a complaint never echoes what was written."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        arbitrary_types_allowed=True,
-        validate_by_alias=True,
-        validate_by_name=True,
-        hide_input_in_errors=True,
-    )
 
 
 class Drain(Model):
@@ -78,14 +68,33 @@ class Listen(Model):
     every message exact."""
     workers: Literal[1] = 1
     """Processes that accept."""
-    proxy_protocol: Literal["none"] = "none"
-    """Whether a load balancer in front sends the PROXY protocol."""
+    proxy_protocol: Literal["none", "v1", "v2", "any"] = "none"
+    """Whether a load balancer in front says by the PROXY protocol who the client is; then every connection
+    must begin so. The address stands in logs and in the ledger of refusals, and decides nothing about
+    trust."""
+    proxy_from: tuple[Network, ...] = ()
+    """Networks of the load balancers, such as `10.0.8.0/24`; required with `proxy_protocol`, and whoever
+    comes from elsewhere is closed upon."""
     max_connections: Count = 4096
     """Open connections; those without an accepted certificate may take a quarter of it, one request each."""
     max_body_bytes: Annotated[Size, Field(alias="max_body", gt=0)] = 3 * 1024**2
     """Largest body that is accepted; Meta sends up to 3 MB, and retries what was refused for days."""
+    limits: Limits = Limits()
+    """What a client may cost."""
     drain: Drain = Drain()
     """How the gateway leaves on SIGTERM."""
+
+    @model_validator(mode="after")
+    def _room_for_meta(self) -> Self:
+        """Keep strangers from taking every connection."""
+        strangers = self.limits.without_certificate
+        if strangers is not None and strangers >= self.max_connections:
+            raise fault(
+                f"{strangers} of {self.max_connections} connections for strangers would leave none for Meta",
+                f"write less than max_connections, such as {max(1, self.max_connections // 4)}",
+                at=("limits", "without_certificate"),
+            )
+        return self
 
 
 class Client(Model):
@@ -102,6 +111,17 @@ class Client(Model):
     ]
     """Names of which the certificate must carry one exactly: as its only CN, or as a dNSName where it has no
     CN."""
+    staged_anchors: tuple[SettingsPath, ...] = ()
+    """Anchors on trial, as `trust_anchors`: they admit nobody. Of each refused certificate the log and
+    `gateway doctor` say whether they would have admitted it; that is how a sender's next CA is tried before
+    it is trusted."""
+    revocation_lists: tuple[SettingsPath, ...] = ()
+    """Revocation lists (CRLs), files or directories, PEM or DER. A certificate in a list of its issuer is
+    refused; an issuer without a list is not checked. A list that cannot be read or is badly signed is an
+    error; one that has expired goes on counting, and the log says so every day."""
+    revocation_strict: Switch = False
+    """`true`: once a list has expired, the certificates of its issuer are refused until there is a new
+    one."""
 
 
 class Tls(Model):
@@ -190,6 +210,16 @@ class Retry(Model):
         return self
 
 
+class Breaker(Model):
+    """When a target is left alone for a while; see docs/delivery.md."""
+
+    failures: Count = 5
+    """Consecutive failures (per target and process) after which only probes are sent; what waits meanwhile
+    uses up no attempt. 20 refusals in a row do the same."""
+    probe_every_seconds: Annotated[PositiveDuration, Field(alias="probe_every")] = 15.0
+    """Time between two probes."""
+
+
 class Target(Model):
     """One internal HTTP target."""
 
@@ -205,7 +235,7 @@ class Target(Model):
     max_changes: MergedChanges = 1
     """Above 1, deliveries that wait are merged into one POST while their changes add up to no more (and their
     bytes to 3 MiB); not with `payload: original`."""
-    headers: dict[HeaderName, HeaderValue] = {}
+    headers: dict[HeaderName, HeaderValue] = {}  # noqa: RUF012 (pydantic copies a default)
     """Headers sent besides the gateway's own; a value is plain text or a secret."""
     signing_secret: SigningSecret | None = None
     """Signs each attempt as Standard Webhooks besides: `whsec_` and base64."""
@@ -215,6 +245,8 @@ class Target(Model):
     """When a delivery is tried again."""
     on_give_up: Literal["dead_letter", "drop"] = "dead_letter"
     """What becomes of what was refused or given up; `drop` is for a shadow target."""
+    breaker: Breaker = Breaker()
+    """When it is left alone for a while."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from gateway.settings.model import Model, Settings
+from gateway.settings.model import Settings
 from gateway.settings.reference import render_reference
 from gateway.settings.reserved import RESERVED
 from gateway.settings.schema import json_schema
+from gateway.settings.section import Model
 from gateway.settings.shape import Entry, default_in_file, entries
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def test_defaults_are_written_as_in_the_file() -> None:
 # --- the JSON Schema, through a validator of as much of it as the schema uses
 
 
-TYPES = {"object": dict, "array": list, "string": str, "integer": int}
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
 Check = Callable[[Any, Any], bool]
 CHECKS: dict[str, Check] = {
     # keyword: (what the schema says, the value) -> is it right?
