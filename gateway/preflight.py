@@ -103,9 +103,10 @@ def _remark_public_name(settings: Settings) -> Iterator[Found]:
         return  # a problem, not a remark: examine says it
     host = urlsplit(url).hostname or ""
     if not covers(names, host):
+        named = ", ".join(names) or "it has none"
         yield (
             ("listen", "public_url"),
-            f"{host} is none of the names in {settings.tls.certificate} ({', '.join(names) or 'it has none'})",
+            f"{host} is none of the names in {settings.tls.certificate} ({named})",
             f"Meta refuses the connection: get a certificate for {host}, or correct the URL",
         )
 
