@@ -46,6 +46,7 @@ from gateway.ingress.checks import (
 )
 from gateway.ingress.record import NotificationLog, Record
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 
 __all__ = ["IngressApp", "IngressLimits", "build_ingress_app"]
@@ -74,12 +75,14 @@ def build_ingress_app(
     new_id: Callable[[], str],
     limits: IngressLimits,
     log_notifications: NotificationLog = "problems",
+    journal: Journal | None = None,
 ) -> AsgiApp:
     """Make the app.
 
-    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids).
+    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids);
+    `journal` keeps the last refusals and who was seen when.
     """
-    record = Record(metrics, now_ms=now_ms, notifications=log_notifications)
+    record = Record(metrics, now_ms=now_ms, notifications=log_notifications, journal=journal or Journal())
     return _Ingress(apps, routing, spool, record, now_ms, new_id, limits)
 
 

@@ -142,6 +142,7 @@ class Rig:
                     token=lambda: token,
                     hosts=frozenset(),
                     actions=operations,
+                    edge=dict,
                 )
                 web = WebServer(app, limits=HttpLimits(), metrics=None)
                 await nursery.start(partial(serve_plain, self.admin.sockets, web, max_connections=8))
