@@ -112,6 +112,7 @@ class Assembly:
             dead_letters=self._dead_letters,
             audit=audit,
             now_ms=unix_ms,
+            views=lambda: self._dispatcher.views(),
         )
         self._dispatcher = Dispatcher(
             spool=spool,
@@ -228,6 +229,7 @@ class Assembly:
             spool=self._spool,
             targets=self._now.settings.targets,
             dead_letters=self._dead_letters.counts(),
+            give_ups_ms=self._dispatcher.next_give_ups_ms(await self._spool.oldest_clock_ms()),
             now_ms=unix_ms(),
         )
         return self._metrics.render()

@@ -24,6 +24,7 @@ async def update_gauges(
     spool: Spool,
     targets: Iterable[str],
     dead_letters: Mapping[str, int],
+    give_ups_ms: Mapping[str, int],
     now_ms: int,
 ) -> None:
     """Bring up to date what is not counted as it happens."""
@@ -34,6 +35,9 @@ async def update_gauges(
         metrics.spool_pending.labels(target).set(pending)
         age_ms = now_ms - oldest[target] if target in oldest else 0
         metrics.spool_oldest_seconds.labels(target).set(max(0, age_ms) / 1000)
+    metrics.next_give_up_timestamp_seconds.clear()  # a series that stayed would read as overdue
+    for target, at_ms in give_ups_ms.items():
+        metrics.next_give_up_timestamp_seconds.labels(target).set(at_ms / 1000)
     for target, files in dead_letters.items():
         metrics.dead_letters.labels(target).set(files)
     metrics.spool_bytes.set(spool.size_bytes())

@@ -208,6 +208,16 @@ class Retry(Model):
         return self
 
 
+class Breaker(Model):
+    """When a target is left alone for a while; see docs/delivery.md."""
+
+    failures: Count = 5
+    """Consecutive failures (per target and process) after which only probes are sent; what waits meanwhile
+    uses up no attempt. 20 refusals in a row do the same."""
+    probe_every_seconds: Annotated[PositiveDuration, Field(alias="probe_every")] = 15.0
+    """Time between two probes."""
+
+
 class Target(Model):
     """One internal HTTP target."""
 
@@ -233,6 +243,8 @@ class Target(Model):
     """When a delivery is tried again."""
     on_give_up: Literal["dead_letter", "drop"] = "dead_letter"
     """What becomes of what was refused or given up; `drop` is for a shadow target."""
+    breaker: Breaker = Breaker()
+    """When it is left alone for a while."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

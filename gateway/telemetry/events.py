@@ -89,7 +89,18 @@ EVENTS: Final[Mapping[str, Event]] = {
         "target delivery attempt members status", "A merged POST was refused; its halves go at once."
     ),
     "delivery_refused": _event("target delivery attempt status", "A target will never take a delivery."),
-    "delivery_gave_up": _event("target delivery attempt status error", "The last attempt has failed."),
+    "refusal_not_believed": _event(
+        "target delivery attempt members status",
+        "A probe was refused while the target refuses everything: it stays in the spool.",
+    ),
+    "delivery_gave_up": _event(
+        "target delivery attempt status error", "The last attempt has failed, or there is no time for one."
+    ),
+    "breaker_opened": _event(
+        "target state probe_seconds", "A target fails, or refuses everything: only probes are sent to it."
+    ),
+    "breaker_recovering": _event("target", "A target answers again: what waits is released gradually."),
+    "breaker_closed": _event("target", "All that waits for a target is released again."),
     "delivery_dropped": _event(
         "target delivery attempt reason", "A delivery ended without a dead letter, as `on_give_up` says."
     ),

@@ -129,6 +129,7 @@ class Rig:
                     table=routing_table(settings),
                 )
                 operations = Operations(
+                    views=dict,
                     known=lambda: known,
                     spool=spool,
                     dead_letters=self.store,
