@@ -16,7 +16,7 @@ from gateway.core.routing import RoutingTable
 from gateway.delivery.replay import Known
 from gateway.delivery.target import DispatchTarget, dispatch_target
 from gateway.descriptors import allot
-from gateway.ingress.app import IngressLimits
+from gateway.ingress.app import IngressLimits, ingress_limits
 from gateway.ingress.checks import IngressApp
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
@@ -26,7 +26,7 @@ from gateway.tls.certificate import describe, read_certificates
 from gateway.tls.context import ServerContext, make_context
 from gateway.tls.policy import DoorPolicy, door_policy
 from gateway.tls.trust import Trust
-from gateway.web.limits import HttpLimits
+from gateway.web.limits import HttpLimits, http_limits
 
 HTTPS_PORT: Final = 443
 """Left out of URLs."""
@@ -78,8 +78,8 @@ def build_generation(loaded: Loaded) -> Generation:
         apps=ingress_apps(settings),
         app_secrets={name: app.app_secrets[0].reveal() for name, app in settings.apps.items()},
         targets={name: dispatch_target(target) for name, target in settings.targets.items()},
-        ingress_limits=IngressLimits(max_body_bytes=settings.listen.max_body_bytes),
-        http_limits=HttpLimits(),
+        ingress_limits=ingress_limits(settings.listen),
+        http_limits=http_limits(settings.listen),
         context=context,
         policy=door_policy(settings, max_connections=_allot_descriptors(settings)),
         terms=certificate_terms(settings, context.trust),

@@ -22,7 +22,8 @@ from gateway.core.signature import SignatureFault, VerifiedBody, verify_signatur
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.ingress.asgi import AsgiApp, Receive, Scope, Send, run_lifespan, send_answer
 from gateway.ingress.body import (
-    BODY_TIMEOUT_SECONDS,
+    BODY_BYTES_PER_SECOND,
+    BODY_SECONDS,
     MAX_HELD_BYTES,
     BodyFault,
     BodyMemory,
@@ -45,6 +46,7 @@ from gateway.ingress.checks import (
     unavailable,
 )
 from gateway.ingress.record import NotificationLog, Record
+from gateway.settings.model import Listen
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
@@ -57,8 +59,18 @@ class IngressLimits:
     """The bounds of what is taken in."""
 
     max_body_bytes: int
-    body_timeout_seconds: float = BODY_TIMEOUT_SECONDS
+    body_seconds: float = BODY_SECONDS
+    body_bytes_per_second: int = BODY_BYTES_PER_SECOND
     max_held_bytes: int = MAX_HELD_BYTES
+
+
+def ingress_limits(listen: Listen) -> IngressLimits:
+    """Say what the settings mean for what is taken in."""
+    return IngressLimits(
+        max_body_bytes=listen.max_body_bytes,
+        body_seconds=listen.limits.body_seconds,
+        body_bytes_per_second=listen.limits.body_rate_bytes,
+    )
 
 
 class UnservedScopeError(GatewayError):
@@ -158,7 +170,11 @@ class _Ingress:
             raw = await gather_body(receive, held, max_bytes=limits.max_body_bytes)
         else:
             raw = await read_body(
-                receive, held, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds
+                receive,
+                held,
+                max_bytes=limits.max_body_bytes,
+                seconds=limits.body_seconds,
+                bytes_per_second=limits.body_bytes_per_second,
             )
         if isinstance(raw, BodyFault):
             return _BODY_FAULTS[raw]

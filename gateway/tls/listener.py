@@ -25,6 +25,7 @@ from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.context import ServerContext
+from gateway.tls.per_address import PerAddress
 from gateway.tls.policy import DoorPolicy, Proxies, goes_on
 from gateway.tls.proxy_header import take_proxy_header
 from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
@@ -65,6 +66,8 @@ class _Caller:
 
     address: str
     port: int
+    counted: str | None = None
+    """By `per_address`, under this key."""
 
 
 @dataclass(slots=True)
@@ -106,6 +109,7 @@ class TlsListener:
         self._accepting = trio.CancelScope()
         self._open = 0
         self._without_identity = 0
+        self._per_address = PerAddress()
         self._handshakes: dict[int, _Place] = {}
         """In order of their beginning."""
 
@@ -181,19 +185,25 @@ class TlsListener:
         if self._open > policy.max_connections:
             self._refuse(Reason.LIMIT, "listen.max_connections is reached", caller)
             return
-        admitted = await self._handshake(sock, caller, policy)
-        if admitted is None:
-            return
-        stream, verdict = admitted
         try:
-            await self._hand_over(stream, verdict, caller, policy, handle)
+            admitted = await self._handshake(sock, caller, policy)
+            if admitted is None:
+                return
+            stream, verdict = admitted
+            try:
+                await self._hand_over(stream, verdict, caller, policy, handle)
+            finally:
+                stream.close()
         finally:
-            stream.close()
+            if caller.counted is not None:
+                self._per_address.leave(caller.counted)
 
     async def _handshake(
         self, sock: socket.socket, caller: _Caller, policy: DoorPolicy
     ) -> tuple[TlsStream, Identity | Refusal] | None:
         """Return the stream with the verdict; None: refused and recorded, or nobody was there."""
+        if policy.proxies is None and not self._count(caller, policy):
+            return None
         with trio.CancelScope() as scope, self._place(scope, policy) as place:
             # From here on, so that waiting for a place does not count.
             scope.deadline = trio.current_time() + policy.handshake_seconds
@@ -205,7 +215,7 @@ class TlsListener:
                     self._refuse(Reason.PROTOCOL, fault, caller)
                     return None
                 # A load balancer's own check ends here, and so does a client that came and went.
-                if not await _first_byte(sock):
+                if not self._count(caller, policy) or not await _first_byte(sock):
                     return None
             try:
                 context = self._context()
@@ -275,6 +285,15 @@ class TlsListener:
             yield place
         finally:
             self._leave(place)
+
+    def _count(self, caller: _Caller, policy: DoorPolicy) -> bool:
+        """Count a connection of an address; False, and refused, where it has too many."""
+        if policy.per_address is not None:
+            caller.counted = self._per_address.enter(caller.address, policy.per_address)
+            if caller.counted is None:
+                self._refuse(Reason.LIMIT, "too many connections from one address", caller)
+                return False
+        return True
 
     def _leave(self, place: _Place) -> None:
         self._handshakes.pop(id(place), None)

@@ -98,6 +98,8 @@ class Maker:
         address: Address = LOOPBACK,
         handler: Handler | None = None,
         proxies: Proxies | None = None,
+        without_identity: int | None = None,
+        per_address: int | None = None,
     ) -> AsyncIterator[Door]:
         """Serve `ANSWER` to whoever is handed over and asks."""
         bound = bind(address)
@@ -109,6 +111,8 @@ class Maker:
             max_connections=max_connections,
             handshake_seconds=handshake_seconds,
             proxies=proxies,
+            without_identity=without_identity,
+            per_address=per_address,
         )
         listener = TlsListener(
             sockets=bound.sockets,

@@ -158,6 +158,46 @@ async def test_no_more_connections_than_allowed(maker: Maker, pki: DevelopmentPk
             guests.leave.set()
 
 
+async def test_as_many_strangers_as_the_settings_say(maker: Maker, pki: DevelopmentPki) -> None:
+    guests = Guests()
+    async with (
+        maker.door(without_identity=3, handler=guests.handle) as door,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(3):
+            nursery.start_soon(maker.knock, door)
+            await guests.arrived(number + 1)
+        assert await maker.knock(door) == b""
+        assert door.count("refused", "limit") == 1
+        nursery.start_soon(maker.knock, door, (pki.meta_client, pki.meta_intermediate))
+        await guests.arrived(4)
+        guests.leave.set()
+
+
+async def test_one_address_cannot_take_every_connection(maker: Maker, pki: DevelopmentPki) -> None:
+    """Silent ones count too, and who leaves makes room."""
+    async with maker.door(per_address=3) as door:
+
+        async def come(address: str) -> trio.SocketStream:
+            return await trio.open_tcp_stream("127.0.0.1", door.port, local_address=address)
+
+        with structlog.testing.capture_logs() as logs:
+            crowd = [await come("127.0.0.66") for _ in range(20)]
+            await until(lambda: door.count("refused", "limit") == 17)
+        (line, *_) = (line for line in logs if line["event"] == "handshake_refused")
+        assert line["address"] == "127.0.0.66"
+        assert "one address" in line["detail"]
+        assert await maker.knock(door, (pki.meta_client, pki.meta_intermediate)) == ANSWER
+        for stream in crowd:
+            await stream.aclose()
+        await until(lambda: door.listener.open_connections == 0)
+        again = [await come("127.0.0.66") for _ in range(3)]
+        await until(lambda: door.listener.open_connections == 3)
+        assert door.count("refused", "limit") == 17
+        for stream in again:
+            await stream.aclose()
+
+
 def hold(port: int, context: ssl.SSLContext) -> None:
     with (
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as sock,
