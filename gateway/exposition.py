@@ -6,6 +6,7 @@ from typing import Literal
 
 from gateway import __version__
 from gateway.delivery.message import rfc3339
+from gateway.edge import Edge
 from gateway.errors import Problem
 from gateway.generation import Generation
 from gateway.spool.contract import Spool
@@ -82,14 +83,12 @@ def describe_generation(metrics: Metrics, generation: Generation) -> None:
     metrics.start_series(version=__version__, apps=settings.apps, targets=settings.targets)
     metrics.config_info.clear()
     metrics.config_info.labels(generation.loaded.source.sha256).set(1)
-    metrics.certificate_expiry_timestamp_seconds.clear()
-    for term in generation.terms:
-        metrics.certificate_expiry_timestamp_seconds.labels(term.name).set(term.not_after_ms / 1000)
 
 
 async def update_gauges(
     metrics: Metrics,
     *,
+    edge: Edge,
     spool: Spool,
     targets: Iterable[str],
     dead_letters: Mapping[str, int],
@@ -97,6 +96,7 @@ async def update_gauges(
     now_ms: int,
 ) -> None:
     """Bring up to date what is not counted as it happens."""
+    edge.set_gauges(metrics)
     room = spool.room()
     oldest = await spool.oldest_received_ms()
     for target, pending in {**dict.fromkeys(targets, 0), **spool.pending()}.items():

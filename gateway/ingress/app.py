@@ -48,6 +48,7 @@ from gateway.ingress.checks import (
 from gateway.ingress.record import NotificationLog, Record
 from gateway.settings.model import Listen
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 
 __all__ = ["Ingress", "IngressApp", "IngressLimits", "build_ingress_app"]
@@ -86,12 +87,14 @@ def build_ingress_app(
     new_id: Callable[[], str],
     limits: IngressLimits,
     log_notifications: NotificationLog = "problems",
+    journal: Journal | None = None,
 ) -> "Ingress":
     """Make the app.
 
-    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids).
+    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids);
+    `journal` keeps the last refusals and who was seen when.
     """
-    record = Record(metrics, now_ms=now_ms, notifications=log_notifications)
+    record = Record(metrics, now_ms=now_ms, notifications=log_notifications, journal=journal or Journal())
     return Ingress(apps, routing, spool, record, now_ms, new_id, limits)
 
 

@@ -62,6 +62,19 @@ EVENTS: Final[Mapping[str, Event]] = {
         "reason address suppressed", "A client broke the rules of HTTP/2 or its own limits."
     ),
     "app_failed": _event("errors", "A defect ended one request, which was answered 500."),
+    # The edge.
+    "certificate_expires_soon": _event(
+        "certificate role subject not_after days_left",
+        "A certificate ends within 30, 14 or 3 days: the gateway's own, an anchor, or a client's.",
+    ),
+    "certificate_expired": _event("certificate role subject not_after", "A certificate has ended."),
+    "revocation_list_outdated": _event(
+        "client path issuer state strict",
+        "A revocation list is out of date, told daily; with `strict`, its CA's clients are refused.",
+    ),
+    "last_seen_unusable": _event(
+        "error", "When anchors and secrets were last used could not be read or stored."
+    ),
     # The acknowledgement path.
     "request_refused": _event(
         "app status reason detail address proved suppressed",

@@ -20,7 +20,7 @@ import trio
 from gateway.core.identity import Identity, Peer, Reason, Refusal
 from gateway.core.proxy_header import ProxyHeaderFault
 from gateway.errors import PeerError
-from gateway.telemetry.ledger import Ledger
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -89,18 +89,19 @@ class TlsListener:
         policy: Callable[[], DoorPolicy],
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        ledger: Ledger | None = None,
+        journal: Journal | None = None,
     ) -> None:
         """`context` and `policy` are asked anew for every connection: a reload changes what they return.
-        `ledger` keeps the last refusals, and outlives this listener."""
+        `journal` keeps the last refusals and who was seen when."""
         self._sockets = tuple(sockets)
         self._context = context
         self._policy = policy
-        self._last_seen = metrics.trust_anchor_last_seen_timestamp_seconds
+        journal = journal or Journal()
+        self._last_seen = journal.last_seen
         self._now_ms = now_ms
         self._log = get_logger("tls")
         self._ledger = RefusalLedger(
-            metrics=metrics, log=self._log, clock=time.monotonic, ledger=ledger, now_ms=now_ms
+            metrics=metrics, log=self._log, clock=time.monotonic, ledger=journal.ledger, now_ms=now_ms
         )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
@@ -269,7 +270,7 @@ class TlsListener:
     ) -> None:
         address, port = caller.address, caller.port
         if isinstance(verdict, Identity):
-            self._last_seen.labels(anchor=verdict.anchor_sha256[:16]).set(self._now_ms() / 1000)
+            self._last_seen.admit(verdict, self._now_ms())
             self._ledger.accepted(verdict)
             peer = Peer(address=address, port=port, identity=verdict, refusal=None)
             await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)

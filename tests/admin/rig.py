@@ -34,6 +34,7 @@ class Desk:
             hosts=self.hosts,
             actions=self,
             config=lambda: self.config,
+            edge=lambda: {"anchors": [], "refusals": []},
         )
         self.metrics_app: Any = build_metrics_app(health=lambda: self.checks, render_metrics=self.render)
 

@@ -99,9 +99,8 @@ async def test_the_same_bytes_for_another_app_are_another_notification(edge: Edg
 
 async def test_any_of_the_apps_secrets_may_have_signed(edge: Edge) -> None:
     assert (await edge.post(secret=OLD_SECRET)).status == 200
-    used = "signature_secret_last_used_timestamp_seconds"
-    assert edge.sample(used, app="main", secret="1") == NOW_MS / 1000
-    assert edge.sample(used, app="main", secret="0") == 0
+    assert edge.journal.last_seen.secret("main", OLD_SECRET) == NOW_MS
+    assert edge.journal.last_seen.secret("main", SECRET) is None
 
 
 async def test_a_body_may_come_in_any_pieces(edge: Edge) -> None:

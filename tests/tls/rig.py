@@ -20,6 +20,7 @@ from gateway.simulator.pki import (
     Issued,
     chain_pem,
 )
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import bind
 from gateway.tls.context import ServerContext, make_context
@@ -41,6 +42,7 @@ class Door:
     port: int
     listener: TlsListener
     metrics: Metrics
+    journal: Journal
     peers: list[tuple[Peer, str]] = field(default_factory=list)
     """Everybody who was handed over, with the protocol agreed upon."""
 
@@ -102,7 +104,7 @@ class Maker:
         """Serve `ANSWER` to whoever is handed over and asks."""
         bound = bind(address)
         made = context or self.context()
-        metrics = Metrics()
+        metrics, journal = Metrics(), Journal()
         policy = DoorPolicy(
             handshake=handshake,
             report=report,
@@ -117,8 +119,9 @@ class Maker:
             context=made if callable(made) else lambda: made,
             policy=lambda: policy,
             metrics=metrics,
+            journal=journal,
         )
-        door = Door(port=bound.addresses[0][1], listener=listener, metrics=metrics)
+        door = Door(port=bound.addresses[0][1], listener=listener, metrics=metrics, journal=journal)
 
         async def handle(stream: TlsStream, peer: Peer, alpn: str) -> None:
             door.peers.append((peer, alpn))
