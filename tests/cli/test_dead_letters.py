@@ -144,6 +144,8 @@ class Rig:
                     token=lambda: token,
                     hosts=frozenset(),
                     actions=operations,
+                    config=dict,
+                    edge=dict,
                 )
                 web = WebServer(app, limits=HttpLimits(), metrics=None)
                 await nursery.start(partial(serve_plain, self.admin.sockets, web, max_connections=8))
