@@ -137,6 +137,8 @@ async def test_under_report_the_edge_says_what_required_would_do(rig: Rig, tmp_p
             assert (await nobody.post(PATH, message(unique_id()))).status == 200
             assert (await nobody.post(PATH, message(unique_id()), signature="")).status == 401
         known = await edge(rig)
+        doctor = await rig.command("doctor", check=False)
+    assert b"not safe to require: 2 of the last 3 notifications" in doctor.stdout
     assert known["apps"]["main"]["recent"] == {"notifications": 3, "without_accepted": 2}
     told = [(one["kind"], one["reason"], one["status"], one["connection"]) for one in known["refusals"]]
     assert told == [
