@@ -38,7 +38,7 @@ UNREADABLE: Final = (
     x509.UnsupportedGeneralNameType,
     UnsupportedAlgorithm,
 )
-"""What cryptography raises of what is not encoded as RFC 5280 demands, at once or when a field is asked for."""
+"""What cryptography raises of what is not encoded as RFC 5280 demands, at once or when a field is read."""
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
