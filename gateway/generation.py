@@ -7,23 +7,27 @@ task and no state: those are the assembly's, and live on.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
+
+from cryptography import x509
 
 from gateway.admin.health import CertificateTerm
 from gateway.core.routing import RoutingTable
 from gateway.delivery.replay import Known
 from gateway.delivery.target import DispatchTarget, dispatch_target
 from gateway.descriptors import allot
-from gateway.ingress.app import IngressLimits
+from gateway.ingress.app import IngressLimits, ingress_limits
 from gateway.ingress.checks import IngressApp
+from gateway.settings.files import Sight, look, paths_in, paths_of
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
 from gateway.settings.routes import routing_table
 from gateway.telemetry.log import get_logger
-from gateway.tls.certificate import describe, read_anchors, read_certificates
+from gateway.tls.certificate import describe, read_certificates
 from gateway.tls.context import ServerContext, make_context
 from gateway.tls.policy import DoorPolicy, door_policy
-from gateway.web.limits import HttpLimits
+from gateway.tls.trust import Trust
+from gateway.web.limits import HttpLimits, http_limits
 
 HTTPS_PORT: Final = 443
 """Left out of URLs."""
@@ -49,40 +53,71 @@ class Generation:
     """Of new connections; those that are open keep the one they began with."""
     policy: DoorPolicy
     terms: tuple[CertificateTerm, ...]
-    """The server certificate and the anchors: when each is valid."""
+    """The server certificate and the anchors, staged ones too: when each is valid."""
     names: tuple[str, ...]
     """Host names that the server certificate carries, wildcards left out."""
+    sight: Sight = field(repr=False)
+    """The files that it was made of, as they were; what is seen to differ later has changed."""
 
     @property
     def settings(self) -> Settings:
         """The validated settings."""
         return self.loaded.settings
 
+    def is_trusting_as(self, former: "Generation") -> bool:
+        """Whether the same certificates are accepted, for the same clients."""
+        clients = self.settings.tls.clients
+        return clients == former.settings.tls.clients and _same_files(clients, self.sight, former.sight)
 
-def build_generation(loaded: Loaded) -> Generation:
+
+def build_generation(loaded: Loaded, *, former: Generation | None = None) -> Generation:
     """Make everything that a configuration stands for. It reads files, and blocks for some milliseconds.
+
+    What has not changed since the former generation is the same object: the dispatcher leaves such targets
+    alone.
 
     Raises:
         GatewayError: a file that the configuration names cannot be used.
     """
     settings = loaded.settings
+    # Before they are read: what changes in between is seen to differ at the next look.
+    sight = {**look(paths_of(settings)), **loaded.opened}
     routing = routing_table(settings)
+    context = make_context(settings.tls)
     return Generation(
         loaded=loaded,
         routing=routing,
         known=Known(apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing),
         apps=ingress_apps(settings),
         app_secrets={name: app.app_secrets[0].reveal() for name, app in settings.apps.items()},
-        targets={name: dispatch_target(target) for name, target in settings.targets.items()},
-        ingress_limits=IngressLimits(max_body_bytes=settings.listen.max_body_bytes),
-        http_limits=HttpLimits(),
-        context=make_context(settings.tls),
+        targets={name: _dispatch_target(name, settings, sight, former) for name in settings.targets},
+        ingress_limits=ingress_limits(settings.listen),
+        http_limits=http_limits(settings.listen),
+        context=context,
         policy=door_policy(settings, max_connections=_allot_descriptors(settings)),
-        terms=certificate_terms(settings),
+        terms=certificate_terms(settings, context.trust),
         names=tuple(
             name for name in describe(read_certificates(settings.tls.certificate)[0]).names if "*" not in name
         ),
+        sight=sight,
     )
+
+
+def _dispatch_target(
+    name: str, settings: Settings, sight: Sight, former: Generation | None
+) -> DispatchTarget:
+    target = settings.targets[name]
+    if (
+        former is not None
+        and target == former.settings.targets.get(name)
+        and _same_files(target.tls, sight, former.sight)
+    ):
+        return former.targets[name]
+    return dispatch_target(target)
+
+
+def _same_files(value: object, one: Sight, other: Sight) -> bool:
+    return all(one.get(path) == other.get(path) for path in paths_in(value))
 
 
 def ingress_apps(settings: Settings) -> dict[str, IngressApp]:
@@ -100,23 +135,28 @@ def ingress_apps(settings: Settings) -> dict[str, IngressApp]:
     }
 
 
-def certificate_terms(settings: Settings) -> tuple[CertificateTerm, ...]:
-    """Read when the server certificate and the anchors are valid; anchors are named as in the metrics."""
+def certificate_terms(settings: Settings, trust: Mapping[str, Trust]) -> tuple[CertificateTerm, ...]:
+    """Say when the server certificate and the anchors are valid; anchors are named as in the metrics."""
     server = read_certificates(settings.tls.certificate)[0]
+    staged = [anchor for one in trust.values() for anchor in one.staged]
+    live = [anchor for one in trust.values() for anchor in one.anchors]
+    # One that is staged for a client and trusted for another is an anchor.
     anchors = {
-        anchor.sha256[:16]: anchor.certificate
-        for client in settings.tls.clients.values()
-        for anchor in read_anchors(client.trust_anchors)
+        **{anchor.sha256[:16]: _term(anchor.sha256[:16], "staged", anchor.certificate) for anchor in staged},
+        **{anchor.sha256[:16]: _term(anchor.sha256[:16], "anchor", anchor.certificate) for anchor in live},
     }
-    found = [("server", "server", server), *(("anchor", name, one) for name, one in anchors.items())]
-    return tuple(
-        CertificateTerm(
-            name=name,
-            role="server" if role == "server" else "anchor",
-            not_before_ms=int(one.not_valid_before_utc.timestamp() * 1000),
-            not_after_ms=int(one.not_valid_after_utc.timestamp() * 1000),
-        )
-        for role, name, one in found
+    return (_term("server", "server", server), *anchors.values())
+
+
+def _term(
+    name: str, role: Literal["server", "anchor", "staged"], certificate: x509.Certificate
+) -> CertificateTerm:
+    return CertificateTerm(
+        name=name,
+        role=role,
+        not_before_ms=int(certificate.not_valid_before_utc.timestamp() * 1000),
+        not_after_ms=int(certificate.not_valid_after_utc.timestamp() * 1000),
+        subject=certificate.subject.rfc4514_string(),
     )
 
 

@@ -34,9 +34,11 @@ class CertificateTerm:
     """When one certificate of the configuration is valid (Unix, milliseconds)."""
 
     name: str
-    role: Literal["server", "anchor"]
+    role: Literal["server", "anchor", "staged"]
     not_before_ms: int
     not_after_ms: int
+    subject: str = ""
+    """RFC 4514."""
 
 
 def judge(
@@ -46,19 +48,24 @@ def judge(
     room: Room,
     certificates: Sequence[CertificateTerm],
     now_ms: int,
+    reload_refused: str = "",
 ) -> Mapping[str, Check]:
-    """Judge everything that readiness depends on."""
+    """Judge everything that readiness depends on; and tell of a reload that was refused (`reload_refused`, a
+    sentence), which takes nothing away: what was loaded before it serves on."""
     return {
         "listener": Check(ok=listening, detail="" if listening else "not listening"),
         "spool": Check(ok=room.writable, detail="" if room.writable else room.detail),
         "free_space": _free_space(room),
         "certificates": judge_certificates(certificates, now_ms=now_ms),
         "draining": Check(ok=not draining, detail="about to stop" if draining else ""),
+        "configuration": Check(ok=True, detail=reload_refused),
     }
 
 
 def judge_certificates(terms: Sequence[CertificateTerm], *, now_ms: int) -> Check:
     """Not ok: nobody gets in, since the server's certificate or every trust anchor is out of its term."""
+    # A staged anchor admits nobody anyway.
+    terms = [term for term in terms if term.role != "staged"]
     out_of_term = [term for term in terms if not term.not_before_ms <= now_ms < term.not_after_ms]
     ending = [
         term for term in terms if term not in out_of_term and term.not_after_ms - now_ms < WARN_DAYS * _DAY_MS

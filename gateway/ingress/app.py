@@ -20,9 +20,10 @@ from gateway.core.joining import joinable_object
 from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
-from gateway.ingress.asgi import AsgiApp, Receive, Scope, Send, run_lifespan, send_answer
+from gateway.ingress.asgi import Receive, Scope, Send, run_lifespan, send_answer
 from gateway.ingress.body import (
-    BODY_TIMEOUT_SECONDS,
+    BODY_BYTES_PER_SECOND,
+    BODY_SECONDS,
     MAX_HELD_BYTES,
     BodyFault,
     BodyMemory,
@@ -45,10 +46,12 @@ from gateway.ingress.checks import (
     unavailable,
 )
 from gateway.ingress.record import NotificationLog, Record
+from gateway.settings.model import Listen
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 
-__all__ = ["IngressApp", "IngressLimits", "build_ingress_app"]
+__all__ = ["Ingress", "IngressApp", "IngressLimits", "build_ingress_app"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +59,18 @@ class IngressLimits:
     """The bounds of what is taken in."""
 
     max_body_bytes: int
-    body_timeout_seconds: float = BODY_TIMEOUT_SECONDS
+    body_seconds: float = BODY_SECONDS
+    body_bytes_per_second: int = BODY_BYTES_PER_SECOND
     max_held_bytes: int = MAX_HELD_BYTES
+
+
+def ingress_limits(listen: Listen) -> IngressLimits:
+    """Say what the settings mean for what is taken in."""
+    return IngressLimits(
+        max_body_bytes=listen.max_body_bytes,
+        body_seconds=listen.limits.body_seconds,
+        body_bytes_per_second=listen.limits.body_rate_bytes,
+    )
 
 
 class UnservedScopeError(GatewayError):
@@ -74,16 +87,20 @@ def build_ingress_app(
     new_id: Callable[[], str],
     limits: IngressLimits,
     log_notifications: NotificationLog = "problems",
-) -> AsgiApp:
+    journal: Journal | None = None,
+) -> "Ingress":
     """Make the app.
 
-    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids).
+    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids);
+    `journal` keeps the last refusals and who was seen when.
     """
-    record = Record(metrics, now_ms=now_ms, notifications=log_notifications)
-    return _Ingress(apps, routing, spool, record, now_ms, new_id, limits)
+    record = Record(metrics, now_ms=now_ms, notifications=log_notifications, journal=journal or Journal())
+    return Ingress(apps, routing, spool, record, now_ms, new_id, limits)
 
 
-class _Ingress:
+class Ingress:
+    """The app; `build_ingress_app` makes it."""
+
     def __init__(
         self,
         apps: Mapping[str, IngressApp],
@@ -104,6 +121,19 @@ class _Ingress:
         self._new_id = new_id
         self._limits = limits
         self._memory = BodyMemory(limits.max_held_bytes)
+
+    def adopt(
+        self,
+        *,
+        apps: Mapping[str, IngressApp],
+        limits: IngressLimits,
+        log_notifications: NotificationLog,
+    ) -> None:
+        """Take the next requests by other settings; one that has begun goes on with its app as it was. It
+        cannot fail: paths differ (`settings.crosschecks`)."""
+        self._by_path = {app.path: app for app in apps.values()}
+        self._limits = limits
+        self._record.notifications = log_notifications
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -155,7 +185,11 @@ class _Ingress:
             raw = await gather_body(receive, held, max_bytes=limits.max_body_bytes)
         else:
             raw = await read_body(
-                receive, held, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds
+                receive,
+                held,
+                max_bytes=limits.max_body_bytes,
+                seconds=limits.body_seconds,
+                bytes_per_second=limits.body_bytes_per_second,
             )
         if isinstance(raw, BodyFault):
             return _BODY_FAULTS[raw]

@@ -15,7 +15,18 @@ from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.database import close_database, translate
 from gateway.spool.leasing import Leasing
-from gateway.spool.requests import Append, Effects, NextDue, Oldest, Request, Restore, Settle, Take
+from gateway.spool.requests import (
+    Append,
+    Effects,
+    NextDue,
+    Oldest,
+    OldestClock,
+    Request,
+    Restore,
+    Settle,
+    Take,
+    TakeOldest,
+)
 from gateway.spool.session import Draft, Session, json_rows
 from gateway.spool.storing import Storing
 
@@ -147,11 +158,14 @@ class Engine:
         for request in batch:
             if isinstance(request, Take):
                 self._leasing.take(request, draft)
+            elif isinstance(request, TakeOldest):
+                self._leasing.take_oldest(request, draft)
         for request in batch:
             if isinstance(request, NextDue):
                 request.result = self._leasing.next_due(request.target, draft)
-            elif isinstance(request, Oldest):
-                rows = self._file.rows("oldest", json_rows(request.targets))
+            elif isinstance(request, Oldest | OldestClock):
+                name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
+                rows = self._file.rows(name, json_rows(request.targets))
                 request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
 
     def _after_failure(self, error: apsw.Error) -> GatewayError:

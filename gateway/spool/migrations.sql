@@ -12,3 +12,6 @@ CREATE TABLE seen_filter (
     bucket INTEGER PRIMARY KEY,
     bits BLOB NOT NULL
 ) STRICT;
+
+-- name: to_4
+CREATE INDEX delivery_replayed ON delivery (target, clock_started_ms) WHERE clock_started_ms <> received_at_ms;
