@@ -13,6 +13,8 @@ from gateway.errors import Problem
 _TOLD_BELOW: Final = {"certificates": READY, "configuration": CONFIG}
 """Checks of `/readyz` whose remarks are findings of their own, where these addresses answer."""
 
+_UNKNOWN: Final = 404
+
 _EARLIER: Final = {EDGE: "when anchors last admitted somebody, refusals", CONFIG: "what was loaded, and when"}
 """Addresses that earlier versions have not, and what is missing then."""
 
@@ -29,17 +31,17 @@ def judge_gateway(seen: Observations) -> Iterator[Finding]:
         return
     yield from _judge_readiness(running, seen)
     yield from _judge_loaded(running, seen)
-    missing = [told for path, told in _EARLIER.items() if running.content(path) is None]
+    missing = {path: told for path, told in _EARLIER.items() if running.content(path) is None}
     if missing:
         yield Finding(
             code="gateway_older",
             level=Level.NOTE,
             area=Area.GATEWAY,
-            what="the running gateway does not tell " + ", nor ".join(missing),
+            what="the running gateway does not tell " + ", nor ".join(missing.values()),
             why="it is of an earlier version than this command"
-            if all(running.answers[path].status == 404 for path in _EARLIER if path in running.answers)
-            else "it did not answer, or refused",
-            remedy="restart it to bring it up to date",
+            if all(path in running.answers and running.answers[path].status == _UNKNOWN for path in missing)
+            else "it did not answer in time, or refused",
+            remedy="restart it: the version that is installed runs then",
         )
 
 

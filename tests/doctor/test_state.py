@@ -58,6 +58,8 @@ def test_an_older_gateway_is_named_as_such_and_the_rest_is_judged() -> None:
     older = the(findings, "gateway_older")
     assert older.level == "note"
     assert "earlier version" in older.why
+    half = sound(running=running(config=Answer(status=404)))
+    assert "earlier version" in the(judge_gateway(half), "gateway_older").why
 
 
 def test_a_port_that_refuses_is_not_called_older() -> None:
