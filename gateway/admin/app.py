@@ -6,6 +6,7 @@
 | `GET /readyz` | 200 or 503, an object a check: `{"listener": {"ok": true, "detail": ""}, ...}` |
 | `GET /metrics` | the text exposition format |
 | `GET /api/status` | counts per target; no token, since they hold nothing of any notification |
+| `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
@@ -77,6 +78,14 @@ class Actions(Protocol):
 
 RenderMetrics = Callable[[], Awaitable[bytes]]
 
+Config = Callable[[], Mapping[str, object]]
+"""Returns `{"hash", "loaded_at", "last_reload"}`, fit for JSON.
+
+`hash` is that of `config_info`, times are RFC 3339. `last_reload` is null where none has been tried, else
+`{"at", "success", "trigger": "signal" | "file", "problems": [...]}`, each problem as `gateway check --json`
+prints it.
+"""
+
 EdgeReport = Callable[[], Mapping[str, object]]
 """Returns what the edge knows of its clients, fit for JSON; times are RFC 3339 or null. No secret, no token.
 
@@ -131,12 +140,14 @@ def build_admin_app(
     token: Callable[[], bytes],
     hosts: frozenset[str],
     actions: Actions,
+    config: Config,
     edge: EdgeReport,
 ) -> ASGIApp:
     """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
-    api = _Api(actions, token, edge)
+    api = _Api(actions, token, config=config, edge=edge)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
+        Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
@@ -188,14 +199,20 @@ def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
 
 
 class _Api:
-    def __init__(self, actions: Actions, token: Callable[[], bytes], edge: EdgeReport) -> None:
+    def __init__(
+        self, actions: Actions, token: Callable[[], bytes], *, config: Config, edge: EdgeReport
+    ) -> None:
         self._actions = actions
         self._edge = edge
         self._token = token
+        self._config = config
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
 
     async def status(self, _: Request) -> Response:
         return _json(await self._actions.status())
+
+    async def config(self, _: Request) -> Response:
+        return _json(self._config())
 
     async def edge(self, _: Request) -> Response:
         return _json(self._edge())

@@ -23,6 +23,7 @@ class Desk:
     hosts: frozenset[str] = frozenset({"gateway.internal", "10.0.0.5:9090"})
     asked: list[tuple[str, Any]] = field(default_factory=list)
     fault: Exception | None = None
+    config: dict[str, object] = field(default_factory=lambda: {"hash": "ab12", "last_reload": None})
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
@@ -32,6 +33,7 @@ class Desk:
             token=lambda: TOKEN,
             hosts=self.hosts,
             actions=self,
+            config=lambda: self.config,
             edge=lambda: {"anchors": [], "refusals": []},
         )
         self.metrics_app: Any = build_metrics_app(health=lambda: self.checks, render_metrics=self.render)

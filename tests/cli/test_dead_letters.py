@@ -143,6 +143,7 @@ class Rig:
                     token=lambda: token,
                     hosts=frozenset(),
                     actions=operations,
+                    config=dict,
                     edge=dict,
                 )
                 web = WebServer(app, limits=HttpLimits(), metrics=None)
