@@ -1,5 +1,6 @@
 """Judge: what the running gateway says of itself. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -13,6 +14,7 @@ from gateway.errors import Problem
 _TOLD_BELOW: Final = {"certificates": READY, "configuration": CONFIG}
 """Checks of `/readyz` whose remarks are findings of their own, where these addresses answer."""
 
+_DENIED: Final = re.compile(r"\(Permission denied\)|cannot be written to")
 _UNKNOWN: Final = 404
 
 _EARLIER: Final = {EDGE: "when anchors last admitted somebody, refusals", CONFIG: "what was loaded, and when"}
@@ -69,6 +71,16 @@ def _judge_files(seen: Observations) -> Iterator[Finding]:
     for problem in seen.plan.problems:
         if _is_told_below(problem, seen):
             continue
+        if seen.disk.owner and _DENIED.search(problem.message):
+            yield Finding(
+                code="not_readable_as_this_user",
+                level=Level.NOTE,
+                area=Area.GATEWAY,
+                what=f"{problem.key_path}: {problem.message}",
+                why="that is this user's case; the gateway's may be another",
+                remedy=f"run as: sudo -u {seen.disk.owner} gateway doctor",
+            )
+            continue
         place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else str(problem.file)
         yield Finding(
             code="check",
@@ -82,8 +94,10 @@ def _judge_files(seen: Observations) -> Iterator[Finding]:
 
 
 def _is_told_below(problem: Problem, seen: Observations) -> bool:
-    """A certificate that is out of its term is a finding of its own, with its fingerprint."""
+    """A certificate that is out of its term is a finding of its own, with its fingerprint; so is the disk."""
     own, anchors = seen.material.chain[:1], seen.material.anchors
+    if problem.key_path == "spool.directory":
+        return not seen.disk.writable
     if problem.key_path == "tls.certificate":
         return any(out_of_term(one, seen.now) for one in own)
     return any(

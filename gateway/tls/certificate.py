@@ -1,5 +1,6 @@
 """Certificate and key files: reading them, and saying what they hold."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -243,14 +244,31 @@ def holds_private_key(path: Path) -> bool:
 
 
 def anchor_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Return the files themselves, and in place of a directory the anchor files in it, sorted."""
+    """Return the files themselves, and in place of a directory the anchor files in it, sorted.
+
+    Raises:
+        CertificateFileError: a directory cannot be read.
+    """
     for path in paths:
-        if path.is_dir():
+        if not is_directory(path):
+            yield path
+            continue
+        try:
             yield from sorted(
                 one for one in path.iterdir() if one.suffix in ANCHOR_SUFFIXES and one.is_file()
             )
-        else:
-            yield path
+        except OSError as fault:
+            raise CertificateFileError(
+                f"{path} cannot be read ({fault.strerror})", remedy="let the gateway's user read it"
+            ) from fault
+
+
+def is_directory(path: Path) -> bool:
+    """Say whether a path leads to a directory; False where it cannot be seen, which whoever opens it tells.
+
+    `Path.is_dir` raises where a directory above may not be looked into.
+    """
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read_anchors(paths: Sequence[Path]) -> tuple[Anchor, ...]:

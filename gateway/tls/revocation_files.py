@@ -12,7 +12,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from gateway.tls.certificate import CertificateFileError, read_file
+from gateway.tls.certificate import CertificateFileError, is_directory, read_file
 from gateway.tls.revocation import RevocationList, is_for, is_signed
 
 LIST_SUFFIXES: Final = (".pem", ".crl", ".der")
@@ -35,7 +35,7 @@ def revocation_files(paths: Sequence[Path]) -> Iterator[Path]:
         CertificateFileError: a directory holds none, or cannot be read.
     """
     for path in paths:
-        if not path.is_dir():
+        if not is_directory(path):
             yield path
             continue
         try:

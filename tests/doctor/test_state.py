@@ -130,6 +130,30 @@ def test_what_is_out_of_its_term_is_not_complained_of_twice() -> None:
     assert the(judge_anchors(seen), "anchor").level == "problem"
 
 
+def test_what_another_user_may_not_read_is_no_problem_of_the_gateways() -> None:
+    denied = Problem(
+        file=Path("g.yaml"),
+        line=3,
+        column=5,
+        key_path="tls.certificate",
+        message="/c/fullchain.pem cannot be read (Permission denied)",
+        remedy="let the gateway's user read it",
+    )
+    assert told(judge_gateway, sound(problems=(denied,)))["check"] == "problem"
+    stranger = sound(problems=(denied,), owner="gateway")
+    finding = the(judge_gateway(stranger), "not_readable_as_this_user")
+    assert (finding.level, finding.remedy) == ("note", "run as: sudo -u gateway gateway doctor")
+    assert "check" not in told(judge_gateway, stranger)
+
+
+def test_a_spool_that_cannot_be_written_is_told_with_the_disk_alone() -> None:
+    denied = Problem(
+        file=Path("g.yaml"), line=3, column=5, key_path="spool.directory", message="is a file", remedy="x"
+    )
+    assert "check" not in told(judge_gateway, sound(problems=(denied,), writable=False))
+    assert told(judge_gateway, sound(problems=(denied,)))["check"] == "problem"
+
+
 def test_nonsense_from_the_admin_port_is_borne() -> None:
     odd = {
         "ok": "yes",
