@@ -172,7 +172,8 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             area=Area.GATEWAY,
             what=f"the last reload{when} was refused: the gateway runs on what it had before",
             why="; ".join([*texts(last, "problems"), *map(_say_problem, mappings(last, "problems"))]),
-            remedy="mend it (gateway check), then reload: kill -HUP, or systemctl reload",
+            remedy="mend it (gateway check); files are taken by themselves then, the YAML with systemctl reload"
+            " (kill -HUP)",
         )
     loaded_at = time(content, "loaded_at")
     age = f", loaded {say_ago(loaded_at, seen.now)}" if loaded_at else ""
@@ -183,7 +184,7 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             area=Area.GATEWAY,
             what=f"{seen.plan.config} is not what the gateway runs on{age}",
             why="the file was changed since, or the gateway was started with another one",
-            remedy="reload to take it: kill -HUP, or systemctl reload; a restart where the keys demand it",
+            remedy="reload to take it: systemctl reload (kill -HUP)",
         )
     elif loaded:
         yield Finding(
