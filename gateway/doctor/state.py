@@ -172,8 +172,8 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             area=Area.GATEWAY,
             what=f"the last reload{when} was refused: the gateway runs on what it had before",
             why="; ".join([*texts(last, "problems"), *map(_say_problem, mappings(last, "problems"))]),
-            remedy="mend it (gateway check); files are taken by themselves then, the YAML with systemctl reload"
-            " (kill -HUP)",
+            remedy="mend it (gateway check); files are then taken by themselves, the YAML with systemctl"
+            " reload (kill -HUP)",
         )
     loaded_at = time(content, "loaded_at")
     age = f", loaded {say_ago(loaded_at, seen.now)}" if loaded_at else ""
