@@ -243,7 +243,7 @@ async def test_times_are_stored_now_and_again_and_at_the_end(site: Site) -> None
     site.journal = Journal(last_seen=LastSeen(key=KEY))
     again = site.make()
     again.restore()
-    assert site.journal.last_seen.anchor(sha256) == 5
+    assert site.journal.last_seen.anchor("meta", sha256) == 5
     before = site.path.stat().st_mtime_ns
     async with trio.open_nursery() as nursery:
         nursery.start_soon(again.watch)

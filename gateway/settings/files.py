@@ -13,7 +13,8 @@ from typing import Final
 from pydantic import BaseModel
 
 MAX_BYTES: Final = 4 * 1024**2
-"""As much of a file is looked at; none that is of use here is longer."""
+"""As much of a file is looked at; a longer one, such as a large CA's revocation list, says its date at its
+beginning."""
 MAX_LINKS: Final = 40
 """Symbolic links on the way to one file; Linux follows no more (path_resolution(7))."""
 

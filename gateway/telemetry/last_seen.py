@@ -45,7 +45,7 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     """The file: Unix times in milliseconds."""
 
     anchors: dict[str, int]
-    """By SHA-256."""
+    """By client entry and SHA-256."""
     secrets: dict[str, int]
     """By keyed digest of app and secret."""
     clients: dict[str, tuple[int, int]]
@@ -61,6 +61,7 @@ class LastSeen:
         self.secrets: dict[tuple[str, bytes], int] = {}
         """(app, secret) -> Unix time in milliseconds. Never shown, never stored."""
         self._anchors: dict[str, int] = {}
+        """By client entry and SHA-256: an anchor that several entries hold may be needed by one alone."""
         self._clients: dict[str, ClientSeen] = {}
         self._stored_secrets: dict[str, int] = {}
         """Of former lives, by digest."""
@@ -70,14 +71,15 @@ class LastSeen:
 
     def admit(self, identity: Identity, now_ms: int) -> None:
         """A client was admitted."""
-        self._anchors[identity.anchor_sha256] = now_ms
+        others = dict(identity.other_anchors)
         seen = ClientSeen(not_after_ms=identity.leaf.not_after_ms, at_ms=now_ms)
         for client in identity.clients:
+            self._anchors[f"{client} {others.get(client, identity.anchor_sha256)}"] = now_ms
             self._clients[client] = seen
 
-    def anchor(self, sha256: str) -> int | None:
-        """When an anchor last admitted a client; Unix, milliseconds."""
-        return self._anchors.get(sha256)
+    def anchor(self, client: str, sha256: str) -> int | None:
+        """When an anchor of a client entry last admitted somebody; Unix, milliseconds."""
+        return self._anchors.get(f"{client} {sha256}")
 
     def secret(self, app: str, secret: bytes) -> int | None:
         """When a secret last verified a notification, in this life or a former one."""

@@ -329,7 +329,7 @@ async def test_a_new_context_holds_for_the_next_connection(maker: Maker, pki: De
 async def test_the_anchor_that_admitted_a_client_is_noted(maker: Maker, pki: DevelopmentPki) -> None:
     async with maker.door() as door:
         await maker.knock(door, (pki.meta_client, pki.meta_intermediate))
-        seen = door.journal.last_seen.anchor(maker.sha256(pki.meta_root))
+        seen = door.journal.last_seen.anchor("meta", maker.sha256(pki.meta_root))
         assert seen is not None
         assert seen > 1_700_000_000_000
         assert [name for name, _ in door.journal.last_seen.clients()] == ["meta"]

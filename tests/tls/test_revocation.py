@@ -166,7 +166,7 @@ def test_signatures_are_verified_once_an_issuer_and_their_memory_has_a_bound(pki
     for _ in range(REMEMBERED_ISSUERS + 3):
         assert not one.is_signed_by(authority("another").certificate)
         assert one.is_signed_by(pki.meta_root.certificate)
-        assert len(one._signers) <= REMEMBERED_ISSUERS
+        assert len(one.signers) <= REMEMBERED_ISSUERS
 
 
 def test_the_state_of_a_list_is_told_for_people(pki: DevelopmentPki) -> None:
