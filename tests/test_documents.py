@@ -79,9 +79,9 @@ def test_the_states_of_the_breaker_are_drawn_from_the_table() -> None:
 
 
 def test_the_hook_that_the_pages_name_is_there_and_may_be_run() -> None:
-    for guide in GUIDES[1:]:
-        (hook,) = set(re.findall(r"/opt/meta-webhook-gateway/(deploy/\S+\.sh)", guide.read_text()))
-        assert os.access(ROOT / hook, os.X_OK)
+    text = "".join(guide.read_text() for guide in GUIDES)
+    (hook,) = set(re.findall(r"/opt/meta-webhook-gateway/(deploy/\S+\.sh)", text))
+    assert os.access(ROOT / hook, os.X_OK)
 
 
 def test_the_unit_starts_what_the_page_installed() -> None:

@@ -89,15 +89,15 @@ async def test_a_hundred_reloads_under_load_drop_no_connection_and_no_request(ri
         rig.write(targets={"support": target.url})
         async with serving(rig) as desk:
             async with trio.open_nursery() as nursery:
-                for number in range(4):
-                    nursery.start_soon(post, number % 2 == 1)
+                for number in range(2):
+                    nursery.start_soon(post, number == 1)
                 for number in range(100):
                     if number % 2:
                         rig.write(targets={"support": target.url}, change=_varied(number, second))
                     assert (await desk.reload())["success"] is True
                 stop.set()
             accepted = await rig.metric('meta_gateway_handshakes_total{reason="none",result="accepted"}')
-            assert accepted == 4
+            assert accepted == 2
             await until(lambda: len(target.received) >= len(sent))
             assert len(sent) > 100
         assert rig.dead_letters == []
