@@ -111,14 +111,6 @@ class Assembly:
             now_ms=unix_ms,
         )
         self._edge.restore()
-        self._operations = Operations(
-            known=lambda: self._now.known,
-            spool=spool,
-            dead_letters=self._dead_letters,
-            audit=audit,
-            now_ms=unix_ms,
-            views=lambda: self._dispatcher.views(),
-        )
         self._dispatcher = Dispatcher(
             spool=spool,
             targets=generation.targets,
@@ -127,6 +119,14 @@ class Assembly:
             now_ms=unix_ms,
             random=random.random,
             app_secret=lambda app: self._now.app_secrets.get(app),
+        )
+        self._operations = Operations(
+            known=lambda: self._now.known,
+            spool=spool,
+            dead_letters=self._dead_letters,
+            audit=audit,
+            now_ms=unix_ms,
+            control=self._dispatcher,
         )
         self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
         self._ingress = build_ingress_app(

@@ -14,7 +14,12 @@ from gateway.cli import build_group
 from gateway.core.breaker import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
-GUIDES = [ROOT / "README.md", ROOT / "docs/getting-started.md", ROOT / "docs/container.md"]
+GUIDES = [
+    ROOT / "README.md",
+    ROOT / "docs/getting-started.md",
+    ROOT / "docs/container.md",
+    ROOT / "docs/delivery.md",
+]
 UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
 HOOK = "/etc/letsencrypt/renewal-hooks/deploy/meta-webhook-gateway"
 

@@ -4,7 +4,6 @@ The loop looks whenever something may have changed: a delivery was stored, a han
 is due. Whatever wakes it between its look and its sleep is not lost: the event is replaced before the look.
 """
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -48,12 +47,15 @@ class LeaseLoop:
         random: Callable[[], float],
         merging: Merging | None = None,
         gate: Gate | None = None,
+        caught_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`caught_up` is called where attempts start at a rate, and nothing that is due waits any more."""
         self._spool = spool
         self._target = target
         self._hands = hands
         self._under_way = 0
         self._gate = gate
+        self._caught_up = caught_up
         self._policy = policy
         self._now_ms = now_ms
         self._random = random
@@ -96,16 +98,24 @@ class LeaseLoop:
                             self._gate.start(parcel)
                         nursery.start_soon(self._hand_over, take, parcel)
                 else:
+                    if self._caught_up is not None and self._gate is not None and self._gate.paced:
+                        await self._caught_up()
                     await self._sleep()
+
+    def _has_hands(self) -> bool:
+        return self._under_way < self._hands
 
     def _startable(self) -> int:
         free = self._hands - self._under_way
         return free if self._gate is None else min(free, self._gate.startable(self._under_way))
 
     async def _wait_startable(self) -> None:
-        """Wait for something new, or for the time of the next probe."""
-        probe_seconds = self._gate.probe_in_seconds() if self._gate is not None else None
-        with trio.move_on_after(math.inf if probe_seconds is None else probe_seconds):
+        """Wait for something new, or for the time of the next attempt: a probe, or the end of a pause."""
+        seconds = self._gate.startable_in_seconds() if self._gate is not None and self._has_hands() else None
+        # A wall clock that is set forward ends a pause, too.
+        with trio.move_on_after(
+            LONGEST_SLEEP_SECONDS if seconds is None else min(seconds, LONGEST_SLEEP_SECONDS)
+        ):
             await self._something_new.wait()
 
     async def _lease(self, limit: int) -> tuple[Parcel, ...]:

@@ -36,6 +36,8 @@ The promises, numbered; tests name them.
 22. `lease_oldest` hands out what need not be due, oldest acceptance first and groups whole, without starting
     an attempt: number, due time and group stay as they are, in the file and after a `Release`. Only `alone`
     takes a delivery out of its group.
+23. `set_pauses` replaces the pauses of a target, durable on return: after a crash at any moment either the
+    old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +46,7 @@ from enum import Enum
 from typing import Protocol
 
 from gateway.core.merging import Merging
+from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 
 
@@ -238,6 +241,14 @@ class Spool(Protocol):
 
     async def oldest_clock_ms(self) -> Mapping[str, int]:
         """Per target with anything pending: when the give-up clock that has run longest started."""
+        ...
+
+    async def pauses(self) -> Mapping[str, Pauses]:
+        """Per target that has any: its pauses, in order of time (23)."""
+        ...
+
+    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+        """Replace the pauses of a target, durable on return (23). Raises as `append`."""
         ...
 
     def pending(self) -> Mapping[str, int]:

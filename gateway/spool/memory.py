@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from gateway.core.merging import MAX_MERGED_CHANGES, Merging, group_key, plan_groups
+from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.contract import (
@@ -26,7 +27,7 @@ from gateway.spool.contract import (
     Room,
     Settlement,
 )
-from gateway.spool.intake import check_notification, check_settlements
+from gateway.spool.intake import check_notification, check_pauses, check_settlements
 
 _tokens = itertools.count(1)
 """Over all openings: a lease of one is never taken for one of another."""
@@ -69,6 +70,7 @@ class MemoryState:
     buckets: duplicates.Buckets = ()
     seen: dict[int, set[bytes]] = field(default_factory=dict)
     """Digests by bucket."""
+    pauses: dict[str, Pauses] = field(default_factory=dict)
     next_seq: int = 1
     opened: bool = False
     full: bool = False
@@ -230,6 +232,19 @@ class MemorySpool:
             started_ms = found.clock_started_ms
             oldest[found.new.target] = min(started_ms, oldest.get(found.new.target, started_ms))
         return oldest
+
+    async def pauses(self) -> Mapping[str, Pauses]:
+        """See `Spool.pauses`."""
+        await self._enter()
+        return dict(self._state.pauses)
+
+    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+        """See `Spool.set_pauses`."""
+        check_pauses(target, pauses)
+        await self._enter(storing=True)
+        self._state.pauses.pop(target, None)
+        if pauses:
+            self._state.pauses[target] = pauses
 
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""

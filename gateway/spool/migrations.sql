@@ -15,3 +15,13 @@ CREATE TABLE seen_filter (
 
 -- name: to_4
 CREATE INDEX delivery_replayed ON delivery (target, clock_started_ms) WHERE clock_started_ms <> received_at_ms;
+
+-- name: to_5
+CREATE TABLE pause (
+    target TEXT NOT NULL,
+    from_ms INTEGER NOT NULL,
+    until_ms INTEGER,
+    reason TEXT NOT NULL,
+    rate_per_second REAL,
+    PRIMARY KEY (target, from_ms)
+) STRICT, WITHOUT ROWID;

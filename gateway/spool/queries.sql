@@ -211,6 +211,16 @@ SELECT k.value, min(coalesce(accepted, replayed), coalesce(replayed, accepted)) 
     FROM json_each(?1)
 ) AS k;
 
+-- name: pauses
+SELECT target, from_ms, until_ms, reason, rate_per_second FROM pause ORDER BY target, from_ms;
+
+-- name: drop_pauses
+DELETE FROM pause WHERE target = ?1;
+
+-- name: add_pauses
+INSERT INTO pause (target, from_ms, until_ms, reason, rate_per_second)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1);
+
 -- name: count_pending
 SELECT target, count(*) FROM delivery INDEXED BY delivery_due GROUP BY target;
 

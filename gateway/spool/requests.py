@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import trio
 
 from gateway.core.merging import Merging
+from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError
 from gateway.spool.contract import Appended, Lease, Notification, Settlement
 
@@ -103,6 +104,21 @@ class OldestClock(Request):
 
     targets: tuple[str, ...]
     result: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class GetPauses(Request):
+    """`Spool.pauses`."""
+
+    result: dict[str, Pauses] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SetPauses(Request):
+    """`Spool.set_pauses`."""
+
+    target: str
+    pauses: Pauses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

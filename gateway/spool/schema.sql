@@ -1,4 +1,4 @@
--- Schema 4 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Schema 5 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
 -- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before to migrations.sql.
 
 -- A notification that some delivery still needs.
@@ -51,6 +51,16 @@ CREATE TABLE attempt (
     duration_ms INTEGER NOT NULL,
     response_excerpt TEXT NOT NULL,
     PRIMARY KEY (notification, position, number)
+) STRICT, WITHOUT ROWID;
+
+-- When a target was left alone (`core.pausing`); kept while a delivery waits whose give-up clock stood still in it.
+CREATE TABLE pause (
+    target TEXT NOT NULL,
+    from_ms INTEGER NOT NULL,
+    until_ms INTEGER,                 -- planned or past; NULL: until somebody resumes
+    reason TEXT NOT NULL,
+    rate_per_second REAL,             -- of attempts afterwards, until nothing that is due waits
+    PRIMARY KEY (target, from_ms)
 ) STRICT, WITHOUT ROWID;
 
 -- The body goes with the last delivery of it (promise 8).

@@ -12,13 +12,14 @@ from pathlib import Path
 import trio
 
 from gateway.core.merging import Merging
+from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import requests
 from gateway.spool.contract import Appended, Lease, Notification, Room, Settlement
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
 from gateway.spool.engine import Engine
-from gateway.spool.intake import check_notification, check_settlements
+from gateway.spool.intake import check_notification, check_pauses, check_settlements
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.room import DiskRoom
 from gateway.spool.writer import Writer
@@ -180,6 +181,17 @@ class SqliteSpool:
         request = requests.OldestClock(targets=tuple(self._pending))
         await self._ask(request)
         return request.result
+
+    async def pauses(self) -> Mapping[str, Pauses]:
+        """See `Spool.pauses`."""
+        request = requests.GetPauses()
+        await self._ask(request)
+        return request.result
+
+    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+        """See `Spool.set_pauses`. ValueError: a name, a reason or a time that cannot be kept."""
+        check_pauses(target, pauses)
+        await self._ask(requests.SetPauses(target=target, pauses=pauses))
 
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""

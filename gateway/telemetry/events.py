@@ -123,6 +123,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "deliveries_unjoinable": _event(
         "target delivery attempt members", "The bodies of a group make no envelope; its members go singly."
     ),
+    "target_paused": _event(
+        "target reason", "An operator has paused a target; its give-up clock stands still."
+    ),
+    "target_resumed": _event("target", "A pause has ended, by itself or because an operator said so."),
     "lease_failed": _event("target error", "The spool could not hand out deliveries; it is asked again."),
     "settlement_slow": _event("target delivery", "The outcome of an attempt is not on disk in time."),
     "settlement_failed": _event(

@@ -1,5 +1,6 @@
 """Certificate and key files: reading them, and saying what they hold."""
 
+import os
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -261,12 +262,24 @@ def files_in(directory: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def anchor_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Return the files themselves, and in place of a directory the anchor files in it, sorted."""
+    """Return the files themselves, and in place of a directory the anchor files in it, sorted.
+
+    Raises:
+        CertificateFileError: a directory cannot be read.
+    """
     for path in paths:
-        if path.is_dir():
+        if is_directory(path):
             yield from files_in(path, ANCHOR_SUFFIXES)
         else:
             yield path
+
+
+def is_directory(path: Path) -> bool:
+    """Say whether a path leads to a directory; False where it cannot be seen, which whoever opens it tells.
+
+    `Path.is_dir` raises where a directory above may not be looked into.
+    """
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read_anchors(paths: Sequence[Path]) -> tuple[Anchor, ...]:

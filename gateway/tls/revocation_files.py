@@ -11,7 +11,7 @@ from typing import Final
 
 from cryptography import x509
 
-from gateway.tls.certificate import UNREADABLE, CertificateFileError, files_in, read_file
+from gateway.tls.certificate import UNREADABLE, CertificateFileError, files_in, is_directory, read_file
 from gateway.tls.revocation import RevocationList, is_for, is_signed
 
 LIST_SUFFIXES: Final = (".pem", ".crl", ".der")
@@ -34,7 +34,7 @@ def revocation_files(paths: Sequence[Path]) -> Iterator[Path]:
         CertificateFileError: a directory holds none, or cannot be read.
     """
     for path in paths:
-        if not path.is_dir():
+        if not is_directory(path):
             yield path
             continue
         found = files_in(path, LIST_SUFFIXES)

@@ -45,6 +45,14 @@ class Desk:
         self._act("status", None)
         return {"targets": {"support": {"pending": 3, "oldest_seconds": 1.5}}}
 
+    async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
+        self._act("pause", (target, seconds, reason))
+        return {"state": "paused"}
+
+    async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
+        self._act("resume", (target, rate_per_second))
+        return {"state": "delivering"}
+
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         self._act("replay", (list(ids), accept_edited))
         return {id_: ActionResult(result="replayed") for id_ in ids}

@@ -11,6 +11,7 @@ import trio.lowlevel
 import trio.testing
 
 from gateway.core.merging import Merging, group_key
+from gateway.core.pausing import Pause, Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool.contract import (
     INTERRUPTED,
@@ -1033,3 +1034,53 @@ async def test_22_a_retry_without_an_attempt_is_a_mistake(stand: Stand) -> None:
         [lease] = await take_oldest(spool)
         with pytest.raises(ValueError, match="without an attempt"):
             await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(0)))
+
+
+# -- 23: pauses
+
+
+LUNCH = (
+    Pause(from_ms=NOW_MS - 900, until_ms=NOW_MS - 800, reason="lunch"),
+    Pause(from_ms=NOW_MS - 800, until_ms=NOW_MS, rate_per_second=2.5),
+    Pause(from_ms=NOW_MS, until_ms=None, reason="Zürich déploie"),
+)
+
+
+async def test_23_pauses_come_back_after_a_restart(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.pauses() == {}
+        await spool.set_pauses("support", LUNCH)
+        await spool.set_pauses("audit", LUNCH[:1])
+        assert await spool.pauses() == {"audit": LUNCH[:1], "support": LUNCH}
+    async with stand.open() as spool:
+        await spool.set_pauses("audit", ())
+        await spool.set_pauses("support", LUNCH[1:])
+        assert await spool.pauses() == {"support": LUNCH[1:]}
+        assert spool.pending() == {}
+
+
+async def test_23_without_room_the_old_ones_stay(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.set_pauses("support", LUNCH[:1])
+        stand.fill()
+        with pytest.raises(SpoolUnavailableError):
+            await spool.set_pauses("support", LUNCH)
+        stand.empty()
+        assert await spool.pauses() == {"support": LUNCH[:1]}
+
+
+@pytest.mark.parametrize(
+    ("target", "pauses"),
+    [
+        ("", LUNCH),
+        ("support", LUNCH[::-1]),
+        ("support", (Pause(from_ms=5, until_ms=4),)),
+        ("support", (Pause(from_ms=5, until_ms=None), Pause(from_ms=6, until_ms=7))),
+        ("support", (Pause(from_ms=5, until_ms=None, reason="\x1b[2J"),)),
+    ],
+)
+async def test_23_what_cannot_be_kept_is_a_mistake(stand: Stand, target: str, pauses: Pauses) -> None:
+    async with stand.open() as spool:
+        with pytest.raises(ValueError, match=r"pauses|a name"):
+            await spool.set_pauses(target, pauses)
+        assert await spool.pauses() == {}

@@ -58,6 +58,8 @@ def test_an_older_gateway_is_named_as_such_and_the_rest_is_judged() -> None:
     older = the(findings, "gateway_older")
     assert older.level == "note"
     assert "earlier version" in older.why
+    half = sound(running=running(config=Answer(status=404)))
+    assert "earlier version" in the(judge_gateway(half), "gateway_older").why
 
 
 def test_a_port_that_refuses_is_not_called_older() -> None:
@@ -126,6 +128,30 @@ def test_what_is_out_of_its_term_is_not_complained_of_twice() -> None:
     assert "gone.pem" in left.what
     assert the(judge_certificate(seen), "server_certificate").level == "problem"
     assert the(judge_anchors(seen), "anchor").level == "problem"
+
+
+def test_what_another_user_may_not_read_is_no_problem_of_the_gateways() -> None:
+    denied = Problem(
+        file=Path("g.yaml"),
+        line=3,
+        column=5,
+        key_path="tls.certificate",
+        message="/c/fullchain.pem cannot be read (Permission denied)",
+        remedy="let the gateway's user read it",
+    )
+    assert told(judge_gateway, sound(problems=(denied,)))["check"] == "problem"
+    stranger = sound(problems=(denied,), owner="gateway")
+    finding = the(judge_gateway(stranger), "not_readable_as_this_user")
+    assert (finding.level, finding.remedy) == ("note", "run as: sudo -u gateway gateway doctor")
+    assert "check" not in told(judge_gateway, stranger)
+
+
+def test_a_spool_that_cannot_be_written_is_told_with_the_disk_alone() -> None:
+    denied = Problem(
+        file=Path("g.yaml"), line=3, column=5, key_path="spool.directory", message="is a file", remedy="x"
+    )
+    assert "check" not in told(judge_gateway, sound(problems=(denied,), writable=False))
+    assert told(judge_gateway, sound(problems=(denied,)))["check"] == "problem"
 
 
 def test_nonsense_from_the_admin_port_is_borne() -> None:

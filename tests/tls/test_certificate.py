@@ -163,6 +163,11 @@ def test_anchors_come_from_files_and_directories(tmp_path: Path, pki: Developmen
     assert len(anchors[0].sha256) == 64
 
 
+def test_a_path_that_cannot_be_looked_at_is_told_and_not_raised(tmp_path: Path) -> None:
+    with pytest.raises(CertificateFileError, match="File name too long"):
+        read_anchors((tmp_path / ("x" * 300),))
+
+
 def test_what_is_no_anchor_is_refused(tmp_path: Path, pki: DevelopmentPki) -> None:
     with pytest.raises(CertificateFileError, match="no trust anchor"):
         read_anchors((tmp_path,))
