@@ -144,7 +144,6 @@ class TlsListener:
             verdict = Refusal(reason=Reason.PROTOCOL, detail=f"no verdict ({type(fault).__name__})")
         if isinstance(verdict, Identity):
             return peer if verdict == peer.identity else replace(peer, identity=verdict)
-        self._ledger.refused(verdict, address=peer.address, port=peer.port)
         return replace(peer, identity=None, refusal=verdict)
 
     async def serve(
