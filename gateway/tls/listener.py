@@ -272,7 +272,10 @@ class TlsListener:
             self._last_seen.admit(verdict, self._now_ms())
             self._ledger.accepted(verdict)
             peer = Peer(address=address, port=port, identity=verdict, refusal=None)
-            await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            try:
+                await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            finally:
+                self._last_seen.leave(verdict, self._now_ms())
             return
         if not goes_on(policy, verdict):
             self._ledger.refused(verdict, address=address, port=port)

@@ -333,6 +333,9 @@ async def test_the_anchor_that_admitted_a_client_is_noted(maker: Maker, pki: Dev
         assert seen is not None
         assert seen > 1_700_000_000_000
         assert [name for name, _ in door.journal.last_seen.clients()] == ["meta"]
+        await until(lambda: door.listener.open_connections == 0)
+        door.journal.last_seen.touch(9_000_000_000_000)
+        assert door.journal.last_seen.anchor("meta", maker.sha256(pki.meta_root)) != 9_000_000_000_000
 
 
 async def test_an_ipv4_client_on_the_dual_stack_has_its_ipv4_address(maker: Maker) -> None:
