@@ -13,8 +13,8 @@ def command() -> None:
     flight within `listen.drain.timeout`, and exits with 0; what is not delivered yet stays in the spool and
     goes out after the next start.
 
-    On SIGHUP everything is read anew: settings, certificates, anchors, lists, file secrets; a certificate, key,
-    anchor, list or secret file that changes is taken up by itself, a second after it came to rest. No
+    On SIGHUP everything is read anew: settings, certificates, anchors, lists, file secrets. A certificate,
+    key, anchor, list or secret file that changes is taken up by itself, a second after it came to rest. No
     connection is dropped. A new state that is broken, or that changes listen.address, listen.workers, spool,
     admin or metrics, changes nothing: the log, /readyz and /api/config of the admin port say why.
     """
