@@ -30,6 +30,13 @@ def judge_backlog(seen: Observations) -> Iterator[Finding]:
             )
 
 
+def paused_targets(seen: Observations) -> frozenset[str]:
+    """Return the targets that are paused: nothing is wrong where one of them cannot be reached."""
+    content = seen.running.content(STATUS) if seen.running is not None else None
+    targets = mapping((content or {}).get("targets"))
+    return frozenset(name for name, target in targets.items() if mapping(mapping(target).get("pause")))
+
+
 def _lost(name: str, waiting: int) -> Finding:
     return Finding(
         code="target_lost",
