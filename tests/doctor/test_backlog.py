@@ -25,7 +25,7 @@ def waiting(pending: int = 3, oldest: float = 4000.0, **more: Any) -> dict[str, 
 
 
 def test_nothing_is_said_where_nothing_waits_or_no_gateway_runs() -> None:
-    assert judged(support=waiting(pending=0, oldest=0.0)) == []
+    assert judged(support=waiting(pending=0)) == []
     assert list(judge_backlog(sound(running=None))) == []
 
 
