@@ -99,8 +99,11 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
                         "ready",
                         addresses=[str(Address(host=host, port=port)) for host, port in public.addresses],
                     )
-                    nursery.start_soon(reloader.run)
-                    await life.stop.wait()
+                    async with trio.open_nursery() as reloading:
+                        reloading.start_soon(reloader.run)
+                        await life.stop.wait()
+                        # What is about to stop takes up nothing new.
+                        reloading.cancel_scope.cancel()
                     await assembly.drain()
                     scope.cancel()
     log.info("stopped")

@@ -227,3 +227,13 @@ def test_whatever_the_bytes_are_they_are_a_list_or_an_error(
     chain = [issued.certificate for issued in (pki.meta_client, pki.meta_intermediate, pki.meta_root)]
     RevocationLists((one,), strict=True).find_fault(chain, now=NOW)
     assert one.issuer.rfc4514_string() is not None
+
+
+def test_lists_of_two_cas_of_one_name_stand_side_by_side(tmp_path: Path) -> None:
+    """Without key identifiers it is the signature that tells them apart."""
+    cas = [authority("one name"), authority("one name")]
+    for number, ca in enumerate(cas):
+        crl = revocation_list(ca, ca, identified=False)
+        (tmp_path / f"{number}.crl").write_bytes(crl.public_bytes(Encoding.DER))
+    lists = read_revocation_lists((tmp_path,), issuers=[ca.certificate for ca in cas])
+    assert {serial for one in lists for serial in one.serials} == {ca.certificate.serial_number for ca in cas}
