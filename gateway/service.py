@@ -42,8 +42,10 @@ Announce = Callable[[str], None]
 """Tells the operator a line: `gateway run` prints it."""
 
 
-async def serve(loaded: Loaded, *, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(
+    loaded: Loaded, *, announce: Announce, reload_asked: Callable[[], bool] = lambda: False
+) -> None:
+    """Serve until SIGTERM or SIGINT. `reload_asked`: whether a SIGHUP has come while it was started.
 
     Raises:
         GatewayError: it could not start, or the spool has failed for good.
@@ -101,6 +103,8 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
                     )
                     async with trio.open_nursery() as reloading:
                         reloading.start_soon(reloader.run)
+                        if reload_asked():
+                            reloader.ask()
                         await life.stop.wait()
                         # What is about to stop takes up nothing new.
                         reloading.cancel_scope.cancel()

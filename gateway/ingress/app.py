@@ -216,6 +216,7 @@ class Ingress:
                     target=planned.target,
                     selection=planned.selection,
                     changes=changes if planned.selection is None else len(planned.selection),
+                    lane=planned.lane,
                 )
                 for planned in plan
             ),

@@ -86,8 +86,11 @@ def _look(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    # O_NONBLOCK: opening a named pipe would otherwise wait for a writer.
     try:
+        # A named pipe is not even opened: its writer would take us for the reader that it waits for. Nor is
+        # one waited for that has just taken the file's place (O_NONBLOCK).
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (beside os.open)
+            return NO_FILE
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         return _word(error)
