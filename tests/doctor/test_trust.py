@@ -119,7 +119,8 @@ def test_the_short_name_is_the_common_name(subject: str, name: str) -> None:
 
 
 def test_an_anchor_that_ends_is_a_problem_alone_and_a_note_beside_its_successor() -> None:
-    ending = certificate("CN=Old root", sha256="12" * 32, not_after=NOW + timedelta(days=1))
+    term = {"not_before": NOW - timedelta(days=3000), "not_after": NOW + timedelta(days=1)}
+    ending = certificate("CN=Old root", sha256="12" * 32, **term)
     old = anchor(description=ending)
     (alone,) = judge_anchors(sound(anchors=(old,), running=None))
     assert (alone.level, alone.remedy.partition(",")[0]) == ("problem", "add its successor beside it")
