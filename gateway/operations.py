@@ -7,10 +7,8 @@ from typing import Final
 import trio
 
 from gateway.admin.app import ActionResult
-from gateway.core.routing import RoutingTable
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.replay import Known, Replayer, Result, discard
-from gateway.settings.model import Settings
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
 
@@ -24,26 +22,25 @@ class Operations:
     def __init__(
         self,
         *,
-        settings: Settings,
+        known: Callable[[], Known],
         spool: Spool,
-        routing: RoutingTable,
         dead_letters: DeadLetterStore,
         audit: AuditLog,
         now_ms: Callable[[], int],
     ) -> None:
-        self._targets = tuple(settings.targets)
+        """`known` is asked at every action: a reload changes what it returns."""
+        self._known = known
         self._spool = spool
         self._dead_letters = dead_letters
         self._audit = audit
         self._now_ms = now_ms
-        known = Known(apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing)
-        self._replayer = Replayer(spool=spool, store=dead_letters, known=lambda: known, now_ms=now_ms)
+        self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms)
 
     async def status(self) -> Mapping[str, object]:
         """Return what waits for each target, those that the configuration has lost included."""
         now_ms = self._now_ms()
         oldest = await self._spool.oldest_received_ms()
-        pending = {**dict.fromkeys(self._targets, 0), **self._spool.pending()}
+        pending = {**dict.fromkeys(sorted(self._known().targets), 0), **self._spool.pending()}
         dead = self._dead_letters.counts()
         return {
             "targets": {

@@ -164,6 +164,8 @@ REPORT = "verify_token: {env: SECRET}, client_certificate: report}"
         ("verify_token: {env: SECRET}}", REPORT, "9:79", "apps.main.client_certificate",
          "anybody who has the app secret is let in", "required"),
         ("127.0.0.1:8443", "[::]:8443", "1:1", "listen.public_url", "a guess", "https://HOST"),
+        ("8443\"}", "8443\", proxy_protocol: v1, proxy_from: [10.0.0.0/8, 0.0.0.0/0]}", "1:82",
+         "listen.proxy_from[1]", "0.0.0.0/0 is everybody", "alone"),
         ("[{to:", "[{field: mesages, to:", "17:11", "routes[0].field", "no known field matches 'mesages'",
          "did you mean messages?"),
         ("[{to:", "[{field: [feed, x*], object: page, to:", "17:25", "routes[0].field[1]",

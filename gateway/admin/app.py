@@ -99,11 +99,11 @@ def build_admin_app(
     *,
     health: Health,
     render_metrics: RenderMetrics,
-    token: bytes,
+    token: Callable[[], bytes],
     hosts: frozenset[str],
     actions: Actions,
 ) -> ASGIApp:
-    """Make the app of the admin port."""
+    """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
     api = _Api(actions, token)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
@@ -157,7 +157,7 @@ def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
 
 
 class _Api:
-    def __init__(self, actions: Actions, token: bytes) -> None:
+    def __init__(self, actions: Actions, token: Callable[[], bytes]) -> None:
         self._actions = actions
         self._token = token
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
@@ -179,7 +179,7 @@ class _Api:
 
     async def _read(self, request: Request, shape: type[Asked]) -> Asked | Response:
         # 1. Who asks. 2. Not a form that a web page could send. 3. What is asked, within bounds.
-        if not token_is_right(_values(request.scope, b"authorization"), token=self._token):
+        if not token_is_right(_values(request.scope, b"authorization"), token=self._token()):
             self._tell(request)
             return _error(
                 401,

@@ -18,6 +18,10 @@ _COMMANDS: Final = {
     "init": ("init", "Write a configuration, development certificates and secrets to start from."),
     "check": ("check", "Check the configuration and every file that it names; no network."),
     "run": ("run", "Serve until SIGTERM or SIGINT."),
+    "doctor": (
+        "doctor",
+        "Look at the running environment: certificates, targets, disk, the view from outside.",
+    ),
     "routes": ("routes", "Explain where a field or a payload would go, route by route."),
     "send": ("send", "Play Meta once: signed POSTs over mTLS, or the verification GET."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),

@@ -59,6 +59,54 @@ class AdminClient:
         return _read(status, body, where)
 
 
+def is_listening(address: Address) -> bool:
+    """Say whether something listens on the admin port.
+
+    Raises:
+        UsageError: the admin port is not known.
+        PeerError: it cannot be told.
+    """
+    if address.port == 0:
+        raise UsageError(
+            "admin.address has port 0", remedy="give it a port, so that commands find the gateway"
+        )
+    try:
+        socket.create_connection(_reachable(address), timeout=CONNECT_SECONDS).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError as error:
+        raise PeerError(f"the admin port {address.host}:{address.port} cannot be reached: {error}") from error
+    return True
+
+
+def get_json(address: Address, path: str, *, token: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    """GET one address of the admin port; return the status, and the JSON object of the answer.
+
+    An answer that is no JSON object, such as that of a program which is no gateway, reads as an empty one.
+
+    Raises:
+        PeerError: it was not answered.
+    """
+    host, port = _reachable(address)
+    connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+    headers = {"Host": "localhost"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token.decode('latin-1')}"
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        status, body = answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise PeerError(f"the admin port {host}:{port} did not answer: {type(error).__name__}") from error
+    finally:
+        connection.close()
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    return status, content if isinstance(content, dict) else {}
+
+
 def running_gateway(path: Path, settings: Settings) -> AdminClient | None:
     """Return a client to the gateway that runs, with the configured token or the one that it made at start.
 
@@ -70,16 +118,8 @@ def running_gateway(path: Path, settings: Settings) -> AdminClient | None:
         UsageError: the admin port is not known.
     """
     address = settings.admin.address
-    if address.port == 0:
-        raise UsageError(
-            "admin.address has port 0", remedy="give it a port, so that commands find the gateway"
-        )
-    try:
-        socket.create_connection(_reachable(address), timeout=CONNECT_SECONDS).close()
-    except ConnectionRefusedError:
+    if not is_listening(address):
         return None
-    except OSError as error:
-        raise PeerError(f"the admin port {address.host}:{address.port} cannot be reached: {error}") from error
     if settings.admin.token is None:
         return AdminClient(address=address, token=read_token(settings.spool.directory.parent / FILE_NAME))
     complete = load_settings(path, environ=os.environ).settings

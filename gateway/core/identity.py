@@ -33,6 +33,8 @@ class LeafSummary:
     """Hexadecimal, lower case."""
     sha256: str
     """Hexadecimal, lower case, of the DER."""
+    not_after_ms: int = 0
+    """When it expires (Unix, milliseconds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,12 @@ class Refusal:
     reason: Reason
     detail: str
     leaf: LeafSummary | None = None
+    claims: str | None = None
+    """The client entry one of whose names the leaf bears, whatever its chain: who it says it is, unproved."""
+    staged: str | None = None
+    """What a staged anchor would have said; None: none was asked."""
+    would_admit: bool = False
+    """A staged anchor would have admitted it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from gateway.delivery.dead_letter_record import Reason
 from gateway.delivery.lease_loop import settle_together
 from gateway.delivery.message import UnsendableError, body_of, make_request, merged_body_of
 from gateway.delivery.parcel import Parcel
-from gateway.delivery.sender import AttemptLane, CutShort
+from gateway.delivery.sender import AttemptLane, CutShort, Endpoint
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, RetryLater, Settlement, Spool
@@ -49,36 +49,69 @@ class TargetAttempts:
     """Makes the attempts of one target, each on a lane of its own."""
 
     def __init__(
-        self, name: str, target: DispatchTarget, lanes: list[AttemptLane], surroundings: Surroundings
+        self,
+        name: str,
+        target: DispatchTarget,
+        sender: Callable[[Endpoint], AttemptLane],
+        surroundings: Surroundings,
     ) -> None:
+        """`sender` opens one lane to an endpoint; as many are opened as attempts are made at once."""
         self._name = name
         self._target = target
-        self._free = list(lanes)
-        self._lanes = tuple(lanes)
+        self._sender = sender
+        self._free: list[AttemptLane] = []
+        self._lanes: set[AttemptLane] = set()
+        self._past: set[AttemptLane] = set()
+        """Lanes of former settings, until they are closed."""
+        self._busy: set[AttemptLane] = set()
         self._with = surroundings
         metrics = surroundings.metrics
         self._delivery_seconds = metrics.delivery_seconds.labels(name)
         self._end_to_end_seconds = metrics.end_to_end_seconds.labels(name)
 
+    def adopt(self, target: DispatchTarget) -> None:
+        """Make the next attempts by other settings; `close_past` is due then. It cannot fail."""
+        self._target = target
+        self._past |= self._lanes
+        self._lanes = set()
+        self._free = []
+
+    async def close_past(self) -> None:
+        """Close the lanes of former settings; those in use are closed when their attempt has ended."""
+        for lane in self._past - self._busy:
+            self._past.discard(lane)
+            await lane.aclose()
+
     def cut_short(self) -> None:
         """End all attempts under way; those without an answer stay in the spool as they were stored."""
-        for lane in self._lanes:
+        for lane in self._busy:
             lane.cut_short()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for lane in self._lanes:
+        for lane in self._lanes | self._past:
             await lane.aclose()
 
     async def take(self, parcel: Parcel) -> None:
         """Make the attempt that a parcel is for, and settle it."""
         # The lane used last comes first: a target with little to do keeps one connection warm, not eight
         # lukewarm ones.
-        lane = self._free.pop()
+        lane = self._free.pop() if self._free else self._open()
+        self._busy.add(lane)
         try:
             await self._attempt(parcel, lane)
         finally:
-            self._free.append(lane)
+            self._busy.discard(lane)
+            if lane in self._lanes:
+                self._free.append(lane)
+            else:
+                self._past.discard(lane)
+                await lane.aclose()
+
+    def _open(self) -> AttemptLane:
+        lane = self._sender(self._target.endpoint)
+        self._lanes.add(lane)
+        return lane
 
     async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> None:
         at_ms, started = self._with.now_ms(), trio.current_time()

@@ -14,6 +14,8 @@ from typing import Final
 
 import trio
 
+from gateway.core.merging import Merging
+from gateway.core.retry import RetryPolicy
 from gateway.core.routing import UNROUTED
 from gateway.delivery.attempts import Surroundings, TargetAttempts
 from gateway.delivery.burial import UNROUTED_POLICY, DeadLetters, Undertaker
@@ -54,7 +56,10 @@ class Dispatcher:
         """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint."""
         self._spool = spool
         self._undertaker = Undertaker(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
-        surroundings = Surroundings(
+        self._now_ms = now_ms
+        self._random = random
+        self._sender = sender
+        self._surroundings = Surroundings(
             spool=spool,
             undertaker=self._undertaker,
             metrics=metrics,
@@ -62,29 +67,16 @@ class Dispatcher:
             random=random,
             app_secret=app_secret,
         )
-        self._attempts = {
-            name: TargetAttempts(
-                name, target, [sender(target.endpoint) for _ in range(target.concurrency)], surroundings
-            )
-            for name, target in targets.items()
-        }
-        self._loops = {
-            name: LeaseLoop(
-                spool=spool,
-                target=name,
-                hands=hands,
-                policy=policy,
-                now_ms=now_ms,
-                random=random,
-                merging=merging,
-            )
-            for name, hands, policy, merging in (
-                *((name, one.concurrency, one.policy, one.merging) for name, one in targets.items()),
-                (UNROUTED, UNROUTED_AT_ONCE, UNROUTED_POLICY, None),
-            )
-        }
+        self._targets: dict[str, DispatchTarget] = {}
+        self._attempts: dict[str, TargetAttempts] = {}
+        self._retired: set[TargetAttempts] = set()
+        """Of targets that have left the configuration, until their last attempt has ended."""
+        self._loops = {UNROUTED: self._loop(UNROUTED, UNROUTED_AT_ONCE, UNROUTED_POLICY, None)}
+        for name, target in targets.items():
+            self._add(name, target)
         self._scope = trio.CancelScope()
-        self._started = False
+        self._nursery: trio.Nursery | None = None
+        """While new targets may be taken on."""
         self._finished = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -93,40 +85,93 @@ class Dispatcher:
         Raises:
             SpoolBrokenError: the spool has failed for good.
         """
-        self._started = True
         self._spool.on_ready(self._ready)
         self._tell_of_unknown()
         former = trio.socket.set_custom_hostname_resolver(PerHostResolver())
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    for name, attempts in self._attempts.items():
-                        nursery.start_soon(self._loops[name].run, attempts.take, name=f"deliver to {name}")
-                    nursery.start_soon(self._loops[UNROUTED].run, self._bury)
+                async with trio.open_nursery() as self._nursery:
+                    for name in self._attempts:
+                        self._begin(self._nursery, name)
+                    self._nursery.start_soon(self._loops[UNROUTED].run, self._bury)
                     task_status.started()
         finally:
             trio.socket.set_custom_hostname_resolver(former)
             self._finished.set()
-            for attempts in self._attempts.values():
+            for attempts in self._all_attempts():
                 await attempts.aclose()
+
+    def adopt(self, targets: Mapping[str, DispatchTarget]) -> None:
+        """Deliver to these targets from now on. A target that is the same object as before is left alone.
+
+        Attempts under way end as they began. What waits for a target that is gone stays in the spool. It
+        cannot fail, and no delivery is leased twice: leases are the spool's.
+        """
+        if self._nursery is None:
+            return  # draining: nothing is begun any more
+        for name in self._targets.keys() - targets.keys():
+            del self._targets[name]
+            self._loops.pop(name).stop()
+            self._retired.add(self._attempts.pop(name))
+        for name, target in targets.items():
+            if name not in self._targets:
+                self._add(name, target)
+                self._begin(self._nursery, name)
+            elif target is not self._targets[name]:
+                self._targets[name] = target
+                self._attempts[name].adopt(target)
+                self._nursery.start_soon(self._attempts[name].close_past)
+                self._loops[name].adopt(
+                    hands=target.concurrency, policy=target.policy, merging=target.merging
+                )
+        self._tell_of_unknown()
 
     async def drain(self, timeout_seconds: float) -> None:
         """Start no attempt; let those under way end within the time-out; then make `run` return.
 
         What is cut short stays as it was stored when it began: attempted, and due at its next time.
         """
+        started, self._nursery = self._nursery is not None, None
         for loop in self._loops.values():
             loop.stop()
-        if not self._started:
+        if not started:
             return
         with trio.move_on_after(timeout_seconds):
             await self._finished.wait()
-        for attempts in self._attempts.values():
+        for attempts in self._all_attempts():
             attempts.cut_short()
         with trio.move_on_after(SETTLE_GRACE_SECONDS):
             await self._finished.wait()
         self._scope.cancel()
         await self._finished.wait()
+
+    def _add(self, name: str, target: DispatchTarget) -> None:
+        self._targets[name] = target
+        self._attempts[name] = TargetAttempts(name, target, self._sender, self._surroundings)
+        self._loops[name] = self._loop(name, target.concurrency, target.policy, target.merging)
+
+    def _loop(self, name: str, hands: int, policy: RetryPolicy, merging: Merging | None) -> LeaseLoop:
+        return LeaseLoop(
+            spool=self._spool,
+            target=name,
+            hands=hands,
+            policy=policy,
+            now_ms=self._now_ms,
+            random=self._random,
+            merging=merging,
+        )
+
+    def _begin(self, nursery: trio.Nursery, name: str) -> None:
+        nursery.start_soon(self._deliver, self._loops[name], self._attempts[name], name=f"deliver to {name}")
+
+    async def _deliver(self, loop: LeaseLoop, attempts: TargetAttempts) -> None:
+        """Deliver to one target until it is stopped."""
+        await loop.run(attempts.take)
+        self._retired.discard(attempts)
+        await attempts.aclose()
+
+    def _all_attempts(self) -> tuple[TargetAttempts, ...]:
+        return (*self._attempts.values(), *self._retired)
 
     async def _bury(self, parcel: Parcel) -> None:
         await self._undertaker.bury_unrouted(parcel.first)

@@ -47,7 +47,7 @@ class LeaseLoop:
     ) -> None:
         self._spool = spool
         self._target = target
-        self._free = hands
+        self._hands = self._free = hands
         self._policy = policy
         self._now_ms = now_ms
         self._random = random
@@ -58,6 +58,14 @@ class LeaseLoop:
     def wake(self) -> None:
         """Look again."""
         self._something_new.set()
+
+    def adopt(self, *, hands: int, policy: RetryPolicy, merging: Merging | None) -> None:
+        """Lease by other settings from the next look on. Takers at work finish, though they be too many."""
+        self._free += hands - self._hands
+        self._hands = hands
+        self._policy = policy
+        self._merging = merging
+        self.wake()
 
     def stop(self) -> None:
         """Lease no more; `run` returns when the last taker has returned."""
@@ -73,7 +81,7 @@ class LeaseLoop:
         async with trio.open_nursery() as nursery:
             while not self._stopping.is_set():
                 self._something_new = trio.Event()
-                if self._free == 0:
+                if self._free <= 0:
                     await self._something_new.wait()
                 elif found := await self._lease():
                     for parcel in found:

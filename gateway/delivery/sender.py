@@ -67,6 +67,17 @@ class Endpoint:
     """Of the whole attempt: name, connection, TLS, request, answer."""
     tls: ssl.SSLContext
 
+    def __post_init__(self) -> None:
+        """Refuse now what no lane could be opened to.
+
+        Raises:
+            GatewayError: httpx cannot read the URL.
+        """
+        try:
+            httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise GatewayError("the URL of a target cannot be used", remedy="correct its url") from error
+
 
 class Closable(Protocol):
     """What can be closed."""

@@ -1,4 +1,4 @@
-"""Addresses to listen on: `HOST:PORT`, `[::]:8443`."""
+"""Addresses to listen on (`HOST:PORT`, `[::]:8443`), and networks (`10.0.8.0/24`)."""
 
 import ipaddress
 import re
@@ -13,6 +13,8 @@ from gateway.settings.reading import fault, read_text, shown
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%A-Za-z]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 _LOOPBACK_NAME: Final = "localhost"
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +71,21 @@ class Address:
         return core_schema.no_info_plain_validator_function(
             read, serialization=core_schema.to_string_ser_schema()
         )
+
+
+def read_network(value: object) -> IPNetwork:
+    """Read a network, or one address as a network of its own."""
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    text = read_text(value)
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        remedy = "write ADDRESS/BITS, such as 10.0.8.0/24 or 2001:db8:8::/48"
+        raise fault(f"{shown(text)} is not a network", remedy) from None
+    address = ipaddress.ip_address(text.partition("/")[0])
+    if address != network.network_address:
+        raise fault(f"{shown(text)} is an address within a network", f"write {network}, or {address} alone")
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        raise fault(f"{shown(text)} is IPv4 in the form of IPv6", "write the IPv4 network")
+    return network

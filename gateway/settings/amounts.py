@@ -1,4 +1,4 @@
-"""Readers and writers of amounts: whole numbers, durations, sizes."""
+"""Readers and writers of amounts: whole numbers, durations, sizes, and yes or no."""
 
 import re
 from typing import Final
@@ -24,6 +24,16 @@ def read_count(value: object) -> int:
     return int(text)
 
 
+def read_switch(value: object) -> bool:
+    """Read a boolean of the YAML 1.2 core schema."""
+    if isinstance(value, bool):
+        return value
+    text = read_text(value)
+    if text not in _SWITCH:
+        raise fault(f"{shown(text)} is neither true nor false", "write true or false")
+    return _SWITCH[text]
+
+
 def at_least_one(number: int) -> int:
     if number < 1:
         raise fault(f"{number} is too small", "write 1 or more")
@@ -42,6 +52,8 @@ def refusable(status: int) -> int:
     return status
 
 
+_SWITCH: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+"""YAML 1.2.2 section 10.3.2, and nothing else: `yes` and `on` are texts."""
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _BYTES: Final = {"TiB": 1024**4, "GiB": 1024**3, "MiB": 1024**2, "KiB": 1024, "B": 1}
 _DURATION = re.compile(DURATION_PATTERN)

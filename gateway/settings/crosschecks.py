@@ -163,6 +163,23 @@ def _collide(one: Address, other: Address) -> bool:
     return one.host == other.host or one.is_wildcard or other.is_wildcard
 
 
+def _proxies_are_named(root: Root) -> Iterator[Found]:
+    listen = _mapping(root, "listen")
+    protocol, networks = listen.get("proxy_protocol", "none"), listen.get("proxy_from")
+    if protocol != "none" and networks in (None, []):
+        yield (
+            ("listen", "proxy_protocol"),
+            "needs proxy_from: from whom a PROXY header is believed",
+            "add proxy_from with the networks of your load balancers, such as [10.0.8.0/24]",
+        )
+    if protocol == "none" and networks not in (None, []):
+        yield (
+            ("listen", "proxy_from"),
+            "stands beside `proxy_protocol: none`, under which nobody may send a PROXY header",
+            "write proxy_protocol: v2 (or v1, any), as your load balancer sends it, or remove it",
+        )
+
+
 def _admin_names_its_hosts(root: Root) -> Iterator[Found]:
     address = _address(root, "admin", Admin().address)
     if address and not address.is_loopback and not _mapping(root, "admin").get("hosts"):
@@ -188,6 +205,7 @@ _RULES: Final[tuple[Callable[[Root], Iterator[Found]], ...]] = (
     _clients_are_used,
     _demand_suits_apps,
     _addresses_differ,
+    _proxies_are_named,
     _admin_names_its_hosts,
     _directories_differ,
 )

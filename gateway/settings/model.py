@@ -23,6 +23,7 @@ from gateway.settings.values import (
     ListOrOne,
     MergedChanges,
     Name,
+    Network,
     Otherwise,
     PositiveDuration,
     PublicUrl,
@@ -31,6 +32,7 @@ from gateway.settings.values import (
     SigningSecret,
     Size,
     Status,
+    Switch,
     TargetUrl,
     Text,
 )
@@ -78,8 +80,13 @@ class Listen(Model):
     every message exact."""
     workers: Literal[1] = 1
     """Processes that accept."""
-    proxy_protocol: Literal["none"] = "none"
-    """Whether a load balancer in front sends the PROXY protocol."""
+    proxy_protocol: Literal["none", "v1", "v2", "any"] = "none"
+    """Whether a load balancer in front says by the PROXY protocol who the client is; then every connection
+    must begin so. The address stands in logs and in the ledger of refusals, and decides nothing about
+    trust."""
+    proxy_from: tuple[Network, ...] = ()
+    """Networks of the load balancers, such as `10.0.8.0/24`; required with `proxy_protocol`, and whoever
+    comes from elsewhere is closed upon."""
     max_connections: Count = 4096
     """Open connections; those without an accepted certificate may take a quarter of it, one request each."""
     max_body_bytes: Annotated[Size, Field(alias="max_body", gt=0)] = 3 * 1024**2
@@ -102,6 +109,17 @@ class Client(Model):
     ]
     """Names of which the certificate must carry one exactly: as its only CN, or as a dNSName where it has no
     CN."""
+    staged_anchors: tuple[SettingsPath, ...] = ()
+    """Anchors on trial, as `trust_anchors`: they admit nobody. Of each refused certificate the log and
+    `gateway doctor` say whether they would have admitted it; that is how a sender's next CA is tried before
+    it is trusted."""
+    revocation_lists: tuple[SettingsPath, ...] = ()
+    """Revocation lists (CRLs), files or directories, PEM or DER. A certificate in a list of its issuer is
+    refused; an issuer without a list is not checked. A list that cannot be read or is badly signed is an
+    error; one that has expired goes on counting, and the log says so every day."""
+    revocation_strict: Switch = False
+    """`true`: once a list has expired, the certificates of its issuer are refused until there is a new
+    one."""
 
 
 class Tls(Model):

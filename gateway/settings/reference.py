@@ -109,6 +109,8 @@ def _default(entry: Entry) -> str:
         return "none" if entry.info.default is None else "as below"
     if isinstance(default, list):
         return f"`[{', '.join(map(str, default))}]`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     return f"`{default}`"
 
 

@@ -64,6 +64,16 @@ def _callback_urls_are_exact(settings: Settings) -> Iterator[Found]:
         )
 
 
+def _proxies_are_few(settings: Settings) -> Iterator[Found]:
+    for position, network in enumerate(settings.listen.proxy_from):
+        if network.prefixlen == 0:
+            yield (
+                ("listen", "proxy_from", position),
+                f"{network} is everybody: whoever reaches this port may write any address into your logs",
+                "name the networks of your load balancers alone",
+            )
+
+
 def _secrets_have_clean_ends(settings: Settings) -> Iterator[Found]:
     for path, secret in secrets_of(settings):
         if secret.reveal() != secret.reveal().strip():
@@ -107,6 +117,7 @@ def _unknown(path: KeyPath, patterns: tuple[str, ...], known: Collection[str], w
 _RULES: Final[tuple[Callable[[Settings], Iterator[Found]], ...]] = (
     _report_is_for_migration,
     _callback_urls_are_exact,
+    _proxies_are_few,
     _secrets_have_clean_ends,
     _routes_match_what_is_known,
 )

@@ -25,22 +25,8 @@ class Reserved:
     read: Callable[[object], object] = read_text
 
 
-def _read_empty_list(value: object) -> object:
-    return "empty" if value in ([], "[]") else value
-
-
-def _read_switch(value: object) -> bool:
-    """Read a boolean of the YAML 1.2 core schema."""
-    return {"true": True, "false": False}[read_text(value).lower()]
-
-
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("listen", "workers"): Reserved(default="1", read=read_count),
-    ("listen", "proxy_protocol"): Reserved(default="none"),
-    ("listen", "proxy_from"): Reserved(default=None),
-    ("tls", "clients", "*", "staged_anchors"): Reserved(default="[]", read=_read_empty_list),
-    ("tls", "clients", "*", "revocation_lists"): Reserved(default="[]", read=_read_empty_list),
-    ("tls", "clients", "*", "revocation_strict"): Reserved(default="false", read=_read_switch),
     ("targets", "*", "order"): Reserved(default="none"),
     ("targets", "*", "max_pending"): Reserved(default="20GiB", read=read_size),
     ("targets", "*", "breaker", "failures"): Reserved(default="5", read=read_count),

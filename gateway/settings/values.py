@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from pydantic_core import PydanticCustomError
 
 from gateway.core.merging import MAX_MERGED_CHANGES
-from gateway.settings.address import Address
+from gateway.settings.address import Address, IPNetwork, read_network
 from gateway.settings.amounts import (
     DURATION_PATTERN,
     SIZE_PATTERN,
@@ -24,6 +24,7 @@ from gateway.settings.amounts import (
     read_count,
     read_duration,
     read_size,
+    read_switch,
     refusable,
 )
 from gateway.settings.reading import fault, read_named_file, read_path, read_text, reading
@@ -40,8 +41,8 @@ from gateway.settings.texts import (
 
 __all__ = [
     "Address", "AppPath", "Count", "Duration", "HeaderName", "HeaderValue", "IdList", "ListOrOne",
-    "MergedChanges", "Name", "Otherwise", "PositiveDuration", "PublicUrl", "Secret", "SettingsPath",
-    "SigningSecret", "Size", "Status", "TargetUrl", "Text", "Written",
+    "MergedChanges", "Name", "Network", "Otherwise", "PositiveDuration", "PublicUrl", "Secret",
+    "SettingsPath", "SigningSecret", "Size", "Status", "Switch", "TargetUrl", "Text", "Written",
 ]  # fmt: skip
 
 
@@ -165,6 +166,12 @@ Size = Annotated[
     int, PlainValidator(read_size), Written("size", _pattern(SIZE_PATTERN, "64KiB", "3MiB", "10GiB"))
 ]
 """`64KiB 3MiB 10GiB` -> bytes."""
+Switch = Annotated[bool, PlainValidator(read_switch), Written("true or false", {"type": "boolean"})]
+"""`true` or `false`."""
+Network = Annotated[
+    IPNetwork, PlainValidator(read_network), Written("network", _LINE | {"examples": ["10.0.8.0/24"]})
+]
+"""`10.0.8.0/24`, `2001:db8:8::/48`, or one address."""
 SettingsPath = Annotated[Path, PlainValidator(read_path), Written("path", _LINE)]
 """Relative to the configuration file -> absolute."""
 ListOrOne = Annotated[

@@ -215,6 +215,50 @@ def client_leaf(
     )
 
 
+def revocation_list(
+    issuer: Issued,
+    *revoked: Issued,
+    this_update: datetime | None = None,
+    next_update: datetime | None = None,
+    signing_key: PrivateKey | None = None,
+    identified: bool = True,
+    extra: Sequence[x509.ExtensionType] = (),
+    critical: Sequence[x509.ExtensionType] = (),
+) -> x509.CertificateRevocationList:
+    """Make a revocation list (CRL).
+
+    Args:
+        issuer: Whose list it is.
+        revoked: The certificates that it revokes.
+        this_update: An hour ago, where not given.
+        next_update: A week after that, where not given.
+        signing_key: Sign with this key instead of the issuer's.
+        identified: Bear the identifier of the issuer's key.
+        extra: More extensions, not critical.
+        critical: More extensions, critical.
+    """
+    begin = this_update or datetime.now(UTC) - CLOCK_SKEW
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(begin)
+        .next_update(next_update or begin + timedelta(days=7))
+    )
+    for one in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(one.certificate.serial_number)
+            .revocation_date(begin)
+            .build()
+        )
+    if identified:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+    for extension in (*extra, *critical):
+        builder = builder.add_extension(extension, critical=extension in critical)
+    return builder.sign(signing_key or issuer.key, hashes.SHA256())
+
+
 def server_leaf(issuer: Issued | None, *, names: Sequence[str] = SERVER_NAMES) -> Issued:
     """Make a server certificate for these names and addresses. No issuer: self-signed."""
     subject = subject_name(

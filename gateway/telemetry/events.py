@@ -37,8 +37,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "reload_unavailable": _event("remedy", "SIGHUP came, and nothing was changed."),
     # The door.
     "handshake_refused": _event(
-        "reason detail address port subject issuer serial sha256 connection suppressed",
-        "A client did not get in, or got in without identity, and why.",
+        "reason detail address port subject issuer serial sha256 claims staged connection suppressed",
+        "A client did not get in, or got in without identity; why, and what a staged anchor says.",
     ),
     "accept_failed": _event("error suppressed", "A connection could not be accepted: descriptors, usually."),
     "connection_broken": _event("", "A client has gone in the middle of a connection."),

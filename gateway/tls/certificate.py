@@ -184,7 +184,7 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     Raises:
         CertificateFileError: it cannot be read, is not PEM, or holds no certificate.
     """
-    data = _read(path)
+    data = read_file(path)
     if b"-----BEGIN" not in data:
         raise CertificateFileError(
             f"{path} is not PEM (no BEGIN line)",
@@ -215,7 +215,7 @@ def read_private_key(path: Path) -> PrivateKeyTypes:
     Raises:
         CertificateFileError: it cannot be read, is encrypted, or is no private key.
     """
-    data = _read(path)
+    data = read_file(path)
     if b"PRIVATE KEY-----" not in data:
         what = "a certificate" if b"BEGIN CERTIFICATE" in data else "no private key in PEM"
         raise CertificateFileError(
@@ -237,7 +237,7 @@ def read_private_key(path: Path) -> PrivateKeyTypes:
 def holds_private_key(path: Path) -> bool:
     """Say whether a file holds a private key in PEM, encrypted or not; False where it cannot be read."""
     try:
-        return b"PRIVATE KEY-----" in _read(path)
+        return b"PRIVATE KEY-----" in read_file(path)
     except CertificateFileError:
         return False
 
@@ -278,6 +278,30 @@ def read_anchors(paths: Sequence[Path]) -> tuple[Anchor, ...]:
     return tuple(anchors)
 
 
+def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES, what: str = "certificate") -> bytes:
+    """Read a file whole, not empty; `what` it should hold.
+
+    Raises:
+        CertificateFileError: it cannot be read, is empty or too big.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except FileNotFoundError as fault:
+        raise CertificateFileError(
+            f"{path} does not exist", remedy="put the file there, or correct the path"
+        ) from fault
+    except OSError as fault:
+        raise CertificateFileError(
+            f"{path} cannot be read ({fault.strerror})", remedy="let the gateway's user read it"
+        ) from fault
+    if not data.strip():
+        raise CertificateFileError(f"{path} is empty", remedy="get the file again from its source")
+    if len(data) > max_bytes:
+        raise CertificateFileError(f"{path} is too big for a {what} file", remedy="correct the path")
+    return data
+
+
 def utc_now() -> datetime:
     """Return the time that expiry is measured against."""
     return datetime.now(UTC)
@@ -316,22 +340,3 @@ def _alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
 def _purposes(certificate: x509.Certificate) -> tuple[str, ...]:
     usage = _extension(certificate, x509.ExtendedKeyUsage)
     return () if usage is None else tuple(_PURPOSES.get(oid, oid.dotted_string) for oid in usage)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError as fault:
-        raise CertificateFileError(
-            f"{path} does not exist", remedy="put the file there, or correct the path"
-        ) from fault
-    except OSError as fault:
-        raise CertificateFileError(
-            f"{path} cannot be read ({fault.strerror})", remedy="let the gateway's user read it"
-        ) from fault
-    if not data.strip():
-        raise CertificateFileError(f"{path} is empty", remedy="get the file again from its source")
-    if len(data) > MAX_FILE_BYTES:
-        raise CertificateFileError(f"{path} is too big for a certificate file", remedy="correct the path")
-    return data

@@ -1,22 +1,24 @@
 """The TLS context: OpenSSL's settings of the public port, made from files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from OpenSSL import SSL, crypto
 from OpenSSL._util import lib  # X509_STORE_set_purpose has no public wrapper
 
-from gateway.settings.model import Tls
+from gateway.settings.model import Client, Tls
 from gateway.tls.certificate import (
     Anchor,
     CertificateFileError,
     describe_key,
-    read_anchors,
     read_certificates,
     read_private_key,
 )
-from gateway.tls.verdict import VERIFY_DEPTH, ClientEntry, record_validation
+from gateway.tls.revocation import RevocationLists
+from gateway.tls.staged import StagedTrials
+from gateway.tls.trust import Trust, read_trust
+from gateway.tls.verdict import VERIFY_DEPTH, AskStaged, ClientEntry, record_validation
 
 ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
 """In the server's order of preference."""
@@ -52,13 +54,15 @@ class ServerContext:
 
     ssl: SSL.Context
     entries: tuple[ClientEntry, ...]
+    ask_staged: AskStaged | None
+    """None: there are no staged anchors."""
 
 
 def make_context(tls: Tls) -> ServerContext:
-    """Make the context of the public port.
+    """Make the context of the public port, with every store and list: all that a reload makes anew.
 
     Raises:
-        CertificateFileError: a certificate, key or anchor file cannot be used.
+        CertificateFileError: a certificate, key, anchor or revocation list file cannot be used.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_VERSIONS[tls.minimum_version])
@@ -71,18 +75,32 @@ def make_context(tls: Tls) -> ServerContext:
     context.set_alpn_select_callback(_select_protocol)
     _use_certificate(context, tls)
 
-    anchors = {name: read_anchors(client.trust_anchors) for name, client in tls.clients.items()}
-    _ask_for_certificates(context, [anchor for each in anchors.values() for anchor in each])
-    entries = tuple(
-        ClientEntry(
-            name=name,
-            names=frozenset(client.names),
-            store=_store(anchors[name]),
-            anchors=frozenset(anchor.sha256 for anchor in anchors[name]),
-        )
-        for name, client in tls.clients.items()
+    trust = {name: read_trust(client) for name, client in tls.clients.items()}
+    _ask_for_certificates(context, [anchor for one in trust.values() for anchor in one.anchors])
+    entries = [_entry(name, client, trust[name]) for name, client in tls.clients.items()]
+    staged = [
+        replace(entry, store=_store(trust[entry.name].staged), anchors=_digests(trust[entry.name].staged))
+        for entry in entries
+        if trust[entry.name].staged
+    ]
+    return ServerContext(
+        ssl=context, entries=tuple(entries), ask_staged=StagedTrials(staged).ask if staged else None
     )
-    return ServerContext(ssl=context, entries=entries)
+
+
+def _entry(name: str, client: Client, trust: Trust) -> ClientEntry:
+    lists = RevocationLists(trust.lists, strict=client.revocation_strict) if trust.lists else None
+    return ClientEntry(
+        name=name,
+        names=frozenset(client.names),
+        store=_store(trust.anchors),
+        anchors=_digests(trust.anchors),
+        revocation=lists,
+    )
+
+
+def _digests(anchors: Sequence[Anchor]) -> frozenset[str]:
+    return frozenset(anchor.sha256 for anchor in anchors)
 
 
 def _use_certificate(context: SSL.Context, tls: Tls) -> None:

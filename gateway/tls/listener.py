@@ -12,18 +12,21 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
-from gateway.core.identity import Identity, LeafSummary, Peer, Reason, Refusal
+from gateway.core.identity import Identity, Peer, Reason, Refusal
+from gateway.core.proxy_header import ProxyHeaderFault
 from gateway.errors import PeerError
+from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.context import ServerContext
-from gateway.tls.policy import DoorPolicy, goes_on
+from gateway.tls.policy import DoorPolicy, Proxies, goes_on
+from gateway.tls.proxy_header import take_proxy_header
 from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
 from gateway.tls.stream import TlsStream, endpoint
 from gateway.tls.verdict import ChainRecord, judge
@@ -57,6 +60,14 @@ Handler = Callable[[TlsStream, Peer, str], Awaitable[None]]
 
 
 @dataclass(slots=True)
+class _Caller:
+    """Who is at the door, as logs shall name it: a load balancer, until it has said for whom it comes."""
+
+    address: str
+    port: int
+
+
+@dataclass(slots=True)
 class _Place:
     """A handshake under way."""
 
@@ -72,18 +83,22 @@ class TlsListener:
         *,
         sockets: Sequence[socket.socket],
         context: Callable[[], ServerContext],
-        policy: DoorPolicy,
+        policy: Callable[[], DoorPolicy],
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        ledger: Ledger | None = None,
     ) -> None:
-        """`context` is asked anew for every connection: a reload changes what it returns."""
+        """`context` and `policy` are asked anew for every connection: a reload changes what they return.
+        `ledger` keeps the last refusals, and outlives this listener."""
         self._sockets = tuple(sockets)
         self._context = context
         self._policy = policy
         self._last_seen = metrics.trust_anchor_last_seen_timestamp_seconds
         self._now_ms = now_ms
         self._log = get_logger("tls")
-        self._ledger = RefusalLedger(metrics=metrics, log=self._log, clock=time.monotonic)
+        self._ledger = RefusalLedger(
+            metrics=metrics, log=self._log, clock=time.monotonic, ledger=ledger, now_ms=now_ms
+        )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accept_failures = LineBudget(lines_per_second=LINES_PER_SECOND)
@@ -158,63 +173,80 @@ class TlsListener:
             sock.setblocking(False)
             # Answers are small and whole: Nagle's algorithm would only hold them back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            address, port = endpoint(sock.getpeername())
+            caller = _Caller(*endpoint(sock.getpeername()))
         except OSError:
             return
-        if self._open > self._policy.max_connections:
-            self._refuse(Reason.LIMIT, "listen.max_connections is reached", address, port)
+        policy = self._policy()
+        if self._open > policy.max_connections:
+            self._refuse(Reason.LIMIT, "listen.max_connections is reached", caller)
             return
-        admitted = await self._handshake(sock, address, port)
+        admitted = await self._handshake(sock, caller, policy)
         if admitted is None:
             return
         stream, verdict = admitted
         try:
-            await self._hand_over(stream, verdict, handle)
+            await self._hand_over(stream, verdict, caller, policy, handle)
         finally:
             stream.close()
 
     async def _handshake(
-        self, sock: socket.socket, address: str, port: int
+        self, sock: socket.socket, caller: _Caller, policy: DoorPolicy
     ) -> tuple[TlsStream, Identity | Refusal] | None:
         """Return the stream with the verdict; None: refused and recorded, or nobody was there."""
-        with trio.CancelScope() as scope, self._place(scope) as place:
+        with trio.CancelScope() as scope, self._place(scope, policy) as place:
             # From here on, so that waiting for a place does not count.
-            scope.deadline = trio.current_time() + self._policy.handshake_seconds
+            scope.deadline = trio.current_time() + policy.handshake_seconds
             if not await _first_byte(sock):
                 return None
+            if policy.proxies is not None:
+                fault = await _ask_proxy(sock, caller, policy.proxies)
+                if fault is not None:
+                    self._refuse(Reason.PROTOCOL, fault, caller)
+                    return None
+                # A load balancer's own check ends here, and so does a client that came and went.
+                if not await _first_byte(sock):
+                    return None
             try:
                 context = self._context()
                 stream = TlsStream.server(context.ssl, sock, app_data=ChainRecord())
                 await stream.do_handshake()
-                return stream, judge(stream.connection, context.entries)
+                return stream, judge(stream.connection, context.entries, context.ask_staged)
             except PeerError as fault:
-                self._refuse(Reason.PROTOCOL, fault.message, address, port)
+                self._refuse(Reason.PROTOCOL, fault.message, caller)
                 return None
             except Exception:
                 # Ours: a bug, or a verdict that is missing. It fails closed, and is told as an error too.
-                self._refuse(Reason.PROTOCOL, "the handshake failed on this side", address, port)
+                self._refuse(Reason.PROTOCOL, "the handshake failed on this side", caller)
                 raise
         if place.crowded_out:
-            self._refuse(Reason.LIMIT, "too many handshakes at once; the oldest gave way", address, port)
+            self._refuse(Reason.LIMIT, "too many handshakes at once; the oldest gave way", caller)
         else:
-            self._refuse(Reason.TIMEOUT, "the handshake took too long", address, port)
+            self._refuse(Reason.TIMEOUT, "the handshake took too long", caller)
         return None
 
-    async def _hand_over(self, stream: TlsStream, verdict: Identity | Refusal, handle: Handler) -> None:
-        address, port = stream.peername
+    async def _hand_over(
+        self,
+        stream: TlsStream,
+        verdict: Identity | Refusal,
+        caller: _Caller,
+        policy: DoorPolicy,
+        handle: Handler,
+    ) -> None:
+        address, port = caller.address, caller.port
         if isinstance(verdict, Identity):
             self._last_seen.labels(anchor=verdict.anchor_sha256[:16]).set(self._now_ms() / 1000)
             self._ledger.accepted(verdict)
             peer = Peer(address=address, port=port, identity=verdict, refusal=None)
             await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
             return
-        if not goes_on(self._policy, verdict):
+        if not goes_on(policy, verdict):
             self._ledger.refused(verdict, address=address, port=port)
             await stream.aclose()
             return
-        if self._without_identity >= self._policy.max_without_identity:
+        if self._without_identity >= policy.max_without_identity:
             detail = "too many connections without an accepted certificate"
-            self._refuse(Reason.LIMIT, detail, address, port, leaf=verdict.leaf)
+            crowded = replace(verdict, reason=Reason.LIMIT, detail=detail)
+            self._ledger.refused(crowded, address=address, port=port)
             await stream.aclose()
             return
         if verdict.reason is Reason.NO_CERTIFICATE:
@@ -229,9 +261,9 @@ class TlsListener:
             self._without_identity -= 1
 
     @contextmanager
-    def _place(self, scope: trio.CancelScope) -> Iterator[_Place]:
+    def _place(self, scope: trio.CancelScope, policy: DoorPolicy) -> Iterator[_Place]:
         """Count a handshake under way; where there are too many, the oldest gives way."""
-        if len(self._handshakes) >= self._policy.max_handshakes:
+        if len(self._handshakes) >= policy.max_handshakes:
             oldest = next(iter(self._handshakes.values()))
             self._leave(oldest)
             oldest.crowded_out = True
@@ -246,11 +278,21 @@ class TlsListener:
     def _leave(self, place: _Place) -> None:
         self._handshakes.pop(id(place), None)
 
-    def _refuse(
-        self, reason: Reason, detail: str, address: str, port: int, *, leaf: LeafSummary | None = None
-    ) -> None:
-        refusal = Refusal(reason=reason, detail=detail, leaf=leaf)
-        self._ledger.refused(refusal, address=address, port=port)
+    def _refuse(self, reason: Reason, detail: str, caller: _Caller) -> None:
+        refusal = Refusal(reason=reason, detail=detail)
+        self._ledger.refused(refusal, address=caller.address, port=caller.port)
+
+
+async def _ask_proxy(sock: socket.socket, caller: _Caller, proxies: Proxies) -> str | None:
+    """Learn from the load balancer who the client is; return what is wrong, where something is."""
+    if not proxies.include(caller.address):
+        return "a connection past the load balancers (listen.proxy_from)"
+    header = await take_proxy_header(sock, proxies.versions)
+    if isinstance(header, ProxyHeaderFault):
+        return header.detail
+    if header.source is not None:
+        caller.address, caller.port = header.source
+    return None
 
 
 async def _first_byte(sock: socket.socket) -> bool:

@@ -27,6 +27,8 @@ from gateway.tls.certificate import (
 )
 from gateway.tls.context import make_context
 from gateway.tls.own_ca import Confusion, confusion
+from gateway.tls.revocation_files import read_revocation_lists
+from gateway.tls.trust import known_issuers
 
 ASK_META: Final = "for Meta, take the CA file that its page on webhooks and mTLS hands out"
 """What to do where the clients' trust is in doubt."""
@@ -79,6 +81,8 @@ def examine_tls(
     problems += _examine_server(tls, server, address, moment)
     for name, client in tls.clients.items():
         problems += _examine_client(name, client, server, address, moment)
+        problems += _examine_staged(name, client, server, address)
+        problems += _examine_lists(name, client)
     if not problems and with_key:
         # What OpenSSL itself refuses: a key too short, a kind of key that TLS cannot use.
         try:
@@ -161,6 +165,33 @@ def _examine_client(
     if all(dated):
         for problems in dated:
             yield from problems
+
+
+def _examine_staged(
+    name: str, client: Client, server: _Server, address: Address
+) -> Iterator[MaterialProblem]:
+    """Staged anchors must be fit to become anchors; their dates are no problem yet."""
+    what = f"the staged anchor of {name}"
+    for position, path in enumerate(client.staged_anchors):
+        where = ("tls", "clients", name, "staged_anchors", position)
+        try:
+            anchors = read_anchors((path,))
+        except CertificateFileError as error:
+            yield _own_certificate(where, path, server) or _problem(error, *where)
+            continue
+        for anchor in anchors:
+            description = describe(anchor.certificate)
+            if description.development and _is_public(address):
+                yield _development(where, what, description.subject, address)
+
+
+def _examine_lists(name: str, client: Client) -> Iterator[MaterialProblem]:
+    issuers = known_issuers(client)
+    for position, path in enumerate(client.revocation_lists):
+        try:
+            read_revocation_lists((path,), issuers=issuers)
+        except CertificateFileError as error:
+            yield _problem(error, "tls", "clients", name, "revocation_lists", position)
 
 
 def _own_certificate(where: tuple[str | int, ...], path: Path, server: _Server) -> MaterialProblem | None:

@@ -2,9 +2,13 @@
 it."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, Literal
 
 from gateway.core.identity import Identity, Reason, Refusal
+from gateway.core.proxy_header import ProxyVersion
+from gateway.settings.address import IPNetwork
+from gateway.settings.model import Settings
 
 HANDSHAKE_SECONDS: Final = 10.0
 """Many round trips to the far side of the world; a slower client is none of Meta's."""
@@ -14,6 +18,30 @@ HANDSHAKES_IN_FLIGHT: Final = 1024
 
 SHARE_WITHOUT_IDENTITY: Final = 4
 """One in so many connections may be without an accepted certificate (contract, section 2)."""
+
+
+_PROXY_VERSIONS: Final[dict[str, tuple[ProxyVersion, ...]]] = {
+    "v1": ("v1",),
+    "v2": ("v2",),
+    "any": ("v1", "v2"),
+}
+"""What `listen.proxy_protocol` says -> the versions of the PROXY protocol that are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxies:
+    """Load balancers that say for whom they connect: they alone may connect, and they must say it."""
+
+    versions: tuple[ProxyVersion, ...]
+    networks: tuple[IPNetwork, ...]
+
+    def include(self, address: str) -> bool:
+        """Say whether an address is one of theirs."""
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.networks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +54,8 @@ class DoorPolicy:
     max_connections: int = 4096
     handshake_seconds: float = HANDSHAKE_SECONDS
     handshakes_in_flight: int = HANDSHAKES_IN_FLIGHT
+    proxies: Proxies | None = None
+    """None: clients connect by themselves."""
 
     @property
     def max_without_identity(self) -> int:
@@ -36,6 +66,23 @@ class DoorPolicy:
     def max_handshakes(self) -> int:
         """Handshakes under way: these connections have no accepted certificate yet."""
         return min(self.handshakes_in_flight, self.max_without_identity)
+
+
+def door_policy(settings: Settings, *, max_connections: int) -> DoorPolicy:
+    """Say what the settings mean for the door.
+
+    Args:
+        settings: All of them.
+        max_connections: How many the limit on descriptors bears of `listen.max_connections`.
+    """
+    listen = settings.listen
+    versions = _PROXY_VERSIONS.get(listen.proxy_protocol)
+    return DoorPolicy(
+        handshake=settings.tls.handshake,
+        report=any(app.client_certificate == "report" for app in settings.apps.values()),
+        max_connections=max_connections,
+        proxies=Proxies(versions=versions, networks=listen.proxy_from) if versions else None,
+    )
 
 
 def goes_on(policy: DoorPolicy, verdict: Identity | Refusal) -> bool:

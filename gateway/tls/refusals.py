@@ -1,11 +1,13 @@
-"""What the door says of its handshakes: every one is counted, and every refusal logged as far as the disk
-bears it."""
+"""What the door says of its handshakes: every one is counted, the last refusals are kept, and logged is what
+the disk bears."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
 from gateway.core.identity import Identity, Reason, Refusal
+from gateway.telemetry.ledger import Entry, Ledger, Weight, weigh
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import Logger
 from gateway.telemetry.metrics import Metrics
@@ -16,23 +18,36 @@ LINES_PER_SECOND: Final = 1.0
 NO_REASON: Final = "none"
 """The label `reason` where a certificate was accepted: Prometheus takes an empty label for an absent one."""
 
+CLOSED: Final = "closed"
+GOES_ON: Final = "goes on without identity"
+
 _QUIET: Final = frozenset({Reason.PROTOCOL, Reason.TIMEOUT, Reason.LIMIT, Reason.NO_CERTIFICATE})
 """What the whole Internet does to an open port; the other reasons tell of a certificate and deserve a
 warning."""
 
 
 class RefusalLedger:
-    """Counts handshakes and logs refusals, each reason with an allowance of its own.
+    """Counts handshakes, keeps and logs refusals: each reason and weight with an allowance of its own.
 
     So the noise of scanners cannot crowd out the one line that says why Meta's certificate was refused.
     """
 
-    def __init__(self, *, metrics: Metrics, log: Logger, clock: Callable[[], float]) -> None:
-        """`clock` is any monotonic one, in seconds."""
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        log: Logger,
+        clock: Callable[[], float],
+        ledger: Ledger | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """`clock` is any monotonic one, in seconds; `ledger` outlives reloads, where one is given."""
         self._handshakes = metrics.handshakes_total
         self._log = log
         self._clock = clock
-        self._budgets: defaultdict[Reason, LineBudget] = defaultdict(
+        self._ledger = Ledger() if ledger is None else ledger
+        self._now_ms = now_ms
+        self._budgets: defaultdict[tuple[Reason, Weight], LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=LINES_PER_SECOND)
         )
 
@@ -43,13 +58,29 @@ class RefusalLedger:
         self._handshakes.labels(result="accepted", reason=reason).inc()
 
     def refused(self, refusal: Refusal, *, address: str, port: int, goes_on: bool = False) -> None:
-        """Count and log a refusal; `goes_on`: the connection is served without identity all the same."""
-        reason = refusal.reason
+        """Count, keep and log a refusal; `goes_on`: the connection is served without identity all the
+        same."""
+        reason, leaf = refusal.reason, refusal.leaf
+        connection = GOES_ON if goes_on else CLOSED
+        weight = weigh(proved=refusal.would_admit, signed=False, claimed=refusal.claims is not None)
         self._handshakes.labels(result="refused", reason=reason.value).inc()
-        suppressed = self._budgets[reason].take(self._clock())
+        self._ledger.add(
+            Entry(
+                at_ms=self._now_ms(),
+                kind="connection",
+                address=address,
+                reason=reason.value,
+                detail=refusal.detail,
+                leaf=leaf,
+                claims=refusal.claims,
+                staged=refusal.staged,
+                connection=connection,
+            ),
+            weight,
+        )
+        suppressed = self._budgets[reason, weight].take(self._clock())
         if suppressed is None:
             return
-        leaf = refusal.leaf
         write = self._log.info if reason in _QUIET else self._log.warning
         write(
             "handshake_refused",
@@ -61,6 +92,8 @@ class RefusalLedger:
             issuer=leaf.issuer if leaf else None,
             serial=leaf.serial if leaf else None,
             sha256=leaf.sha256 if leaf else None,
-            connection="goes on without identity" if goes_on else "closed",
+            claims=refusal.claims,
+            staged=refusal.staged,
+            connection=connection,
             suppressed=suppressed,
         )

@@ -1,7 +1,7 @@
 """What is worth a look among certificates and keys, and keeps nothing from working: no reason to refuse a
 start."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,9 @@ from gateway.tls.certificate import (
 )
 from gateway.tls.material import ASK_META, MaterialProblem
 from gateway.tls.own_ca import Confusion, confusion
+from gateway.tls.revocation import RevocationList, outdated
+from gateway.tls.revocation_files import read_revocation_lists
+from gateway.tls.trust import known_issuers
 
 EXPIRES_SOON: Final = timedelta(days=14)
 """Let's Encrypt renews thirty days before the end: with a fortnight left, renewal has failed twice."""
@@ -47,7 +50,10 @@ def remarks_tls(tls: Tls, *, now: datetime | None = None, with_key: bool = True)
     if chain:
         remarks += _remark_server(tls, chain, moment)
     for name, client in tls.clients.items():
-        remarks += _remark_client(("tls", "clients", name, "trust_anchors"), client, chain, moment)
+        where = ("tls", "clients", name)
+        remarks += _remark_client((*where, "trust_anchors"), client, chain, moment)
+        remarks += _remark_staged((*where, "staged_anchors"), client, moment)
+        remarks += _remark_lists((*where, "revocation_lists"), client, moment)
     if with_key:
         remarks += remark_open_key(tls.private_key, ("tls", "private_key"))
     return remarks
@@ -100,7 +106,7 @@ def _remark_server(tls: Tls, chain: tuple[x509.Certificate, ...], now: datetime)
 def _remark_client(
     where: tuple[str | int, ...], client: Client, server: tuple[x509.Certificate, ...], now: datetime
 ) -> Iterator[MaterialProblem]:
-    anchors = list(_read_anchors(client))
+    anchors = list(_read_anchors(client.trust_anchors))
     if len(anchors) > MANY_ANCHORS:
         yield MaterialProblem(
             key_path=where,
@@ -138,8 +144,56 @@ def _remark_term(
         )
 
 
-def _read_anchors(client: Client) -> Iterator[tuple[int, Anchor]]:
-    for position, path in enumerate(client.trust_anchors):
+def _remark_staged(where: tuple[str | int, ...], client: Client, now: datetime) -> Iterator[MaterialProblem]:
+    live = {anchor.sha256 for _, anchor in _read_anchors(client.trust_anchors)}
+    for position, anchor in _read_anchors(client.staged_anchors):
+        subject = anchor.certificate.subject.rfc4514_string()
+        if anchor.sha256 in live:
+            yield MaterialProblem(
+                key_path=(*where, position),
+                message=f"the anchor {subject} stands in trust_anchors too, and admits",
+                remedy="take it out here; once it is trusted there is nothing left to try",
+            )
+        elif anchor.certificate.not_valid_after_utc < now:
+            yield MaterialProblem(
+                key_path=(*where, position),
+                message=f"the staged anchor {subject} in {anchor.path} has expired",
+                remedy="take it out, or get the CA that is in use now",
+            )
+
+
+def _remark_lists(where: tuple[str | int, ...], client: Client, now: datetime) -> Iterator[MaterialProblem]:
+    issuers = known_issuers(client)
+    for position, path in enumerate(client.revocation_lists):
+        try:
+            lists = read_revocation_lists((path,), issuers=issuers)
+        except CertificateFileError:
+            continue  # a problem, not a remark: examine_tls says it
+        for one in lists:
+            yield from _remark_list((*where, position), one, now, strict=client.revocation_strict)
+
+
+def _remark_list(
+    where: tuple[str | int, ...], one: RevocationList, now: datetime, *, strict: bool
+) -> Iterator[MaterialProblem]:
+    if not one.known_issuer:
+        yield MaterialProblem(
+            key_path=where,
+            message=f"{one.path} is of {one.issuer.rfc4514_string()}, which is none of the anchors: its"
+            " signature is verified when a chain first shows that CA",
+            remedy="nothing to do if that is an intermediate of the sender's; else name the right list",
+        )
+    if state := outdated(one, now):
+        yield MaterialProblem(
+            key_path=where,
+            message=f"the revocation list {one.path} {state};"
+            f" {'the clients of its CA are refused' if strict else 'it goes on counting as it is'}",
+            remedy="fetch the CA's current list, and see what should have fetched it",
+        )
+
+
+def _read_anchors(paths: Sequence[Path]) -> Iterator[tuple[int, Anchor]]:
+    for position, path in enumerate(paths):
         try:
             for anchor in read_anchors((path,)):
                 yield position, anchor

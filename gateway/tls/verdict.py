@@ -7,8 +7,9 @@ verdict, and without a verdict no connection.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -26,6 +27,7 @@ from gateway.core.identity import (
     match_name,
     reason_for_x509_error,
 )
+from gateway.tls.revocation import Fault, RevocationLists
 
 VERIFY_DEPTH: Final = 3
 """Authorities that may stand between leaf and anchor: Meta's depth is one today and not promised (contract,
@@ -72,6 +74,12 @@ class ClientEntry:
     store: crypto.X509Store
     anchors: frozenset[str]
     """SHA-256 of its anchors, hexadecimal."""
+    revocation: RevocationLists | None = None
+    """None: it has no revocation lists."""
+
+
+AskStaged = Callable[[Refusal, ChainRecord, crypto.X509, Sequence[crypto.X509]], Refusal]
+"""Adds to a refusal what the staged anchors say of leaf and chain (`tls.staged`)."""
 
 
 def record_validation(connection: SSL.Connection, _: crypto.X509, error: int, depth: int, ok: int) -> bool:
@@ -83,15 +91,21 @@ def record_validation(connection: SSL.Connection, _: crypto.X509, error: int, de
     return True
 
 
-def judge(connection: SSL.Connection, entries: Sequence[ClientEntry]) -> Identity | Refusal:
-    """Decide about a connection whose handshake is complete."""
+def judge(
+    connection: SSL.Connection, entries: Sequence[ClientEntry], ask_staged: AskStaged | None = None
+) -> Identity | Refusal:
+    """Decide about a connection whose handshake is complete; `ask_staged` adds to a refusal, and changes no
+    verdict."""
     record: ChainRecord = connection.get_app_data()
     leaf = connection.get_peer_certificate()
     # With one entry, its store and that of the handshake hold the same: its chain is the entry's.
     chain = connection.get_verified_chain() if leaf is not None and len(entries) == 1 else None
     # On the server's side OpenSSL leaves the leaf out of the chain that was sent.
     sent = connection.get_peer_cert_chain() or ()
-    return decide(record=record, leaf=leaf, sent=sent, entries=entries, chain=chain)
+    verdict = decide(record=record, leaf=leaf, sent=sent, entries=entries, now=datetime.now(UTC), chain=chain)
+    if ask_staged is None or leaf is None or isinstance(verdict, Identity):
+        return verdict
+    return ask_staged(verdict, record, leaf, sent)
 
 
 def decide(
@@ -100,6 +114,7 @@ def decide(
     leaf: crypto.X509 | None,
     sent: Sequence[crypto.X509],
     entries: Sequence[ClientEntry],
+    now: datetime,
     chain: Sequence[crypto.X509] | None = None,
 ) -> Identity | Refusal:
     """Decide who the client is.
@@ -109,6 +124,7 @@ def decide(
         leaf: The certificate whose key the client has proved to hold; None: it presented none.
         sent: The other certificates that the client sent; not trusted.
         entries: Who may come.
+        now: What the dates of revocation lists are measured against.
         chain: What the handshake verified, leaf first, where its anchors are those of the only entry.
 
     Raises:
@@ -125,31 +141,35 @@ def decide(
         summary, common_names, dns_names = _read(leaf)
     except Exception as fault:  # noqa: BLE001 # whatever it is, OpenSSL could read it, and the stranger wrote it
         return Refusal(reason=Reason.BAD_CHAIN, detail=f"the leaf cannot be read ({type(fault).__name__})")
+    names = {
+        entry.name: name
+        for entry in entries
+        if (name := match_name(common_names, dns_names, entry.names)) is not None
+    }
+    claims = next(iter(names), None)
     # 4. OpenSSL found no fault: chain, dates, purpose, depth, strength of keys and digests.
     if record.errors:
-        return _refuse_recorded(record, summary)
-    # 5. The client entry's own anchors verify the chain: the store of the handshake holds everybody's.
+        return _refuse(_first_recorded(record), summary, claims)
+    # 5. The client entry's own anchors verify the chain (the store of the handshake holds everybody's), and
+    #    its own lists do not revoke it.
     verified: dict[str, str] = {}
-    fault_code = 0
+    faults: list[Fault] = []
     for entry in entries:
-        outcome = _verify(entry, leaf, sent, chain)
-        if isinstance(outcome, int):
-            fault_code = fault_code or outcome
+        outcome = _verify(entry, leaf, sent, chain, now)
+        if isinstance(outcome, Fault):
+            faults.append(outcome)
         else:
             verified[entry.name] = outcome
     if not verified:
-        return Refusal(reason=reason_for_x509_error(fault_code), detail=_explain(fault_code, 0), leaf=summary)
+        return _refuse(_most_telling(faults), summary, claims)
     # 6. One of that entry's names equals the leaf's, exactly.
-    matched = {
-        entry.name: name
-        for entry in entries
-        if entry.name in verified and (name := match_name(common_names, dns_names, entry.names)) is not None
-    }
+    matched = {entry: name for entry, name in names.items() if entry in verified}
     if not matched:
         return Refusal(
             reason=Reason.WRONG_NAME,
             detail=f"a good chain, but its name is not one of those that {', '.join(verified)} may bear",
             leaf=summary,
+            claims=claims,
         )
     first = next(iter(matched))
     return Identity(
@@ -167,14 +187,32 @@ def summarise(certificate: x509.Certificate) -> LeafSummary:
         issuer=certificate.issuer.rfc4514_string()[:MAX_NAME_CHARACTERS],
         serial=f"{certificate.serial_number:x}",
         sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+        not_after_ms=int(certificate.not_valid_after_utc.timestamp() * 1000),
     )
 
 
-def _refuse_recorded(record: ChainRecord, summary: LeafSummary) -> Refusal:
+def _first_recorded(record: ChainRecord) -> Fault:
     # The first says it: OpenSSL builds the chain before it looks at purposes, and at those before dates; what
     # follows is often its consequence (a chain that is too deep has no anchor either).
     code, depth = record.errors[0]
-    return Refusal(reason=reason_for_x509_error(code), detail=_explain(code, depth), leaf=summary)
+    return Fault(code=code, depth=depth)
+
+
+def _most_telling(faults: Sequence[Fault]) -> Fault:
+    """Choose among what the entries said: that a chain is another entry's says the least."""
+    foreign = Reason.UNKNOWN_ISSUER
+    telling = (fault for fault in faults if reason_for_x509_error(fault.code) is not foreign)
+    return next(telling, faults[0] if faults else Fault(code=0, depth=0))
+
+
+def _refuse(fault: Fault, summary: LeafSummary, claims: str | None) -> Refusal:
+    note = f": {fault.note}" if fault.note else ""
+    return Refusal(
+        reason=reason_for_x509_error(fault.code),
+        detail=_explain(fault.code, fault.depth) + note,
+        leaf=summary,
+        claims=claims,
+    )
 
 
 def _explain(code: int, depth: int) -> str:
@@ -189,18 +227,22 @@ def _verify(
     leaf: crypto.X509,
     sent: Sequence[crypto.X509],
     chain: Sequence[crypto.X509] | None,
-) -> str | int:
-    """Return the SHA-256 of the anchor that ends the chain, or the X509 error."""
+    now: datetime,
+) -> str | Fault:
+    """Return the SHA-256 of the anchor that ends the chain, or why the entry does not take it."""
     # A chain that does not end in one of the entry's anchors is not believed, wherever it comes from.
-    if chain and (anchor := _sha256(chain[-1])) in entry.anchors:
-        return anchor
-    try:
-        chain = crypto.X509StoreContext(entry.store, leaf, sent).get_verified_chain()
-    except crypto.X509StoreContextError as error:
-        return int(error.errors[0]) or _UNSPECIFIED
-    # The depth of a store on its own cannot be set through pyOpenSSL: leaf, authorities between, anchor.
-    if len(chain) > VERIFY_DEPTH + 2:
-        return _CHAIN_TOO_LONG
+    if not chain or _sha256(chain[-1]) not in entry.anchors:
+        try:
+            chain = crypto.X509StoreContext(entry.store, leaf, sent).get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            return Fault(code=int(error.errors[0]) or _UNSPECIFIED, depth=int(error.errors[1]))
+        # The depth of a store on its own cannot be set through pyOpenSSL: leaf, authorities between, anchor.
+        if len(chain) > VERIFY_DEPTH + 2:
+            return Fault(code=_CHAIN_TOO_LONG, depth=VERIFY_DEPTH + 2)
+    if entry.revocation is not None:
+        readable = [certificate.to_cryptography() for certificate in chain]
+        if (fault := entry.revocation.find_fault(readable, now=now)) is not None:
+            return fault
     return _sha256(chain[-1])
 
 

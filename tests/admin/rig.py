@@ -29,7 +29,7 @@ class Desk:
         self.admin_app: Any = build_admin_app(
             health=lambda: self.checks,
             render_metrics=self.render,
-            token=TOKEN,
+            token=lambda: TOKEN,
             hosts=self.hosts,
             actions=self,
         )

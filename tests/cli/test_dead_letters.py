@@ -24,6 +24,7 @@ from gateway.cli.state_owner import user_name
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import Reason
+from gateway.delivery.replay import Known
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.errors import DeadLetterError, GatewayError, SpoolLockedError, UsageError
 from gateway.operations import Operations
@@ -122,18 +123,23 @@ class Rig:
                 ) as spool,
                 trio.open_nursery() as nursery,
             ):
+                known = Known(
+                    apps=frozenset(settings.apps),
+                    targets=frozenset(settings.targets),
+                    table=routing_table(settings),
+                )
                 operations = Operations(
-                    settings=settings,
+                    known=lambda: known,
                     spool=spool,
-                    routing=routing_table(settings),
                     dead_letters=self.store,
                     audit=AuditLog(self.var / "audit.log"),
                     now_ms=lambda: EPOCH_MS,
                 )
+                token = load_or_make_token(self.var / "admin.token")
                 app = build_admin_app(
                     health=dict,
                     render_metrics=self._no_metrics,
-                    token=load_or_make_token(self.var / "admin.token"),
+                    token=lambda: token,
                     hosts=frozenset(),
                     actions=operations,
                 )

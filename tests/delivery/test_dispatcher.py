@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.core.routing import UNROUTED
 from gateway.core.signature import sign
@@ -12,7 +13,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import DeadLetter, Reason
 from gateway.delivery.message import described_headers
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import Lease
+from gateway.spool.contract import Lease, Notification
 from tests.delivery.dispatching import BODY, Rig, a_target, asked, emptied, unix_ms
 from tests.delivery.rig import (
     APP_SECRET,
@@ -389,3 +390,117 @@ async def test_what_is_delivered_after_all_keeps_no_dead_letter(rig: Rig) -> Non
         with trio.fail_after(5):
             while list(rig.store.iterate()):  # noqa: ASYNC110 - looks at the disk
                 await trio.sleep(0.01)
+
+
+async def test_a_target_that_is_new_gets_what_waited_for_it(rig: Rig) -> None:
+    async with serving() as target, rig.spool() as spool, trio.open_nursery() as nursery:
+        await spool.append(notification(BODY, "late"))
+        dispatcher = rig.dispatcher(spool, {})
+        await nursery.start(dispatcher.run)
+        dispatcher.adopt({"late": a_target(target.url)})
+        await emptied(spool)
+        await dispatcher.drain(0)
+    assert len(target.requests) == 1
+
+
+async def test_a_target_that_is_gone_ends_its_attempt_and_what_waits_is_kept(rig: Rig) -> None:
+    """The one under way is settled as it ends; the other is not attempted, and is there when the target is
+    back."""
+    let_go = trio.Event()
+    async with serving(_when(let_go)) as target, rig.spool() as spool, trio.open_nursery() as nursery:
+        support = a_target(target.url, concurrency=1)
+        dispatcher = rig.dispatcher(spool, {"support": support})
+        await nursery.start(dispatcher.run)
+        for number in range(2):
+            await spool.append(_numbered(number))
+        await asked(target, 1)
+        dispatcher.adopt({})
+        let_go.set()
+        with trio.fail_after(5):
+            while spool.pending() != {"support": 1}:  # noqa: ASYNC110 - the spool has no event for that
+                await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(target.requests) == 1
+        dispatcher.adopt({"support": support})
+        await emptied(spool)
+        await dispatcher.drain(0)
+    assert [request.headers["gateway-attempt"] for request in target.requests] == ["1", "1"]
+
+
+async def test_what_is_under_way_ends_at_the_old_address_and_the_next_goes_to_the_new(rig: Rig) -> None:
+    let_go = trio.Event()
+    async with (
+        serving(_when(let_go)) as old,
+        serving() as new,
+        rig.spool() as spool,
+        trio.open_nursery() as nursery,
+    ):
+        dispatcher = rig.dispatcher(spool, {"support": a_target(old.url, concurrency=1)})
+        await nursery.start(dispatcher.run)
+        first, second = _numbered(1), _numbered(2)
+        await spool.append(first)
+        await asked(old, 1)
+        await spool.append(second)
+        dispatcher.adopt({"support": a_target(new.url, concurrency=1)})
+        let_go.set()
+        await emptied(spool)
+        await dispatcher.drain(0)
+    assert [request.headers["idempotency-key"] for request in old.requests] == [first.deliveries[0].id]
+    assert [request.headers["idempotency-key"] for request in new.requests] == [second.deliveries[0].id]
+
+
+async def test_fewer_attempts_at_once_hold_as_soon_as_those_under_way_have_ended(rig: Rig) -> None:
+    let_go = trio.Event()
+    async with serving(_when(let_go)) as target, rig.spool() as spool, trio.open_nursery() as nursery:
+        dispatcher = rig.dispatcher(spool, {"support": a_target(target.url, concurrency=6)})
+        await nursery.start(dispatcher.run)
+        for number in range(6):
+            await spool.append(_numbered(number))
+        await asked(target, 6)
+        dispatcher.adopt({"support": a_target(target.url, concurrency=2)})
+        let_go.set()
+        await emptied(spool)
+        wait = trio.Event()
+        target.scripts = [_when(wait)]
+        for number in range(6, 12):
+            await spool.append(_numbered(number))
+        await asked(target, 8)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(target.requests) == 8
+        dispatcher.adopt({"support": a_target(target.url, concurrency=4)})
+        await asked(target, 10)
+        wait.set()
+        await emptied(spool)
+        await dispatcher.drain(0)
+    assert len(target.requests) == 12
+
+
+async def test_a_hundred_changes_while_it_delivers_lose_and_double_nothing(rig: Rig) -> None:
+    async with serving() as target, rig.spool() as spool, trio.open_nursery() as nursery:
+        dispatcher = rig.dispatcher(spool, {"support": a_target(target.url)})
+        await nursery.start(dispatcher.run)
+        new = [_numbered(number) for number in range(200)]
+        for number, one in enumerate(new):
+            await spool.append(one)
+            if number % 2:
+                targets = {"support": a_target(target.url, concurrency=1 + number % 5)}
+                dispatcher.adopt({} if number % 5 == 0 else targets)
+        dispatcher.adopt({"support": a_target(target.url)})
+        await emptied(spool)
+        await dispatcher.drain(0)
+    keys = [request.headers["idempotency-key"] for request in target.requests]
+    assert sorted(keys) == sorted(one.deliveries[0].id for one in new)
+
+
+def _numbered(number: int) -> Notification:
+    return notification(BODY + b" " * number, "support", number=number)
+
+
+def _when(event: trio.Event) -> Script:
+    """Answer 200 once it has happened."""
+
+    async def script(received: Received, stream: trio.abc.Stream) -> bool:
+        await event.wait()
+        return await answer(200)(received, stream)
+
+    return script

@@ -39,6 +39,7 @@ APPS_END = TOKEN + "\n"
 END = "unrouted: dead_letter\n"
 
 
+PROXIED = "listen:\n  proxy_protocol: v2\n  proxy_from: [{}]\n"
 ODD = {"TWO_LINES": "one\rtwo", "SPACES": " a "}
 
 
@@ -80,6 +81,10 @@ MISTAKES = [
             "1 or more"),
     mistake("original and merged", TIMEOUT, "payload: original\n    max_changes: 100", "19:5",
             "targets.support.max_changes", "cannot stand beside `payload: original`", "payload: matching"),
+    mistake("strictly yes", CLIENT, CLIENT + "      revocation_strict: yes\n", "10:7",
+            "tls.clients.meta.revocation_strict", "'yes' is neither", "true or false"),
+    mistake("a list alone", CLIENT, CLIENT + "      revocation_lists: meta.crl\n", "10:7",
+            "tls.clients.meta.revocation_lists", "must be a list", "[one, two]"),
     mistake("octal", "4096", "0o17", "3:3", "listen.max_connections", "'0o17'", "decimal digits"),
     mistake("exponent", "4096", "1e3", "3:3", "listen.max_connections", "'1e3'", "decimal digits"),
     mistake("empty key", "10s", "", "18:5", "targets.support.timeout", "has no value", "remove the key"),
@@ -246,6 +251,20 @@ MISTAKES = [
             "collides with admin.address", "another port"),
     mistake("open admin", END, END + "admin: {address: 10.0.0.1:9090}\n", "25:9", "admin.address",
             "other machines", "admin.hosts"),
+    mistake("proxy from nobody", "listen:\n", "listen:\n  proxy_protocol: v2\n", "2:3",
+            "listen.proxy_protocol", "needs proxy_from", "[10.0.8.0/24]"),
+    mistake("proxy from an empty list", "listen:\n", "listen:\n  proxy_protocol: any\n  proxy_from: []\n",
+            "2:3", "listen.proxy_protocol", "needs proxy_from", "networks"),
+    mistake("proxies in vain", "listen:\n", "listen:\n  proxy_from: [10.0.0.0/8]\n", "2:3",
+            "listen.proxy_from", "proxy_protocol: none", "proxy_protocol: v2"),
+    mistake("no network", "listen:\n", PROXIED.format("lb.internal"), "3:16", "listen.proxy_from[0]",
+            "'lb.internal' is not a network", "ADDRESS/BITS"),
+    mistake("within a network", "listen:\n", PROXIED.format("10.0.8.7/24"), "3:16", "listen.proxy_from[0]",
+            "within a network", "write 10.0.8.0/24, or 10.0.8.7 alone"),
+    mistake("mapped network", "listen:\n", PROXIED.format('"::ffff:10.0.0.0/104"'), "3:16",
+            "listen.proxy_from[0]", "in the form of IPv6", "write the IPv4 network"),
+    mistake("proxy version", "listen:\n", "listen:\n  proxy_protocol: v3\n  proxy_from: [10.0.0.1]\n", "2:3",
+            "listen.proxy_protocol", "'v3'", "none, v1, v2 or any"),
     mistake("one directory", END, END + "spool: {directory: a}\ndead_letter: {directory: a}\n", "26:15",
             "dead_letter.directory", "spool's directory too", "of its own"),
 ]  # fmt: skip

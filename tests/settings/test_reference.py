@@ -72,7 +72,7 @@ def test_defaults_are_written_as_in_the_file() -> None:
 # --- the JSON Schema, through a validator of as much of it as the schema uses
 
 
-TYPES = {"object": dict, "array": list, "string": str, "integer": int}
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
 Check = Callable[[Any, Any], bool]
 CHECKS: dict[str, Check] = {
     # keyword: (what the schema says, the value) -> is it right?

@@ -59,6 +59,11 @@ class Files:
     def anchor(self, *issued: Issued) -> None:
         (self.directory / "meta.pem").write_bytes(chain_pem(*issued))
 
+    def with_client(self, **fields: object) -> "Files":
+        """Give the client entry other fields."""
+        meta = self.tls.clients["meta"].model_copy(update=fields)
+        return Files(directory=self.directory, tls=self.tls.model_copy(update={"clients": {"meta": meta}}))
+
     def examine(self, address: Address = PUBLIC) -> list[MaterialProblem]:
         return examine_tls(self.tls, address=address)
 

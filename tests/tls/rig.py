@@ -24,7 +24,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import bind
 from gateway.tls.context import ServerContext, make_context
 from gateway.tls.listener import Handler, TlsListener
-from gateway.tls.policy import DoorPolicy
+from gateway.tls.policy import DoorPolicy, Proxies
 from gateway.tls.stream import TlsStream
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -95,6 +95,7 @@ class Maker:
         handshake_seconds: float = PATIENCE_SECONDS,
         address: Address = LOOPBACK,
         handler: Handler | None = None,
+        proxies: Proxies | None = None,
     ) -> AsyncIterator[Door]:
         """Serve `ANSWER` to whoever is handed over and asks."""
         bound = bind(address)
@@ -105,11 +106,12 @@ class Maker:
             report=report,
             max_connections=max_connections,
             handshake_seconds=handshake_seconds,
+            proxies=proxies,
         )
         listener = TlsListener(
             sockets=bound.sockets,
             context=made if callable(made) else lambda: made,
-            policy=policy,
+            policy=lambda: policy,
             metrics=metrics,
         )
         door = Door(port=bound.addresses[0][1], listener=listener, metrics=metrics)
@@ -154,16 +156,21 @@ class Maker:
         *,
         alpn: tuple[str, ...] = (),
         key_pem: bytes | None = None,
+        before: bytes = b"",
     ) -> bytes:
-        """Shake hands, ask, and return everything that comes back: nothing, where the door stays shut."""
+        """Shake hands, ask, and return everything that comes back: nothing, where the door stays shut.
+
+        `before` goes out in front of TLS, as a load balancer's header does.
+        """
         context = self.client_context(chain, alpn=alpn, key_pem=key_pem)
-        return await trio.to_thread.run_sync(_knock, door.port, context)
+        return await trio.to_thread.run_sync(_knock, door.port, context, before)
 
 
-def _knock(port: int, context: ssl.SSLContext) -> bytes:
+def _knock(port: int, context: ssl.SSLContext, before: bytes) -> bytes:
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as sock:
         try:
+            sock.sendall(before)
             with context.wrap_socket(sock, server_hostname="localhost") as tls:
                 tls.sendall(REQUEST)
                 while data := tls.recv(65536):

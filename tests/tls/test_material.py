@@ -16,9 +16,11 @@ from gateway.simulator.pki import (
     DevelopmentPki,
     Issued,
     authority,
+    client_leaf,
     common_name,
     issue,
     p256_key,
+    revocation_list,
     subject_name,
 )
 from gateway.tls.certificate import CertificateFileError
@@ -246,3 +248,33 @@ def test_a_certificate_with_an_empty_subject_can_serve(files: Files) -> None:
     root = issue(common_name("Public root"), issuer=None, ca=True)
     files.serve(issue(subject_name(), issuer=root, names=("hooks.example.com",)), root)
     assert files.examine() == []
+
+
+def test_staged_anchors_are_examined_as_anchors_are(files: Files) -> None:
+    staged = files.directory / "next.pem"
+    chosen = files.with_client(staged_anchors=(staged,))
+    (missing,) = chosen.examine()
+    assert missing.key_path == ("tls", "clients", "meta", "staged_anchors", 0)
+    assert "does not exist" in missing.message
+    staged.write_bytes(client_leaf(None).pem)
+    assert "not a CA" in chosen.examine()[0].message
+    staged.write_bytes(files.tls.certificate.read_bytes())
+    assert "the gateway's own certificate" in chosen.examine()[0].message
+    staged.write_bytes(issue(common_name("Next root"), issuer=None, ca=True).pem)
+    assert chosen.examine() == []
+    staged.write_bytes(authority("Next root").pem)
+    assert "development CA" in chosen.examine()[0].message
+    assert chosen.examine(Address(host="127.0.0.1", port=8443)) == []
+
+
+def test_a_revocation_list_that_cannot_be_used_is_a_problem_with_its_place(files: Files) -> None:
+    root = issue(common_name("Signing root"), issuer=None, ca=True)
+    files.anchor(root)
+    path = files.directory / "meta.crl"
+    chosen = files.with_client(revocation_lists=(path,))
+    (missing,) = chosen.examine()
+    assert missing.key_path == ("tls", "clients", "meta", "revocation_lists", 0)
+    path.write_bytes(revocation_list(root, signing_key=p256_key()).public_bytes(serialization.Encoding.PEM))
+    assert "badly signed" in chosen.examine()[0].message
+    path.write_bytes(revocation_list(root).public_bytes(serialization.Encoding.PEM))
+    assert chosen.examine() == []

@@ -1,11 +1,14 @@
-"""Who goes on after the verdict: the whole table."""
+"""Who goes on after the verdict: the whole table; and what the settings mean for the door."""
 
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from gateway.core.identity import Identity, LeafSummary, Reason, Refusal
-from gateway.tls.policy import DoorPolicy, goes_on
+from gateway.settings.load import load_settings
+from gateway.tls.policy import DoorPolicy, Proxies, door_policy, goes_on
 
 IDENTITY = Identity(
     clients=frozenset({"meta"}),
@@ -59,3 +62,52 @@ def test_a_quarter_may_be_without_an_accepted_certificate(
     policy = DoorPolicy(handshake="ask", report=False, max_connections=max_connections)
     assert policy.max_without_identity == without
     assert policy.max_handshakes == handshakes
+
+
+SETTINGS = """\
+listen: {address: "127.0.0.1:8443", %s}
+tls:
+  certificate: a
+  private_key: b
+  handshake: ask
+  clients: {meta: {trust_anchors: [c]}}
+apps: {main: {path: /a, app_secrets: [{env: A}], verify_token: {env: A}, client_certificate: %s}}
+targets: {support: {url: "http://127.0.0.1:9/"}}
+routes: [{to: [support]}]
+"""
+
+
+def policy_of(directory: Path, listen: str, *, app: str = "required") -> DoorPolicy:
+    """Return what the door is told by a file."""
+    path = directory / "gateway.yaml"
+    path.write_text(SETTINGS % (listen, app))
+    return door_policy(load_settings(path, environ={"A": "a"}).settings, max_connections=100)
+
+
+def test_the_policy_follows_from_the_settings(tmp_path: Path) -> None:
+    plain = policy_of(tmp_path, "max_connections: 500")
+    assert plain == DoorPolicy(handshake="ask", report=False, max_connections=100)
+    assert policy_of(tmp_path, "max_connections: 500", app="report").report
+
+
+@pytest.mark.parametrize(("protocol", "versions"), [("v1", ("v1",)), ("v2", ("v2",)), ("any", ("v1", "v2"))])
+def test_proxies_are_those_of_the_settings(
+    tmp_path: Path, protocol: str, versions: tuple[Literal["v1", "v2"], ...]
+) -> None:
+    policy = policy_of(tmp_path, f"proxy_protocol: {protocol}, proxy_from: [10.0.8.0/24, 2001:db8::1]")
+    assert policy.proxies == Proxies(
+        versions=versions, networks=(ip_network("10.0.8.0/24"), ip_network("2001:db8::1/128"))
+    )
+    within = {address: policy.proxies.include(address) for address in ADDRESSES}
+    assert within == ADDRESSES
+
+
+ADDRESSES = {
+    "10.0.8.0": True,
+    "10.0.8.255": True,
+    "10.0.9.1": False,
+    "2001:db8::1": True,
+    "2001:db8::2": False,
+    "fe80::1%eth0": False,
+    "": False,
+}

@@ -63,6 +63,8 @@ def test_a_refusal_says_who_and_why() -> None:
                 "issuer": "CN=y",
                 "serial": "2a",
                 "sha256": "ff",
+                "claims": None,
+                "staged": None,
                 "connection": "closed",
                 "suppressed": 0,
             },

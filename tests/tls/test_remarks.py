@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
-from gateway.simulator.pki import common_name, issue
+from gateway.simulator.pki import common_name, issue, revocation_list
 from gateway.tls.material import MaterialProblem
 from gateway.tls.remarks import remarks_tls
 from tests.tls.files import Files, production
@@ -123,3 +124,44 @@ def test_a_file_without_key_needs_no_other_mode(files: Files) -> None:
 def test_without_keys_no_key_is_looked_at(files: Files) -> None:
     files.tls.private_key.chmod(0o644)
     assert remarks_tls(files.tls, with_key=False) == []
+
+
+def test_a_staged_anchor_that_is_live_or_over_is_remarked(files: Files) -> None:
+    root = issue(common_name("Live"), issuer=None, ca=True)
+    files.anchor(root)
+    path = files.directory / "staged.pem"
+    chosen = files.with_client(staged_anchors=(path,))
+    path.write_bytes(root.pem)
+    assert "stands in trust_anchors too" in remark(chosen).message
+    old = issue(common_name("Old"), issuer=None, ca=True, not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    path.write_bytes(old.pem)
+    assert "has expired" in remark(chosen).message
+    path.write_bytes(issue(common_name("Next"), issuer=None, ca=True).pem)
+    assert remarks_tls(chosen.tls) == []
+
+
+@pytest.mark.parametrize(
+    ("strict", "words"), [(False, "goes on counting"), (True, "clients of its CA are refused")]
+)
+def test_an_expired_revocation_list_is_remarked_and_no_problem(
+    files: Files, strict: bool, words: str
+) -> None:
+    root = issue(common_name("Live"), issuer=None, ca=True)
+    files.anchor(root)
+    path = files.directory / "meta.crl"
+    chosen = files.with_client(revocation_lists=(path,), revocation_strict=strict)
+    crl = revocation_list(root, this_update=NOW - 9 * DAY, next_update=NOW - DAY)
+    path.write_bytes(crl.public_bytes(serialization.Encoding.PEM))
+    told = remark(chosen)
+    assert told.key_path == ("tls", "clients", "meta", "revocation_lists", 0)
+    assert "expired on" in told.message
+    assert words in told.message
+    path.write_bytes(revocation_list(root).public_bytes(serialization.Encoding.PEM))
+    assert remarks_tls(chosen.tls) == []
+
+
+def test_a_revocation_list_of_a_ca_that_is_no_anchor_is_remarked(files: Files) -> None:
+    path = files.directory / "meta.crl"
+    stranger = issue(common_name("Intermediate"), issuer=None, ca=True)
+    path.write_bytes(revocation_list(stranger).public_bytes(serialization.Encoding.PEM))
+    assert "none of the anchors" in remark(files.with_client(revocation_lists=(path,))).message

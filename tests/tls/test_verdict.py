@@ -5,7 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,10 +29,13 @@ from gateway.simulator.pki import (
     issue,
     meta_subject,
     p256_key,
+    revocation_list,
     subject_name,
 )
+from gateway.tls.revocation import RevocationLists
 from gateway.tls.verdict import ChainRecord, VerdictMissingError, decide
 from tests.tls.rig import ANSWER, Maker
+from tests.tls.test_revocation import as_read
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -381,7 +384,7 @@ async def test_two_anchors_of_one_name_work_side_by_side(maker: Maker) -> None:
 
 def test_a_refusal_says_in_openssls_words_what_it_found_and_where(pki: DevelopmentPki) -> None:
     leaf = crypto.X509.from_cryptography(pki.meta_client.certificate)
-    verdict = decide(record=ChainRecord(seen=True, errors=[(19, 1)]), leaf=leaf, sent=(), entries=())
+    verdict = decide(record=ChainRecord(seen=True, errors=[(19, 1)]), leaf=leaf, sent=(), entries=(), now=NOW)
     assert isinstance(verdict, Refusal)
     assert verdict.detail.startswith("X509 error 19 (self-signed certificate in certificate chain) at")
     assert verdict.detail.endswith("at the certificate at depth 1")
@@ -396,7 +399,7 @@ def of_version_four(issued: Issued) -> bytes:
 
 def test_a_certificate_of_no_known_version_is_the_strangers_fault() -> None:
     leaf = crypto.load_certificate(crypto.FILETYPE_ASN1, of_version_four(client_leaf(None)))
-    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=(), entries=())
+    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=(), entries=(), now=NOW)
     assert isinstance(verdict, Refusal)
     assert verdict.reason is Reason.BAD_CHAIN
     assert verdict.detail == "the leaf cannot be read (InvalidVersion)"
@@ -411,7 +414,7 @@ def test_whatever_a_leaf_raises_while_it_is_read_is_the_strangers_fault(
 
     monkeypatch.setattr("gateway.tls.verdict._read", fail)
     leaf = crypto.X509.from_cryptography(pki.meta_client.certificate)
-    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=(), entries=())
+    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=(), entries=(), now=NOW)
     assert isinstance(verdict, Refusal)
     assert verdict.reason is Reason.BAD_CHAIN
     assert verdict.detail == f"the leaf cannot be read ({error.__name__})"
@@ -419,11 +422,13 @@ def test_whatever_a_leaf_raises_while_it_is_read_is_the_strangers_fault(
 
 READ_ALOUD = """
 import sys
+from datetime import UTC, datetime
 from OpenSSL import crypto
 from gateway.tls.verdict import ChainRecord, decide
 for text in sys.argv[1:]:
     leaf = crypto.load_certificate(crypto.FILETYPE_ASN1, bytes.fromhex(text))
-    print(decide(record=ChainRecord(seen=True, errors=[(20, 0)]), leaf=leaf, sent=(), entries=()).leaf.serial)
+    record = ChainRecord(seen=True, errors=[(20, 0)])
+    print(decide(record=record, leaf=leaf, sent=(), entries=(), now=datetime.now(UTC)).leaf.serial)
 """
 
 
@@ -449,7 +454,7 @@ def test_a_certificate_whose_validation_was_not_seen_gets_no_verdict(pki: Develo
     """An empty list of errors means "no errors" only when somebody has looked."""
     leaf = crypto.X509.from_cryptography(pki.meta_client.certificate)
     with pytest.raises(VerdictMissingError):
-        decide(record=ChainRecord(), leaf=leaf, sent=(), entries=())
+        decide(record=ChainRecord(), leaf=leaf, sent=(), entries=(), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -464,9 +469,47 @@ def test_an_entrys_own_store_refuses_even_if_nothing_was_recorded(
     Strength of keys is the handshake's alone: a store by itself has no security level.
     """
     leaf, *sent = (crypto.X509.from_cryptography(one.certificate) for one in case.build(pki))
-    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=sent, entries=maker.context().entries)
+    verdict = decide(
+        record=ChainRecord(seen=True), leaf=leaf, sent=sent, entries=maker.context().entries, now=NOW
+    )
     assert isinstance(verdict, Refusal)
     assert verdict.reason is case.reason
+
+
+def test_of_what_several_entries_say_the_most_telling_is_told(maker: Maker, pki: DevelopmentPki) -> None:
+    """That the chain is not the first entry's says nothing beside that it is revoked for the second."""
+    crl = as_read(revocation_list(pki.meta_intermediate, pki.meta_client))
+    first, second = maker.context(
+        entries={
+            "probe": ((authority("another CA"),), ("probe.internal",)),
+            "meta": ((pki.meta_root,), (META_CLIENT_NAME,)),
+        }
+    ).entries
+    revoking = replace(second, revocation=RevocationLists((crl,), strict=False))
+    leaf, *sent = (
+        crypto.X509.from_cryptography(one.certificate) for one in (pki.meta_client, pki.meta_intermediate)
+    )
+    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=sent, entries=(first, revoking), now=NOW)
+    assert isinstance(verdict, Refusal)
+    assert (verdict.reason, verdict.claims) == (Reason.REVOKED, "meta")
+
+
+@pytest.mark.parametrize(
+    ("subject", "claims"), [(meta_subject(), "meta"), (common_name("bot.example"), None)]
+)
+def test_a_refusal_says_whose_name_the_leaf_bears(
+    maker: Maker, subject: x509.Name, claims: str | None
+) -> None:
+    leaf = crypto.X509.from_cryptography(client_leaf(None, subject=subject).certificate)
+    verdict = decide(
+        record=ChainRecord(seen=True, errors=[(18, 0)]),
+        leaf=leaf,
+        sent=(),
+        entries=maker.context().entries,
+        now=NOW,
+    )
+    assert isinstance(verdict, Refusal)
+    assert verdict.claims == claims
 
 
 async def test_a_callback_that_does_not_record_closes_the_door(

@@ -1,0 +1,229 @@
+"""The objects of one running gateway, and how they are wired.
+
+Sockets, spool, connections, lanes and counts are here and live on; what the settings say is a generation,
+which `install` replaces while everything goes on.
+"""
+
+import os
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import trio
+
+from gateway.admin.app import build_admin_app, build_metrics_app
+from gateway.admin.health import Check, judge
+from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
+from gateway.admin.token import load_or_make_token
+from gateway.core.identity import Peer
+from gateway.core.ids import RANDOM_BYTES, new_notification_id
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
+from gateway.delivery.seal_key import load_or_make_seal_key
+from gateway.errors import GatewayError
+from gateway.exposition import describe_generation, update_gauges
+from gateway.generation import Generation
+from gateway.ingress.app import build_ingress_app
+from gateway.operations import Operations
+from gateway.spool.contract import Spool
+from gateway.telemetry.audit import AuditLog
+from gateway.telemetry.log import get_logger
+from gateway.telemetry.metrics import Metrics
+from gateway.tls.binding import Bound
+from gateway.tls.listener import TlsListener
+from gateway.tls.stream import TlsStream
+from gateway.web.limits import HttpLimits
+from gateway.web.plain import serve_plain
+from gateway.web.server import AsgiApp, WebServer
+
+ADMIN_MAX_CONNECTIONS: Final = 64
+"""A scraper, probes, and people: more wait in the kernel's queue."""
+
+PRUNE_EVERY_SECONDS: Final = 3600.0
+"""How often dead letters past `keep` and `max_size` are looked for: both are days and gigabytes."""
+
+log = get_logger("service")
+
+
+def unix_ms() -> int:
+    """Return Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """Draw a notification id."""
+    return new_notification_id(unix_ms(), os.urandom(RANDOM_BYTES))
+
+
+@dataclass(slots=True)
+class Life:
+    """Where the process stands in its life."""
+
+    listening: bool = False
+    draining: bool = False
+    stop: trio.Event = field(default_factory=trio.Event)
+    """The first signal."""
+    hurry: trio.Event = field(default_factory=trio.Event)
+    """The second."""
+
+
+class Assembly:
+    """One running gateway."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        *,
+        spool: Spool,
+        metrics: Metrics,
+        audit: AuditLog,
+        life: Life,
+        public: Bound,
+    ) -> None:
+        settings = generation.settings
+        self._now = generation
+        self._spool = spool
+        self._metrics = metrics
+        self._life = life
+        self._public = public
+        beside_spool = settings.spool.directory.parent
+        self._dead_letters = DeadLetterStore(
+            settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
+        )
+        self._dead_letters.prepare()
+        self._operations = Operations(
+            known=lambda: self._now.known,
+            spool=spool,
+            dead_letters=self._dead_letters,
+            audit=audit,
+            now_ms=unix_ms,
+        )
+        self._dispatcher = Dispatcher(
+            spool=spool,
+            targets=generation.targets,
+            dead_letters=self._dead_letters,
+            metrics=metrics,
+            now_ms=unix_ms,
+            random=random.random,
+            app_secret=lambda app: self._now.app_secrets.get(app),
+        )
+        self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
+        ingress = build_ingress_app(
+            apps=generation.apps,
+            routing=lambda: self._now.routing,
+            spool=spool,
+            metrics=metrics,
+            now_ms=unix_ms,
+            new_id=new_id,
+            limits=generation.ingress_limits,
+            log_notifications=settings.log.notifications,
+        )
+        self._web = WebServer(ingress, limits=generation.http_limits, metrics=metrics)
+        self._door = TlsListener(
+            sockets=public.sockets,
+            context=lambda: self._now.context,
+            policy=lambda: self._now.policy,
+            metrics=metrics,
+            now_ms=unix_ms,
+        )
+        describe_generation(metrics, generation)
+
+    async def start(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
+        """Start everything but the public port."""
+        await nursery.start(self._dispatcher.run)
+        nursery.start_soon(self._keep_dead_letters)
+        admin_app = build_admin_app(
+            health=self._health,
+            render_metrics=self._render_metrics,
+            token=self._admin_token,
+            hosts=frozenset(self._now.settings.admin.hosts),
+            actions=self._operations,
+        )
+        await _serve_inside(nursery, admin_app, admin)
+        if metrics_port is not None:
+            metrics_app = build_metrics_app(health=self._health, render_metrics=self._render_metrics)
+            await _serve_inside(nursery, metrics_app, metrics_port)
+
+    async def open_door(self, nursery: trio.Nursery) -> None:
+        """Accept on the public port."""
+        host, port = self._public.addresses[0]
+        await nursery.start(partial(self._door.serve, partial(_serve_outside, self._web, (host, port))))
+
+    async def drain(self) -> None:
+        """End in order; see the text of `service`."""
+        drain, life = self._now.settings.listen.drain, self._life
+        life.draining = True
+        log.info("draining", delay_seconds=drain.delay_seconds, timeout_seconds=drain.timeout_seconds)
+        with trio.move_on_after(drain.delay_seconds):
+            await life.hurry.wait()
+        self._door.stop_accepting()
+        life.listening = False
+        self._web.shutdown()
+        async with trio.open_nursery() as ending:
+            timeout_seconds = 0.0 if life.hurry.is_set() else drain.timeout_seconds
+            ending.start_soon(self._end_requests, timeout_seconds)
+            ending.start_soon(self._dispatcher.drain, timeout_seconds)
+
+    async def _end_requests(self, timeout_seconds: float) -> None:
+        with trio.move_on_after(timeout_seconds):
+            await self._web.wait_idle()
+
+    async def _keep_dead_letters(self) -> None:
+        """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""
+        await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
+        while True:
+            try:
+                await trio.to_thread.run_sync(self._prune, abandon_on_cancel=True)
+            except GatewayError as error:
+                log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
+            await trio.sleep(PRUNE_EVERY_SECONDS)
+
+    def _prune(self) -> None:
+        keep = self._now.settings.dead_letter
+        self._dead_letters.prune(
+            keep_seconds=keep.keep_seconds, max_size_bytes=keep.max_size_bytes, now_ms=unix_ms()
+        )
+
+    def _admin_token(self) -> bytes:
+        """What a caller must show: of the settings, or the one made at start."""
+        token = self._now.settings.admin.token
+        if token is not None:
+            return token.reveal()
+        if self._own_token is None:
+            raise RuntimeError("no token was made, though the settings hold none")
+        return self._own_token
+
+    def _health(self) -> Mapping[str, Check]:
+        return judge(
+            listening=self._life.listening,
+            draining=self._life.draining,
+            room=self._spool.room(),
+            certificates=self._now.terms,
+            now_ms=unix_ms(),
+        )
+
+    async def _render_metrics(self) -> bytes:
+        await update_gauges(
+            self._metrics,
+            spool=self._spool,
+            targets=self._now.settings.targets,
+            dead_letters=self._dead_letters.counts(),
+            now_ms=unix_ms(),
+        )
+        return self._metrics.render()
+
+
+async def _serve_inside(nursery: trio.Nursery, app: AsgiApp, bound: Bound) -> None:
+    """Serve plain HTTP on a listener of ours; not counted as requests, which are the public port's."""
+    web = WebServer(app, limits=HttpLimits(), metrics=None)
+    await nursery.start(partial(serve_plain, bound.sockets, web, max_connections=ADMIN_MAX_CONNECTIONS))
+
+
+async def _serve_outside(
+    web: WebServer, server: tuple[str, int], stream: TlsStream, peer: Peer, alpn: str
+) -> None:
+    await web.serve(stream, peer=peer, alpn=alpn, server=server)

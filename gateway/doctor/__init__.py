@@ -1,0 +1,1 @@
+"""What `gateway doctor` sees and says: probes observe, pure judges turn observations into findings."""

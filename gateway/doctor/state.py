@@ -1,0 +1,179 @@
+"""Judge: what the running gateway says of itself. Pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.doctor.advice import OLDEST_WARNING_SECONDS
+from gateway.doctor.finding import Area, Finding, Level, plural, say_ago, say_duration
+from gateway.doctor.observed import Observations, Plan, Running
+from gateway.doctor.reading import mapping, number, text, texts, time
+
+READY: Final = "/readyz"
+STATUS: Final = "/api/status"
+EDGE: Final = "/api/edge"
+CONFIG: Final = "/api/config"
+PATHS: Final = (READY, STATUS, EDGE, CONFIG)
+"""What a running gateway is asked."""
+
+_EARLIER: Final = {EDGE: "when anchors last admitted somebody, refusals", CONFIG: "what was loaded, and when"}
+"""Addresses that earlier versions have not, and what is missing then."""
+
+
+def judge_gateway(seen: Observations) -> Iterator[Finding]:
+    """Is it there, is it well, has it what is in the file?"""
+    yield from _judge_files(seen.plan)
+    running = seen.running
+    if running is None:
+        yield _not_running(seen)
+        return
+    if running.content(READY) is None:
+        answer = running.answers.get(READY)
+        said = f"{answer.status}" if answer is not None and answer.status else "nothing"
+        yield Finding(
+            code="admin_port_strange",
+            level=Level.PROBLEM,
+            area=Area.GATEWAY,
+            what=f"what listens at {seen.plan.admin} is no gateway: /readyz answered {said}",
+            why=answer.fault if answer is not None else "",
+            remedy="see what listens there (ss -ltnp), or correct admin.address",
+        )
+        return
+    yield from _judge_readiness(running, seen.plan)
+    yield from _judge_loaded(running, seen)
+    missing = [told for path, told in _EARLIER.items() if running.content(path) is None]
+    if missing:
+        yield Finding(
+            code="gateway_older",
+            level=Level.NOTE,
+            area=Area.GATEWAY,
+            what="the running gateway does not tell " + ", nor ".join(missing),
+            why="it is of an earlier version than this command"
+            if all(running.answers[path].status == 404 for path in _EARLIER if path in running.answers)
+            else "it did not answer, or refused",
+            remedy="restart it to bring it up to date",
+        )
+
+
+def _judge_files(plan: Plan) -> Iterator[Finding]:
+    for problem in plan.problems:
+        place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else str(problem.file)
+        yield Finding(
+            code="check",
+            level=Level.PROBLEM,
+            area=Area.GATEWAY,
+            what=f"{problem.key_path}: {problem.message}" if problem.key_path else problem.message,
+            why="with this gateway run would not start",
+            remedy=problem.remedy,
+            facts=(("where", place),),
+        )
+
+
+def _not_running(seen: Observations) -> Finding:
+    holder = seen.disk.holder
+    if holder is not None:
+        return Finding(
+            code="admin_port_silent",
+            level=Level.PROBLEM,
+            area=Area.GATEWAY,
+            what=f"process {holder} holds the spool, and nothing answers at {seen.plan.admin}",
+            remedy="see its log; if admin.address was changed, restart it",
+        )
+    return Finding(
+        code="gateway_not_running",
+        level=Level.WARNING,
+        area=Area.GATEWAY,
+        what=f"no gateway runs here: nothing listens at {seen.plan.admin}",
+        why="looked at: files, disk, clock, and what the network shows; not at what a running one would tell",
+        remedy="gateway run",
+    )
+
+
+def _judge_readiness(running: Running, plan: Plan) -> Iterator[Finding]:
+    checks = running.content(READY) or {}
+    failed = {name: mapping(check) for name, check in checks.items() if mapping(check).get("ok") is False}
+    for name, found in failed.items():
+        yield Finding(
+            code="not_ready",
+            level=Level.PROBLEM,
+            area=Area.GATEWAY,
+            what=f"not ready: {name.replace('_', ' ')}",
+            why=text(found, "detail"),
+            remedy="see the log of the gateway",
+        )
+    for name, check in checks.items():
+        if name not in failed and (detail := text(mapping(check), "detail")):
+            yield Finding(
+                code="ready_with_remark",
+                level=Level.WARNING,
+                area=Area.GATEWAY,
+                what=f"{name.replace('_', ' ')}: {detail}",
+            )
+    if not failed:
+        yield Finding(
+            code="ready",
+            level=Level.OK,
+            area=Area.GATEWAY,
+            what=f"runs and is ready ({plan.admin})",
+        )
+
+
+def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
+    content = running.content(CONFIG)
+    if content is None:
+        return
+    last = mapping(content.get("last_reload"))
+    at = time(last, "at")
+    if last.get("success") is False:
+        when = f" {say_ago(at, seen.now)}" if at else ""
+        yield Finding(
+            code="reload_failed",
+            level=Level.PROBLEM,
+            area=Area.GATEWAY,
+            what=f"the last reload{when} was refused: the gateway runs on what it had before",
+            why="; ".join(texts(last, "problems")),
+            remedy="mend it (gateway check), then reload: kill -HUP, or systemctl reload",
+        )
+    loaded_at = time(content, "loaded_at")
+    age = f", loaded {say_ago(loaded_at, seen.now)}" if loaded_at else ""
+    if (loaded := text(content, "hash")) and not seen.plan.sha256.startswith(loaded):
+        yield Finding(
+            code="configuration_changed",
+            level=Level.WARNING,
+            area=Area.GATEWAY,
+            what=f"{seen.plan.config} is not what the gateway runs on{age}",
+            why="the file was changed since, or the gateway was started with another one",
+            remedy="reload to take it: kill -HUP, or systemctl reload; a restart where the keys demand it",
+        )
+    elif loaded:
+        yield Finding(
+            code="configuration_loaded",
+            level=Level.OK,
+            area=Area.GATEWAY,
+            what=f"runs on {seen.plan.config} as it is{age}",
+        )
+
+
+def judge_backlog(seen: Observations) -> Iterator[Finding]:
+    """What waits for the targets, and what was given up."""
+    content = seen.running.content(STATUS) if seen.running is not None else None
+    for name, value in mapping((content or {}).get("targets")).items():
+        target = mapping(value)
+        pending, oldest = int(number(target, "pending")), number(target, "oldest_seconds")
+        if pending and oldest >= OLDEST_WARNING_SECONDS:
+            yield Finding(
+                code="target_backlog",
+                level=Level.WARNING,
+                area=Area.TARGETS,
+                what=f"{name}: {plural(pending, 'delivery', 'deliveries')} waiting, the oldest"
+                f" for {say_duration(oldest)}",
+                why="they are safe on disk, and tried again on its schedule until give_up_after",
+                remedy="see what the target answers: the log's event delivery_retried",
+            )
+        if letters := int(number(target, "dead_letters")):
+            yield Finding(
+                code="dead_letters",
+                level=Level.NOTE,
+                area=Area.TARGETS,
+                what=f"{name}: {plural(letters, 'dead letter')}",
+                remedy=f"gateway dead-letters list --target {name}; replay when its cause is mended",
+            )

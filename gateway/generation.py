@@ -1,0 +1,153 @@
+"""What one configuration makes: everything of the running gateway that a reload replaces.
+
+A generation is built as a whole, away from the running gateway, and only then put in its place by plain
+assignments (law 7): what can fail, fails here. It is made of settings and of files, and holds no socket, no
+task and no state: those are the assembly's, and live on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.admin.health import CertificateTerm
+from gateway.core.routing import RoutingTable
+from gateway.delivery.replay import Known
+from gateway.delivery.target import DispatchTarget, dispatch_target
+from gateway.descriptors import allot
+from gateway.ingress.app import IngressLimits
+from gateway.ingress.checks import IngressApp
+from gateway.settings.load import Loaded
+from gateway.settings.model import Settings
+from gateway.settings.routes import routing_table
+from gateway.telemetry.log import get_logger
+from gateway.tls.certificate import describe, read_anchors, read_certificates
+from gateway.tls.context import ServerContext, make_context
+from gateway.tls.policy import DoorPolicy, door_policy
+from gateway.web.limits import HttpLimits
+
+HTTPS_PORT: Final = 443
+"""Left out of URLs."""
+
+log = get_logger("service")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One configuration, ready to serve. Not for logs: it holds secrets."""
+
+    loaded: Loaded = field(repr=False)
+    routing: RoutingTable = field(repr=False)
+    known: Known = field(repr=False)
+    """Where a dead letter may be replayed to."""
+    apps: Mapping[str, IngressApp]
+    app_secrets: Mapping[str, bytes] = field(repr=False)
+    """App -> its first secret, which signs what targets get."""
+    targets: Mapping[str, DispatchTarget] = field(repr=False)
+    ingress_limits: IngressLimits
+    http_limits: HttpLimits
+    context: ServerContext
+    """Of new connections; those that are open keep the one they began with."""
+    policy: DoorPolicy
+    terms: tuple[CertificateTerm, ...]
+    """The server certificate and the anchors: when each is valid."""
+    names: tuple[str, ...]
+    """Host names that the server certificate carries, wildcards left out."""
+
+    @property
+    def settings(self) -> Settings:
+        """The validated settings."""
+        return self.loaded.settings
+
+
+def build_generation(loaded: Loaded) -> Generation:
+    """Make everything that a configuration stands for. It reads files, and blocks for some milliseconds.
+
+    Raises:
+        GatewayError: a file that the configuration names cannot be used.
+    """
+    settings = loaded.settings
+    routing = routing_table(settings)
+    return Generation(
+        loaded=loaded,
+        routing=routing,
+        known=Known(apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing),
+        apps=ingress_apps(settings),
+        app_secrets={name: app.app_secrets[0].reveal() for name, app in settings.apps.items()},
+        targets={name: dispatch_target(target) for name, target in settings.targets.items()},
+        ingress_limits=IngressLimits(max_body_bytes=settings.listen.max_body_bytes),
+        http_limits=HttpLimits(),
+        context=make_context(settings.tls),
+        policy=door_policy(settings, max_connections=_allot_descriptors(settings)),
+        terms=certificate_terms(settings),
+        names=tuple(
+            name for name in describe(read_certificates(settings.tls.certificate)[0]).names if "*" not in name
+        ),
+    )
+
+
+def ingress_apps(settings: Settings) -> dict[str, IngressApp]:
+    """Make the apps of the settings ready for the public port."""
+    return {
+        name: IngressApp(
+            name=name,
+            path=app.path.encode("ascii"),
+            secrets=tuple(secret.reveal() for secret in app.app_secrets),
+            verify_token=app.verify_token.reveal(),
+            clients=frozenset(app.clients),
+            certificate_required=app.client_certificate == "required",
+        )
+        for name, app in settings.apps.items()
+    }
+
+
+def certificate_terms(settings: Settings) -> tuple[CertificateTerm, ...]:
+    """Read when the server certificate and the anchors are valid; anchors are named as in the metrics."""
+    server = read_certificates(settings.tls.certificate)[0]
+    anchors = {
+        anchor.sha256[:16]: anchor.certificate
+        for client in settings.tls.clients.values()
+        for anchor in read_anchors(client.trust_anchors)
+    }
+    found = [("server", "server", server), *(("anchor", name, one) for name, one in anchors.items())]
+    return tuple(
+        CertificateTerm(
+            name=name,
+            role="server" if role == "server" else "anchor",
+            not_before_ms=int(one.not_valid_before_utc.timestamp() * 1000),
+            not_after_ms=int(one.not_valid_after_utc.timestamp() * 1000),
+        )
+        for role, name, one in found
+    )
+
+
+def callback_urls(generation: Generation, addresses: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """Return app -> the URL to give to Meta.
+
+    `listen.public_url` where it is set; else the first name that the server certificate carries, with the
+    port that is listened on: another name would be refused by Meta, since the certificate must fit it.
+    """
+    settings = generation.settings
+    base = settings.listen.public_url
+    if base is None:
+        host, port = addresses[0]
+        name = next(iter(generation.names), host)
+        name = f"[{name}]" if ":" in name else name
+        base = f"https://{name}" if port == HTTPS_PORT else f"https://{name}:{port}"
+    return {name: base.rstrip("/") + app.path for name, app in settings.apps.items()}
+
+
+def _allot_descriptors(settings: Settings) -> int:
+    """Return how many connections the public port may have."""
+    wanted = settings.listen.max_connections
+    granted = allot(
+        max_connections=wanted,
+        deliveries_at_once=sum(target.concurrency for target in settings.targets.values()),
+    )
+    if granted.max_connections < wanted:
+        log.warning(
+            "descriptors_short",
+            limit=granted.limit,
+            max_connections=granted.max_connections,
+            remedy="raise the hard limit (LimitNOFILE= in a systemd unit), or lower listen.max_connections",
+        )
+    return granted.max_connections

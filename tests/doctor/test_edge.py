@@ -1,0 +1,121 @@
+"""Who came to the door."""
+
+from typing import Any
+
+from gateway.core.identity import Reason
+from gateway.doctor.advice import REFUSAL_ADVICE
+from gateway.doctor.edge import judge_clients
+from tests.doctor.seen import ANCHOR, ago, running, sound, the, told
+
+
+def edge(**changes: Any) -> dict[str, Any]:
+    return {"apps": {}, "anchors": [], "secrets": [], "refusals": [], **changes}
+
+
+def app(policy: str, notifications: int, without: int) -> dict[str, Any]:
+    recent = {"notifications": notifications, "without_accepted": without}
+    return {"apps": {"main": {"client_certificate": policy, "recent": recent}}}
+
+
+def refusal(reason: str = "unknown_issuer", **changes: Any) -> dict[str, Any]:
+    one = {
+        "at": ago(minutes=5), "reason": reason, "detail": "X509 error 20", "address": "192.0.2.9",
+        "subject": "CN=client.webhooks.fbclientcerts.com", "issuer": "CN=Somebody", "serial": "1f",
+        "sha256": "00" * 32, "claims_meta": False, "staged": None, "connection": "closed",
+    }  # fmt: skip
+    return {**one, **changes}
+
+
+def judged(**changes: Any) -> Any:
+    return sound(running=running(edge=edge(**changes)))
+
+
+def test_nothing_is_said_where_the_gateway_does_not_tell() -> None:
+    assert told(judge_clients, sound(running=None)) == {}
+
+
+def test_safe_to_require_is_said_in_the_words_of_the_contract() -> None:
+    finding = the(judge_clients(judged(**app("report", 1000, 0))), "safe_to_require")
+    assert (
+        finding.what
+        == "main: safe to require: 0 of the last 1000 notifications came without an accepted certificate"
+    )
+    assert finding.level == "note"
+    assert "client_certificate: required" in finding.remedy
+    assert finding.why == ""
+
+
+def test_safe_to_require_on_few_notifications_carries_a_caution() -> None:
+    finding = the(judge_clients(judged(**app("report", 3, 0))), "safe_to_require")
+    assert "few" in finding.why
+
+
+def test_one_without_is_not_safe_and_the_switch_is_named() -> None:
+    finding = the(judge_clients(judged(**app("report", 1000, 1))), "not_safe_to_require")
+    assert finding.level == "warning"
+    assert "1 of the last 1000 notifications came without" in finding.what
+    assert "Attach a client certificate" in finding.remedy
+
+
+def test_no_notification_says_nothing_of_safety() -> None:
+    codes = told(judge_clients, judged(**app("report", 0, 0)))
+    assert codes == {"no_notifications": "note", "refusals": "ok"}
+
+
+def test_an_app_that_requires_is_well() -> None:
+    assert told(judge_clients, sound()) == {"certificate_required": "ok", "refusals": "ok"}
+
+
+def test_refusals_are_counted_by_reason() -> None:
+    seen = judged(refusals=[refusal(), refusal("expired"), refusal()])
+    finding = the(judge_clients(seen), "refusals")
+    assert finding.what == "3 refusals on record: 2 unknown_issuer, 1 expired"
+    assert dict(finding.facts)["newest"] == "5 min ago"
+
+
+def test_a_refused_certificate_that_calls_itself_metas_is_a_problem_while_nobody_is_admitted() -> None:
+    seen = judged(refusals=[refusal(claims_meta=True)])
+    finding = the(judge_clients(seen), "meta_refused")
+    assert finding.level == "problem"
+    assert "locked out" in finding.why
+    assert dict(finding.facts)["issuer"] == "CN=Somebody"
+
+
+def test_and_a_warning_once_somebody_is_since_anybody_may_write_that_name() -> None:
+    anchors = [{"client": "meta", "sha256": ANCHOR, "last_seen_at": ago(hours=1)}]
+    seen = judged(refusals=[refusal(claims_meta=True)], anchors=anchors)
+    assert the(judge_clients(seen), "meta_refused").level == "warning"
+
+
+def test_each_reason_that_speaks_of_a_certificate_has_its_advice() -> None:
+    silent = {Reason.NO_CERTIFICATE, Reason.PROTOCOL, Reason.TIMEOUT, Reason.LIMIT}
+    assert set(REFUSAL_ADVICE) == set(Reason) - silent
+
+
+def test_a_strangers_text_cannot_steer_the_terminal_nor_fill_it() -> None:
+    seen = judged(refusals=[refusal(claims_meta=True, subject="CN=\x1b[31m" + "x" * 900)])
+    subject = dict(the(judge_clients(seen), "meta_refused").facts)["subject"]
+    assert "\x1b" not in subject
+    assert len(subject) <= 120
+
+
+def test_what_a_staged_anchor_would_admit_is_told() -> None:
+    seen = judged(
+        refusals=[
+            refusal(staged="would be admitted by meta CN=New root"),
+            refusal(staged="would be refused too (expired): X509 error 10"),
+            refusal(),
+        ]
+    )
+    finding = the(judge_clients(seen), "staged_would_admit")
+    assert finding.what == "1 refused connection would be admitted by the staged anchor meta CN=New root"
+
+
+def test_app_secrets_in_rotation_are_told_with_their_last_use() -> None:
+    secrets = [
+        {"app": "main", "index": 0, "last_used_at": ago(minutes=1)},
+        {"app": "main", "index": 1, "last_used_at": None},
+        {"app": "other", "index": 0, "last_used_at": ago(minutes=1)},
+    ]
+    finding = the(judge_clients(judged(secrets=secrets)), "secrets_in_rotation")
+    assert finding.what == "main: 2 app secrets; last used: secret 0 1 min ago, secret 1 never"

@@ -1,0 +1,124 @@
+"""What a running gateway says of itself, and what follows when it says nothing."""
+
+from pathlib import Path
+
+from gateway.doctor.observed import Answer
+from gateway.doctor.state import judge_backlog, judge_gateway
+from gateway.errors import Problem
+from tests.doctor.seen import ago, running, sound, the, told
+
+
+def test_a_gateway_that_is_well_is_ready_and_runs_on_the_file() -> None:
+    assert told(judge_gateway, sound()) == {"ready": "ok", "configuration_loaded": "ok"}
+
+
+def test_what_is_not_ready_is_a_problem_with_its_detail_and_a_remark_is_a_warning() -> None:
+    checks = {
+        "spool": {"ok": False, "detail": "the disk is full"},
+        "certificates": {"ok": True, "detail": "server expires in 9 days"},
+    }
+    seen = sound(running=running(ready=Answer(status=503, content=checks)))
+    findings = list(judge_gateway(seen))
+    assert {one.code: one.level.value for one in findings[:2]} == {
+        "not_ready": "problem",
+        "ready_with_remark": "warning",
+    }
+    assert (findings[0].what, findings[0].why) == ("not ready: spool", "the disk is full")
+
+
+def test_without_a_gateway_it_says_so_and_what_was_left_out() -> None:
+    assert told(judge_gateway, sound(running=None, holder=None)) == {"gateway_not_running": "warning"}
+
+
+def test_a_process_that_holds_the_spool_and_answers_nothing_is_a_problem() -> None:
+    (finding,) = judge_gateway(sound(running=None))
+    assert finding.code == "admin_port_silent"
+    assert "4711" in finding.what
+
+
+def test_another_program_on_the_admin_port_is_not_taken_for_a_gateway() -> None:
+    seen = sound(running=running(ready=Answer(status=404)))
+    assert told(judge_gateway, seen) == {"admin_port_strange": "problem"}
+
+
+def test_an_older_gateway_is_named_as_such_and_the_rest_is_judged() -> None:
+    seen = sound(running=running(edge=Answer(status=404), config=Answer(status=404)))
+    findings = list(judge_gateway(seen))
+    assert the(findings, "ready").level == "ok"
+    older = the(findings, "gateway_older")
+    assert older.level == "note"
+    assert "earlier version" in older.why
+
+
+def test_a_port_that_refuses_is_not_called_older() -> None:
+    seen = sound(running=running(edge=Answer(status=401)))
+    assert "earlier" not in the(judge_gateway(seen), "gateway_older").why
+
+
+def test_a_refused_reload_is_told_with_its_problems() -> None:
+    config = {
+        "hash": "f" * 64,
+        "loaded_at": ago(hours=1),
+        "last_reload": {
+            "at": ago(minutes=2),
+            "success": False,
+            "trigger": "signal",
+            "problems": ["a.yaml:1:1: tls: x"],
+        },
+    }
+    findings = list(judge_gateway(sound(running=running(config=config))))
+    refused = the(findings, "reload_failed")
+    assert refused.level == "problem"
+    assert "2 min ago" in refused.what
+    assert "a.yaml:1:1: tls: x" in refused.why
+
+
+def test_a_file_that_was_changed_since_it_was_loaded_is_told() -> None:
+    config = {"hash": "e" * 64, "loaded_at": ago(hours=25)}
+    finding = the(judge_gateway(sound(running=running(config=config))), "configuration_changed")
+    assert finding.level == "warning"
+    assert "1 d 1 h ago" in finding.what
+
+
+def test_a_hash_that_is_shortened_still_fits() -> None:
+    config = {"hash": "f" * 12}
+    assert "configuration_loaded" in told(judge_gateway, sound(running=running(config=config)))
+
+
+def test_what_check_complains_of_is_a_problem_with_its_place() -> None:
+    problem = Problem(
+        file=Path("g.yaml"), line=3, column=5, key_path="tls.certificate", message="is gone", remedy="put it"
+    )
+    finding = the(judge_gateway(sound(problems=(problem,))), "check")
+    assert finding.level == "problem"
+    assert finding.what == "tls.certificate: is gone"
+    assert finding.facts == (("where", "g.yaml:3:5"),)
+
+
+def test_nonsense_from_the_admin_port_is_borne() -> None:
+    odd = {
+        "ok": "yes",
+        "anchors": 3,
+        "last_reload": [],
+        "hash": 9,
+        "targets": {"a": 7, "b": {"pending": "x"}},
+    }
+    seen = sound(running=running(ready=odd, status=odd, edge=odd, config=odd))
+    assert all(level != "problem" for level in told(judge_gateway, seen).values())
+    assert told(judge_backlog, seen) == {}
+
+
+def test_a_backlog_warns_when_it_is_old_and_dead_letters_are_named() -> None:
+    status = {
+        "targets": {
+            "support": {"pending": 3, "oldest_seconds": 4000.0, "dead_letters": 0},
+            "fresh": {"pending": 9, "oldest_seconds": 2.0, "dead_letters": 1},
+        }
+    }
+    findings = list(judge_backlog(sound(running=running(status=status))))
+    assert [(one.code, one.level.value) for one in findings] == [
+        ("target_backlog", "warning"),
+        ("dead_letters", "note"),
+    ]
+    assert findings[0].what == "support: 3 deliveries waiting, the oldest for 1 h 6 min"
+    assert findings[1].what == "fresh: 1 dead letter"

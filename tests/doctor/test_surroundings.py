@@ -1,0 +1,91 @@
+"""Targets, disk, clock and names."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gateway.doctor.observed import Clock, Reached, Resolved
+from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
+from tests.doctor.seen import HOST, NOW, certificate, sound, the, told
+
+
+def targets(**changes: Any) -> tuple[Reached, ...]:
+    one = {"name": "support", "url": "http://127.0.0.1:1/", "address": "127.0.0.1:1", "seconds": 0.0012}
+    return (Reached(**{**one, **changes}),)
+
+
+def test_a_target_that_answers_is_told_with_its_time() -> None:
+    (finding,) = judge_targets(sound(targets=targets(protocol="TLSv1.3")))
+    assert finding.what == "support: 127.0.0.1:1 answers over TLSv1.3 (1.20 ms)"
+
+
+def test_a_target_that_does_not_is_a_problem_and_a_shadow_a_warning() -> None:
+    dead = targets(fault="127.0.0.1:1: connection refused")
+    assert told(judge_targets, sound(targets=dead)) == {"target_unreachable": "problem"}
+    shadow = sound(targets=dead, shadows=frozenset({"support"}))
+    assert told(judge_targets, shadow) == {"target_unreachable": "warning"}
+
+
+def test_one_of_two_addresses_is_a_warning() -> None:
+    codes = told(judge_targets, sound(targets=targets(unreachable=("[::1]:1: connection refused",))))
+    assert codes == {"target": "ok", "target_partly_unreachable": "warning"}
+
+
+def test_a_sound_spool_is_told_with_its_time() -> None:
+    assert told(judge_spool, sound()) == {"spool": "ok", "fsync": "ok"}
+    facts = dict(the(judge_spool(sound()), "spool").facts)
+    assert facts == {"file system": "ext4", "free": "20 GiB", "held by": "process 4711"}
+    assert the(judge_spool(sound()), "fsync").what.startswith("a durable write takes 2.00 ms (median of 3;")
+
+
+@pytest.mark.parametrize(
+    ("file_system", "level"),
+    [("nfs4", "problem"), ("tmpfs", "problem"), ("overlay", "warning"), ("ext4", None), ("", None)],
+)
+def test_where_a_spool_should_not_live(file_system: str, level: str | None) -> None:
+    assert told(judge_spool, sound(file_system=file_system)).get("spool_file_system") == level
+
+
+@pytest.mark.parametrize(("seconds", "level"), [(0.02, "ok"), (0.12, "warning"), (0.3, "problem")])
+def test_a_slow_disk_is_measured_against_metas_bar(seconds: float, level: str) -> None:
+    assert told(judge_spool, sound(fsync_seconds=(seconds,) * 5))["fsync"] == level
+
+
+def test_a_full_disk_and_one_that_cannot_be_written_are_problems() -> None:
+    assert told(judge_spool, sound(free_bytes=1))["spool_full"] == "problem"
+    assert told(judge_spool, sound(writable=False))["spool_not_writable"] == "problem"
+
+
+def test_anothers_directory_is_no_problem_but_nothing_was_measured() -> None:
+    seen = sound(
+        writable=False, owner="gateway", exists=False, fsync_seconds=(), fault="/v: Permission denied"
+    )
+    assert told(judge_spool, seen) == {"spool": "ok", "fsync_not_measured": "note"}
+    assert "sudo -u gateway" in the(judge_spool(seen), "fsync_not_measured").remedy
+
+
+def test_the_clock_is_judged_by_the_kernels_word_alone() -> None:
+    assert told(judge_clock, sound()) == {"clock": "ok"}
+    assert told(judge_clock, sound(clock=Clock(synchronised=False))) == {"clock_unsynchronised": "warning"}
+    assert told(judge_clock, sound(clock=Clock(synchronised=None))) == {"clock_unknown": "note"}
+    far = Clock(synchronised=True, max_error_seconds=4.0)
+    assert told(judge_clock, sound(clock=far)) == {"clock": "note"}
+
+
+def test_a_clock_before_the_certificate_is_behind() -> None:
+    seen = sound(chain=(certificate(not_before=NOW + timedelta(days=1)),))
+    assert told(judge_clock, seen)["clock_behind"] == "problem"
+
+
+def test_names_that_are_slow_or_unknown_are_told() -> None:
+    def names(**changes: Any) -> dict[str, str]:
+        return told(judge_names, sound(resolved=(Resolved(**{"host": HOST, "seconds": 0.1, **changes}),)))
+
+    assert names(addresses=("203.0.113.7",)) == {"name": "ok"}
+    assert names(addresses=("203.0.113.7",), seconds=2.0) == {"name": "warning"}
+    assert names(fault="Name or service not known") == {"name_unknown": "problem"}
+
+
+def test_offline_says_what_was_left_alone() -> None:
+    assert told(judge_names, sound(offline=True, resolved=())) == {"offline": "note"}

@@ -1,0 +1,109 @@
+"""Whose certificate counts: a CA on trial, revoked clients, lists that have expired."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.errors import PeerError
+from gateway.simulator.client import MetaClient
+from gateway.simulator.pki import Issued, authority, chain_pem, client_leaf, revocation_list
+from tests.stories.rig import APP_SECRET, PATH, Config, Rig, message, unique_id
+
+DAY = timedelta(days=1)
+NOWHERE = {"support": "http://127.0.0.1:9/"}
+
+
+def client_of(rig: Rig, directory: Path, *chain: Issued) -> MetaClient:
+    """Return Meta's side of a connection with another certificate."""
+    directory.mkdir(exist_ok=True)
+    certificate, key = directory / "client.pem", directory / "client.key"
+    certificate.write_bytes(chain_pem(*chain))
+    key.write_bytes(chain[0].key_pem)
+    return MetaClient(
+        rig.public_url, secret=APP_SECRET, ca=rig.pki.server_ca, certificate=certificate, private_key=key
+    )
+
+
+def refusals(rig: Rig) -> list[dict[str, Any]]:
+    """Return the refused handshakes of the log."""
+    events = [json.loads(line) for line in rig.log.splitlines() if line.startswith("{")]
+    return [event for event in events if event["event"] == "handshake_refused"]
+
+
+def meta_entry(**keys: object) -> Callable[[Config], None]:
+    def change(config: Config) -> None:
+        config["tls"]["clients"]["meta"] |= keys
+
+    return change
+
+
+async def test_metas_next_ca_is_refused_while_staged_and_the_log_says_that_it_would_be_admitted(
+    rig: Rig, tmp_path: Path
+) -> None:
+    next_ca = authority("Meta-like outbound root CA, next")
+    (tmp_path / "next.pem").write_bytes(next_ca.pem)
+    rig.write(targets=NOWHERE, change=meta_entry(staged_anchors=["next.pem"]))
+    async with rig.running():
+        async with client_of(rig, tmp_path / "next", client_leaf(next_ca)) as meta:
+            with pytest.raises(PeerError):
+                await meta.post(PATH, message(unique_id()))
+        assert (await rig.post(message(unique_id()))).status == 200
+    (refusal,) = refusals(rig)
+    assert refusal["reason"] == "unknown_issuer"
+    assert refusal["claims"] == "meta"
+    assert refusal["staged"].startswith("would be admitted by meta ")
+    # The operator moves the file from one key to the other, and Meta is let in.
+    rig.write(targets=NOWHERE, change=meta_entry(trust_anchors=[str(rig.pki.meta_ca), "next.pem"]))
+    async with rig.running(), client_of(rig, tmp_path / "next", client_leaf(next_ca)) as meta:
+        assert (await meta.post(PATH, message(unique_id()))).status == 200
+
+
+async def test_a_revoked_client_is_refused_by_that_name(rig: Rig, tmp_path: Path) -> None:
+    root = authority("A CA with a list")
+    revoked, sound = client_leaf(root), client_leaf(root)
+    (tmp_path / "root.pem").write_bytes(root.pem)
+    (tmp_path / "root.crl").write_bytes(revocation_list(root, revoked).public_bytes(Encoding.DER))
+    rig.write(targets=NOWHERE, change=meta_entry(trust_anchors=["root.pem"], revocation_lists=["root.crl"]))
+    async with rig.running():
+        async with client_of(rig, tmp_path / "revoked", revoked) as meta:
+            with pytest.raises(PeerError):
+                await meta.post(PATH, message(unique_id()))
+        async with client_of(rig, tmp_path / "sound", sound) as meta:
+            assert (await meta.post(PATH, message(unique_id()))).status == 200
+        assert await rig.metric('meta_gateway_handshakes_total{reason="revoked",result="refused"}') == 1
+    assert [refusal["reason"] for refusal in refusals(rig)] == ["revoked"]
+
+
+async def test_an_expired_list_goes_on_admitting_meta_loudly_and_strict_refuses(
+    rig: Rig, tmp_path: Path
+) -> None:
+    root, now = authority("A CA whose list is old"), datetime.now(UTC)
+    leaf = client_leaf(root)
+    (tmp_path / "root.pem").write_bytes(root.pem)
+    old = revocation_list(root, this_update=now - 9 * DAY, next_update=now - DAY)
+    (tmp_path / "root.crl").write_bytes(old.public_bytes(Encoding.PEM))
+    entry = {"trust_anchors": ["root.pem"], "revocation_lists": ["root.crl"]}
+    rig.write(targets=NOWHERE, change=meta_entry(**entry))
+    checked = await rig.command("check")
+    assert b"expired on" in checked.stdout + checked.stderr
+    async with rig.running(), client_of(rig, tmp_path / "leaf", leaf) as meta:
+        assert (await meta.post(PATH, message(unique_id()))).status == 200
+    assert "expired on" in rig.log
+    rig.write(targets=NOWHERE, change=meta_entry(**entry, revocation_strict=True))
+    async with rig.running(), client_of(rig, tmp_path / "leaf", leaf) as meta:
+        with pytest.raises(PeerError):
+            await meta.post(PATH, message(unique_id()))
+    assert "CRL has expired" in refusals(rig)[-1]["detail"]
+
+
+async def test_a_list_that_cannot_be_used_keeps_the_gateway_from_starting(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "root.crl").write_bytes(b"<html>404 Not Found</html>")
+    rig.write(targets=NOWHERE, change=meta_entry(revocation_lists=["root.crl"]))
+    checked = await rig.command("check", check=False)
+    assert checked.returncode == 2
+    assert b"revocation_lists[0]" in checked.stdout + checked.stderr
