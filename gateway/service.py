@@ -35,8 +35,9 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0005
 interpreter, and the default of 5 ms would be added to acknowledgements."""
 
 YOUNG_OBJECTS: Final = 20_000
-"""How many more objects there are before cycles among them are looked for. With the default of 700 a few dozen
-requests in flight set it off again and again: a tenth of the processor, and pauses in the slowest answers."""
+"""How many more objects there are before cycles among them are looked for. With the default of 700 a few
+dozen requests in flight set it off again and again: a tenth of the processor, and pauses in the slowest
+answers."""
 
 log = get_logger("service")
 

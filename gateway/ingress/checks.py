@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import msgspec
+
 from gateway.core.asgi import BODY_IS_HERE
 from gateway.core.challenge import ChallengeAccepted, answer_challenge
 from gateway.core.identity import Peer, Reason
@@ -38,8 +40,7 @@ class IngressApp:
     """False: the signature alone decides, and what was presented is counted (`report`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What the checks look at."""
 
     method: str

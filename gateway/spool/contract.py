@@ -40,12 +40,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+import msgspec
+
 from gateway.core.merging import Merging
 from gateway.core.signature import VerifiedBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDelivery:
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One delivery of a notification, as planned by the routes."""
 
     id: str
@@ -56,8 +57,7 @@ class NewDelivery:
     """How many that are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One notification with its deliveries, to be stored in one transaction."""
 
     id: str
