@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check format lint types imports bench lock
+.PHONY: help setup demo run test check format lint types imports bench conformance lock
 
 help: ## show what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with hash-checked dependencies and the package
 
@@ -46,6 +46,16 @@ imports: setup ## do imports run one way only?
 bench: setup bench/load bench/.venv/.installed ## measure side by side with other servers; BENCH="--rounds 1" and so on
 	$(BIN)/python -m bench $(BENCH)
 
+conformance: setup conformance/.venv/.installed ## the door as others see it: OpenSSL, GnuTLS, scanners, curl; CONFORMANCE="--only zoo"
+	@sh conformance/install.sh
+	$(BIN)/python -m conformance $(CONFORMANCE)
+
+# Not to be had (no wheel, no network): its examination is skipped, and says so.
+conformance/.venv/.installed: conformance/requirements.txt
+	$(PYTHON) -m venv conformance/.venv
+	-conformance/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 bench/load: bench/load.c bench/install.sh
 	sh bench/install.sh
 	gcc -O2 -Wall -D_GNU_SOURCE -o $@ bench/load.c -lssl -lcrypto -lpthread
@@ -62,3 +72,5 @@ lock: ## pin all dependencies anew (needs uv)
 	  --group build --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file bench/requirements.txt --upgrade bench/requirements.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --output-file conformance/requirements.txt --upgrade conformance/requirements.in

@@ -24,6 +24,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
+from gateway.edge import Edge
 from gateway.errors import GatewayError
 from gateway.exposition import describe_generation, update_gauges
 from gateway.generation import Generation
@@ -31,6 +32,9 @@ from gateway.ingress.app import build_ingress_app
 from gateway.operations import Operations
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
+from gateway.telemetry.journal import Journal
+from gateway.telemetry.last_seen import FILE_NAME as LAST_SEEN_FILE_NAME
+from gateway.telemetry.last_seen import LastSeen
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
@@ -91,16 +95,24 @@ class Assembly:
         self._life = life
         self._public = public
         beside_spool = settings.spool.directory.parent
-        self._dead_letters = DeadLetterStore(
-            settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
-        )
+        own_key = load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
+        self._dead_letters = DeadLetterStore(settings.dead_letter.directory, own_key)
         self._dead_letters.prepare()
+        journal = Journal(last_seen=LastSeen(key=own_key))
+        self._edge = Edge(
+            journal,
+            generation=lambda: self._now,
+            last_seen_path=beside_spool / LAST_SEEN_FILE_NAME,
+            now_ms=unix_ms,
+        )
+        self._edge.restore()
         self._operations = Operations(
             known=lambda: self._now.known,
             spool=spool,
             dead_letters=self._dead_letters,
             audit=audit,
             now_ms=unix_ms,
+            views=lambda: self._dispatcher.views(),
         )
         self._dispatcher = Dispatcher(
             spool=spool,
@@ -121,6 +133,7 @@ class Assembly:
             new_id=new_id,
             limits=generation.ingress_limits,
             log_notifications=settings.log.notifications,
+            journal=journal,
         )
         self._web = WebServer(ingress, limits=generation.http_limits, metrics=metrics)
         self._door = TlsListener(
@@ -129,6 +142,7 @@ class Assembly:
             policy=lambda: self._now.policy,
             metrics=metrics,
             now_ms=unix_ms,
+            journal=journal,
         )
         describe_generation(metrics, generation)
 
@@ -136,12 +150,14 @@ class Assembly:
         """Start everything but the public port."""
         await nursery.start(self._dispatcher.run)
         nursery.start_soon(self._keep_dead_letters)
+        nursery.start_soon(self._edge.watch)
         admin_app = build_admin_app(
             health=self._health,
             render_metrics=self._render_metrics,
             token=self._admin_token,
             hosts=frozenset(self._now.settings.admin.hosts),
             actions=self._operations,
+            edge=self._edge.report,
         )
         await _serve_inside(nursery, admin_app, admin)
         if metrics_port is not None:
@@ -209,9 +225,11 @@ class Assembly:
     async def _render_metrics(self) -> bytes:
         await update_gauges(
             self._metrics,
+            edge=self._edge,
             spool=self._spool,
             targets=self._now.settings.targets,
             dead_letters=self._dead_letters.counts(),
+            give_ups_ms=self._dispatcher.next_give_ups_ms(await self._spool.oldest_clock_ms()),
             now_ms=unix_ms(),
         )
         return self._metrics.render()

@@ -7,23 +7,26 @@ task and no state: those are the assembly's, and live on.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
+
+from cryptography import x509
 
 from gateway.admin.health import CertificateTerm
 from gateway.core.routing import RoutingTable
 from gateway.delivery.replay import Known
 from gateway.delivery.target import DispatchTarget, dispatch_target
 from gateway.descriptors import allot
-from gateway.ingress.app import IngressLimits
+from gateway.ingress.app import IngressLimits, ingress_limits
 from gateway.ingress.checks import IngressApp
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
 from gateway.settings.routes import routing_table
 from gateway.telemetry.log import get_logger
-from gateway.tls.certificate import describe, read_anchors, read_certificates
+from gateway.tls.certificate import describe, read_certificates
 from gateway.tls.context import ServerContext, make_context
 from gateway.tls.policy import DoorPolicy, door_policy
-from gateway.web.limits import HttpLimits
+from gateway.tls.trust import Trust
+from gateway.web.limits import HttpLimits, http_limits
 
 HTTPS_PORT: Final = 443
 """Left out of URLs."""
@@ -49,7 +52,7 @@ class Generation:
     """Of new connections; those that are open keep the one they began with."""
     policy: DoorPolicy
     terms: tuple[CertificateTerm, ...]
-    """The server certificate and the anchors: when each is valid."""
+    """The server certificate and the anchors, staged ones too: when each is valid."""
     names: tuple[str, ...]
     """Host names that the server certificate carries, wildcards left out."""
 
@@ -67,6 +70,7 @@ def build_generation(loaded: Loaded) -> Generation:
     """
     settings = loaded.settings
     routing = routing_table(settings)
+    context = make_context(settings.tls)
     return Generation(
         loaded=loaded,
         routing=routing,
@@ -74,11 +78,11 @@ def build_generation(loaded: Loaded) -> Generation:
         apps=ingress_apps(settings),
         app_secrets={name: app.app_secrets[0].reveal() for name, app in settings.apps.items()},
         targets={name: dispatch_target(target) for name, target in settings.targets.items()},
-        ingress_limits=IngressLimits(max_body_bytes=settings.listen.max_body_bytes),
-        http_limits=HttpLimits(),
-        context=make_context(settings.tls),
+        ingress_limits=ingress_limits(settings.listen),
+        http_limits=http_limits(settings.listen),
+        context=context,
         policy=door_policy(settings, max_connections=_allot_descriptors(settings)),
-        terms=certificate_terms(settings),
+        terms=certificate_terms(settings, context.trust),
         names=tuple(
             name for name in describe(read_certificates(settings.tls.certificate)[0]).names if "*" not in name
         ),
@@ -100,23 +104,28 @@ def ingress_apps(settings: Settings) -> dict[str, IngressApp]:
     }
 
 
-def certificate_terms(settings: Settings) -> tuple[CertificateTerm, ...]:
-    """Read when the server certificate and the anchors are valid; anchors are named as in the metrics."""
+def certificate_terms(settings: Settings, trust: Mapping[str, Trust]) -> tuple[CertificateTerm, ...]:
+    """Say when the server certificate and the anchors are valid; anchors are named as in the metrics."""
     server = read_certificates(settings.tls.certificate)[0]
+    staged = [anchor for one in trust.values() for anchor in one.staged]
+    live = [anchor for one in trust.values() for anchor in one.anchors]
+    # One that is staged for a client and trusted for another is an anchor.
     anchors = {
-        anchor.sha256[:16]: anchor.certificate
-        for client in settings.tls.clients.values()
-        for anchor in read_anchors(client.trust_anchors)
+        **{anchor.sha256[:16]: _term(anchor.sha256[:16], "staged", anchor.certificate) for anchor in staged},
+        **{anchor.sha256[:16]: _term(anchor.sha256[:16], "anchor", anchor.certificate) for anchor in live},
     }
-    found = [("server", "server", server), *(("anchor", name, one) for name, one in anchors.items())]
-    return tuple(
-        CertificateTerm(
-            name=name,
-            role="server" if role == "server" else "anchor",
-            not_before_ms=int(one.not_valid_before_utc.timestamp() * 1000),
-            not_after_ms=int(one.not_valid_after_utc.timestamp() * 1000),
-        )
-        for role, name, one in found
+    return (_term("server", "server", server), *anchors.values())
+
+
+def _term(
+    name: str, role: Literal["server", "anchor", "staged"], certificate: x509.Certificate
+) -> CertificateTerm:
+    return CertificateTerm(
+        name=name,
+        role=role,
+        not_before_ms=int(certificate.not_valid_before_utc.timestamp() * 1000),
+        not_after_ms=int(certificate.not_valid_after_utc.timestamp() * 1000),
+        subject=certificate.subject.rfc4514_string(),
     )
 
 

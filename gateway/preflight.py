@@ -6,15 +6,18 @@ Nothing is created, nothing is connected to.
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography.x509 import Certificate
 
 from gateway.errors import ConfigurationError, Problem
 from gateway.settings.load import KeyPath, Loaded, load_settings
 from gateway.settings.model import Settings, TargetTls
+from gateway.settings.remainder import load_remainder
 from gateway.settings.remarks import remarks_settings, secrets_of
-from gateway.tls.certificate import CertificateFileError, read_certificates, read_private_key
+from gateway.tls.certificate import CertificateFileError, describe, read_certificates, read_private_key
 from gateway.tls.material import MaterialProblem, examine_tls
+from gateway.tls.names import covers
 from gateway.tls.remarks import is_open_to_all, open_to_all, remark_open_key, remarks_tls
 
 Found = tuple[KeyPath, str, str]
@@ -26,8 +29,8 @@ def load_and_examine(
 ) -> tuple[Loaded | None, tuple[Problem, ...]]:
     """Load a configuration and look at the files that it names; return every problem of both.
 
-    A secret or a list of ids that is missing hides nothing else: the rest is examined all the same. What is
-    loaded may be used only where there is no problem.
+    What is wrong in the file hides nothing else: the rest is examined all the same. What is loaded may be
+    used only where there is no problem; it is None where more than secrets and lists of ids was wrong.
     """
     try:
         loaded = load_settings(path, environ=environ, with_secrets=with_secrets)
@@ -35,9 +38,24 @@ def load_and_examine(
         try:
             loaded = load_settings(path, environ=environ, with_secrets=False, with_lists=False)
         except ConfigurationError:
-            return None, error.problems
+            return None, _in_order(
+                (*error.problems, *_examine_remainder(path, error.problems, environ, with_secrets))
+            )
         return loaded, _in_order((*error.problems, *examine(loaded, with_keys=with_secrets)))
     return loaded, examine(loaded, with_keys=with_secrets)
+
+
+def _examine_remainder(
+    path: Path, known: tuple[Problem, ...], environ: Mapping[str, str], with_keys: bool
+) -> Iterator[Problem]:
+    """Look at the files that the sound part of a file names; nothing is complained of twice."""
+    loaded = load_remainder(path, environ=environ)
+    if loaded is None:
+        return
+    told = {problem.key_path for problem in known}
+    for problem in examine(loaded, with_keys=with_keys):
+        if problem.key_path not in told:
+            yield problem
 
 
 def examine(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
@@ -67,8 +85,28 @@ def remarks(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
     settings = loaded.settings
     found = _found(remarks_tls(settings.tls, with_key=with_keys))
     found += remarks_settings(loaded)
+    found += _remark_public_name(settings)
     found += _found(_remark_open_files(settings, with_keys=with_keys))
     return _placed(loaded, found)
+
+
+def _remark_public_name(settings: Settings) -> Iterator[Found]:
+    """Meta compares the host of the callback URL with the names of the server certificate."""
+    url = settings.listen.public_url
+    if url is None:
+        return
+    try:
+        names = describe(read_certificates(settings.tls.certificate)[0]).names
+    except CertificateFileError:
+        return  # a problem, not a remark: examine says it
+    host = urlsplit(url).hostname or ""
+    if not covers(names, host):
+        named = ", ".join(names) or "it has none"
+        yield (
+            ("listen", "public_url"),
+            f"{host} is none of the names in {settings.tls.certificate} ({named})",
+            f"Meta refuses the connection: get a certificate for {host}, or correct the URL",
+        )
 
 
 def _remark_open_files(settings: Settings, *, with_keys: bool) -> Iterator[MaterialProblem]:

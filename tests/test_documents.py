@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.cli import build_group
+from gateway.core.breaker import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
 GUIDES = [ROOT / "README.md", ROOT / "docs/getting-started.md", ROOT / "docs/container.md"]
@@ -64,6 +65,14 @@ def test_every_gateway_command_and_each_of_its_options_exists(guide: Path) -> No
             # Commands are imported when their context is made.
             command = command.commands[name].make_context(name, [], resilient_parsing=True).command
         assert {word for word in words if word.startswith("-")} <= options_of(command), call
+
+
+def test_the_states_of_the_breaker_are_drawn_from_the_table() -> None:
+    (drawn,) = re.findall(r"stateDiagram-v2\n(.*?)```", (ROOT / "docs/delivery.md").read_text(), re.DOTALL)
+    wanted = ["[*] --> starting"] + [
+        f"{before} --> {after} : {event}" for (before, event), after in TRANSITIONS.items()
+    ]
+    assert [line.strip() for line in drawn.splitlines()] == wanted
 
 
 @pytest.fixture

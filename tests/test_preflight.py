@@ -204,7 +204,7 @@ def test_known_names_call_for_no_remark(route: str, remarked: Examine) -> None:
 
 
 def test_public_url_makes_the_callback_urls_exact(remarked: Examine) -> None:
-    text = GOOD.replace('"127.0.0.1:8443"', '"[::]:8443", public_url: https://a.example')
+    text = GOOD.replace('"127.0.0.1:8443"', '"[::]:8443", public_url: https://localhost')
     assert remarked(text) == ()
 
 
@@ -227,3 +227,45 @@ def test_a_file_that_cannot_be_loaded_is_told_as_it_is(site: Path) -> None:
     loaded, problems = load_and_examine(site / "gateway.yaml", environ={})
     assert loaded is None
     assert {problem.key_path for problem in problems} == {"tls", "apps", "targets", "routes"}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "place"),
+    [
+        ("tls:\n      ca", "timeout: soon\n    tls:\n      ca", "targets.support.timeout"),
+        ("[support]", "[suport]", "routes[0].to[0]"),
+        ("routes:", "rutes: 3\nroutes:", "rutes"),
+        ('"127.0.0.1:8443"', "nowhere", "listen.address"),
+        ("directory: var/spool", "min_free: much", "spool.min_free"),
+        ("{path: /a,", "{", "apps.main.path"),
+    ],
+)
+def test_a_mistake_in_the_file_hides_no_missing_certificate(
+    right: str, wrong: str, place: str, site: Path
+) -> None:
+    (site / "certs/server.pem").unlink()
+    (site / "certs/meta-ca.pem").unlink()
+    assert right in GOOD
+    (site / "gateway.yaml").write_text(GOOD.replace(right, wrong))
+    loaded, problems = load_and_examine(site / "gateway.yaml", environ={"SECRET": "a"})
+    assert loaded is None
+    told = [problem.key_path for problem in problems]
+    assert place in told
+    if place != "apps.main.path":  # without its only app, too little is left to be loaded
+        assert {"tls.certificate", ANCHOR} <= set(told)
+    assert problems == tuple(sorted(problems, key=lambda one: (one.line, one.column)))
+
+
+def test_a_mistake_in_the_address_makes_no_development_ca_public(site: Path) -> None:
+    (site / "gateway.yaml").write_text(GOOD.replace('"127.0.0.1:8443"', "nowhere"))
+    _, problems = load_and_examine(site / "gateway.yaml", environ={"SECRET": "a"})
+    assert [problem.key_path for problem in problems] == ["listen.address"]
+
+
+def test_a_public_url_that_the_certificate_is_not_for_calls_for_a_remark(remarked: Examine) -> None:
+    wrong = GOOD.replace('8443"', '8443", public_url: https://hooks.example.com')
+    (remark,) = remarked(wrong)
+    assert remark.key_path == "listen.public_url"
+    assert "hooks.example.com is none of the names" in remark.message
+    assert "localhost" in remark.message
+    assert remarked(GOOD.replace('8443"', '8443", public_url: "https://localhost:8443"')) == ()

@@ -24,7 +24,15 @@ def test_the_runtime_lock_is_part_of_the_whole_lock() -> None:
     assert runtime.items() <= everything.items()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-runtime.lock"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "requirements.lock",
+        "requirements-runtime.lock",
+        "bench/requirements.txt",
+        "conformance/requirements.txt",
+    ],
+)
 def test_every_pin_is_hashed_and_no_index_is_named(name: str) -> None:
     text = (ROOT / name).read_text()
     entries = re.split(r"^(?=[a-z0-9._-]+==)", text, flags=re.MULTILINE)[1:]

@@ -6,6 +6,7 @@
 | `GET /readyz` | 200 or 503, an object a check: `{"listener": {"ok": true, "detail": ""}, ...}` |
 | `GET /metrics` | the text exposition format |
 | `GET /api/status` | counts per target; no token, since they hold nothing of any notification |
+| `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
 
@@ -76,6 +77,34 @@ class Actions(Protocol):
 
 RenderMetrics = Callable[[], Awaitable[bytes]]
 
+EdgeReport = Callable[[], Mapping[str, object]]
+"""Returns what the edge knows of its clients, fit for JSON; times are RFC 3339 or null. No secret, no token.
+
+    {
+      "anchors": [{"client", "sha256", "subject", "not_after", "last_seen_at", "staged": bool}],
+      "secrets": [{"app", "index", "last_used_at"}],
+      "certificates": [{"name", "not_after", "days_left": int}],
+      "revocation_lists": [{"client", "path", "issuer", "this_update", "next_update", "revoked": int,
+                            "outdated": TEXT, "known_issuer": bool, "strict": bool}],
+      "apps": {NAME: {"client_certificate": "required" | "report",
+                      "recent": {"notifications": int, "without_accepted": int}}},
+      "refusals": [{"at", "kind": "connection" | "request", "address", "reason", "detail",
+                    "subject", "issuer", "serial", "sha256", "claims", "claims_meta": bool,
+                    "staged", "staged_says", "connection", "app", "status", "proved": bool}]
+    }
+
+Certificates are named as in `certificate_expiry_timestamp_seconds`: `server`, the first 16 digits of an
+anchor's SHA-256, `client:ENTRY` for the last one that was admitted. `outdated` is empty where a list is
+current; without `known_issuer` its signature is verified when a chain first shows its CA.
+
+Refusals are the newest first, of four kinds the last 50 each (`telemetry.ledger`). Of a connection, `reason`
+is one of the contract's words; of a request (401, 403) the word of its answer. With status 200 it is a
+signed notification of an app on `report`, which `required` would refuse. `claims` is the client entry whose
+name the certificate bears, whatever its chain. `staged` is `ENTRY ANCHOR` where a staged anchor would have
+admitted it, else null; `staged_says` is what it says at length. `proved`: the peer was proved to be a client
+of the app's.
+"""
+
 DeliveryId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z")]
 
 
@@ -102,11 +131,13 @@ def build_admin_app(
     token: Callable[[], bytes],
     hosts: frozenset[str],
     actions: Actions,
+    edge: EdgeReport,
 ) -> ASGIApp:
     """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
-    api = _Api(actions, token)
+    api = _Api(actions, token, edge)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
+        Route("/api/edge", api.edge, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
     ]
@@ -157,13 +188,17 @@ def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
 
 
 class _Api:
-    def __init__(self, actions: Actions, token: Callable[[], bytes]) -> None:
+    def __init__(self, actions: Actions, token: Callable[[], bytes], edge: EdgeReport) -> None:
         self._actions = actions
+        self._edge = edge
         self._token = token
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
 
     async def status(self, _: Request) -> Response:
         return _json(await self._actions.status())
+
+    async def edge(self, _: Request) -> Response:
+        return _json(self._edge())
 
     async def replay(self, request: Request) -> Response:
         asked = await self._read(request, ReplayRequest)

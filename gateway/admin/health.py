@@ -34,9 +34,11 @@ class CertificateTerm:
     """When one certificate of the configuration is valid (Unix, milliseconds)."""
 
     name: str
-    role: Literal["server", "anchor"]
+    role: Literal["server", "anchor", "staged"]
     not_before_ms: int
     not_after_ms: int
+    subject: str = ""
+    """RFC 4514."""
 
 
 def judge(
@@ -59,6 +61,8 @@ def judge(
 
 def judge_certificates(terms: Sequence[CertificateTerm], *, now_ms: int) -> Check:
     """Not ok: nobody gets in, since the server's certificate or every trust anchor is out of its term."""
+    # A staged anchor admits nobody anyway.
+    terms = [term for term in terms if term.role != "staged"]
     out_of_term = [term for term in terms if not term.not_before_ms <= now_ms < term.not_after_ms]
     ending = [
         term for term in terms if term not in out_of_term and term.not_after_ms - now_ms < WARN_DAYS * _DAY_MS

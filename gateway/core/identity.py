@@ -62,8 +62,8 @@ class Refusal:
     """The client entry one of whose names the leaf bears, whatever its chain: who it says it is, unproved."""
     staged: str | None = None
     """What a staged anchor would have said; None: none was asked."""
-    would_admit: bool = False
-    """A staged anchor would have admitted it."""
+    would_admit: str | None = None
+    """The client entry and the staged anchor (16 digits of its SHA-256) that would have admitted it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

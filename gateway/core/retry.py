@@ -37,6 +37,16 @@ def step_ms(policy: RetryPolicy, *, attempt: int, jitter: float) -> int:
     return max(1, round(base_seconds * 1000 * spread))
 
 
+def give_up_at_ms(policy: RetryPolicy, started_ms: int) -> int:
+    """Return when a give-up clock that started then ends."""
+    return started_ms + round(policy.give_up_after_seconds * 1000)
+
+
+def expired_started_by_ms(policy: RetryPolicy, now_ms: int) -> int:
+    """Return when a give-up clock started that ends now."""
+    return now_ms - round(policy.give_up_after_seconds * 1000)
+
+
 def decide_retry(
     policy: RetryPolicy,
     *,
@@ -55,11 +65,11 @@ def decide_retry(
     The next time is always counted from now. A clock that was set back, so that now is before the start,
     therefore neither hurries nor strands a delivery; it only moves the end away by as much.
     """
-    give_up_at_ms = started_ms + round(policy.give_up_after_seconds * 1000)
-    if now_ms >= give_up_at_ms:
+    end_ms = give_up_at_ms(policy, started_ms)
+    if now_ms >= end_ms:
         return GiveUp()
     delay_ms = step_ms(policy, attempt=attempt, jitter=jitter)
     if retry_after_seconds is not None and retry_after_seconds > 0:
         asked_ms = round(min(retry_after_seconds, max(policy.schedule_seconds)) * 1000)
         delay_ms = max(delay_ms, asked_ms)
-    return RetryAt(at_ms=min(now_ms + delay_ms, give_up_at_ms))
+    return RetryAt(at_ms=min(now_ms + delay_ms, end_ms))

@@ -14,13 +14,20 @@ from gateway.core.retry import GiveUp, RetryAt, decide_retry, step_ms
 from gateway.delivery.aftermath import after_refusal, scatter, stays_together
 from gateway.delivery.burial import Undertaker
 from gateway.delivery.dead_letter_record import Reason
+from gateway.delivery.gate import Gate
 from gateway.delivery.lease_loop import settle_together
-from gateway.delivery.message import UnsendableError, body_of, make_request, merged_body_of
+from gateway.delivery.message import (
+    UncuttableBodyError,
+    UnsendableError,
+    body_of,
+    make_request,
+    merged_body_of,
+)
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.sender import AttemptLane, CutShort, Endpoint
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, RetryLater, Settlement, Spool
+from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater, Settlement, Spool
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -28,6 +35,8 @@ UNWRITTEN_STEP_MS: Final = 60_000
 """A delivery whose dead letter cannot be written is tried again no sooner than this: disks are not
 repaired faster.
 """
+
+NOT_ASKED: Final = "past give_up_after while the breaker is open"
 
 _log = get_logger("delivery")
 
@@ -54,6 +63,7 @@ class TargetAttempts:
         target: DispatchTarget,
         sender: Callable[[Endpoint], AttemptLane],
         surroundings: Surroundings,
+        gate: Gate,
     ) -> None:
         """`sender` opens one lane to an endpoint; as many are opened as attempts are made at once."""
         self._name = name
@@ -65,6 +75,7 @@ class TargetAttempts:
         """Lanes of former settings, until they are closed."""
         self._busy: set[AttemptLane] = set()
         self._with = surroundings
+        self._gate = gate
         metrics = surroundings.metrics
         self._delivery_seconds = metrics.delivery_seconds.labels(name)
         self._end_to_end_seconds = metrics.end_to_end_seconds.labels(name)
@@ -75,6 +86,11 @@ class TargetAttempts:
         self._past |= self._lanes
         self._lanes = set()
         self._free = []
+
+    @property
+    def target(self) -> DispatchTarget:
+        """The settings of the next attempt."""
+        return self._target
 
     async def close_past(self) -> None:
         """Close the lanes of former settings; those in use are closed when their attempt has ended."""
@@ -144,7 +160,7 @@ class TargetAttempts:
         secret = self._with.app_secret(app)
         if secret is None:
             # Unsigned it would be refused, and rightly so. The app may come back into the configuration.
-            return NoAnswer(error=f"app {app} is not configured: there is no secret to sign with")
+            return NoAnswer(error=self._unsigned(parcel))
         return await lane.send(
             make_request(
                 parcel,
@@ -156,10 +172,19 @@ class TargetAttempts:
             )
         )
 
+    def _unsigned(self, parcel: Parcel) -> str:
+        return f"app {parcel.first.app} is not configured: there is no secret to sign with"
+
     async def _follow(self, parcel: Parcel, outcome: Outcome, record: AttemptRecord) -> None:
         match outcome:
             case Delivered(status=status):
+                self._gate.taken(parcel)
                 await self._delivered(parcel, status)
+            case Refused(status=status) if not self._gate.refused(parcel):
+                _log.info("refusal_not_believed", **self._fields(parcel), status=status)
+                await self._failed(
+                    parcel, Retryable(status=status, error="", retry_after_seconds=None), record
+                )
             case Refused(status=status) if parcel.merged:
                 # Not "refused" yet: that is what a dead letter is.
                 self._count("retried", len(parcel.members))
@@ -171,6 +196,8 @@ class TargetAttempts:
                 _log.warning("delivery_refused", **self._fields(parcel), status=status)
                 await self._bury(parcel.first, Reason.REFUSED, body_of(parcel.first), record)
             case Retryable():
+                if record.error != self._unsigned(parcel):  # which is not the target's fault
+                    self._gate.failed(parcel)
                 await self._failed(parcel, outcome, record)
             case _:
                 assert_never(outcome)
@@ -252,6 +279,37 @@ class TargetAttempts:
                 for lease in dead:
                     nursery.start_soon(inter, lease)
         return settled
+
+    async def give_up(self, lease: Lease) -> Settlement:
+        """End a delivery that is past its time without another attempt; say how its lease ends."""
+        fields = self._fields(Parcel(members=(lease,)))
+        _log.warning("delivery_gave_up", **fields, status=None, error=NOT_ASKED)
+        self._count("gave_up", 1)
+        try:
+            body, reason = body_of(lease), Reason.GAVE_UP
+        except UncuttableBodyError:
+            _log.error("delivery_uncuttable", **fields)
+            body, reason = lease.raw, Reason.UNPARSEABLE
+        if self._target.drops:
+            _log.warning("delivery_dropped", **fields, reason=str(reason))
+            return Buried()
+        try:
+            await self._with.undertaker.write(
+                lease,
+                reason=reason,
+                body=body,
+                url=self._target.endpoint.url,
+                attempts=lease.earlier,
+            )
+        except DeadLetterError as error:
+            _log.error(
+                "dead_letter_not_written",
+                **fields,
+                error=error.message,
+                retry_seconds=UNWRITTEN_STEP_MS / 1000,
+            )
+            return Release()
+        return Buried()
 
     async def _bury(self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord) -> None:
         await settle_together(self._with.spool, [(lease, await self._inter(lease, reason, body, record))])

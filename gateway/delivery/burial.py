@@ -93,7 +93,7 @@ class Undertaker:
             received_at_ms=lease.received_at_ms,
             died_at_ms=self._now_ms(),
             attempts=attempts,
-            headers=described_headers(lease, attempted=url is not None),
+            headers=described_headers(lease, attempted=bool(attempts)),
             body=body,
         )
         # Abandoned on cancellation: a disk that hangs must not hang the shutdown. The delivery is in the

@@ -15,10 +15,12 @@ from typing import Final
 import trio
 
 from gateway.core.merging import Merging
-from gateway.core.retry import RetryPolicy
+from gateway.core.retry import RetryPolicy, expired_started_by_ms, give_up_at_ms
 from gateway.core.routing import UNROUTED
 from gateway.delivery.attempts import Surroundings, TargetAttempts
 from gateway.delivery.burial import UNROUTED_POLICY, DeadLetters, Undertaker
+from gateway.delivery.expiry import Expiry
+from gateway.delivery.gate import Gate, GateView
 from gateway.delivery.lease_loop import LeaseLoop
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.resolver import PerHostResolver
@@ -68,10 +70,11 @@ class Dispatcher:
             app_secret=app_secret,
         )
         self._targets: dict[str, DispatchTarget] = {}
+        self._gates: dict[str, Gate] = {}
         self._attempts: dict[str, TargetAttempts] = {}
         self._retired: set[TargetAttempts] = set()
         """Of targets that have left the configuration, until their last attempt has ended."""
-        self._loops = {UNROUTED: self._loop(UNROUTED, UNROUTED_AT_ONCE, UNROUTED_POLICY, None)}
+        self._loops = {UNROUTED: self._loop(UNROUTED, UNROUTED_AT_ONCE, UNROUTED_POLICY, None, None)}
         for name, target in targets.items():
             self._add(name, target)
         self._scope = trio.CancelScope()
@@ -101,6 +104,18 @@ class Dispatcher:
             for attempts in self._all_attempts():
                 await attempts.aclose()
 
+    def views(self) -> Mapping[str, GateView]:
+        """Return how each target is, for people."""
+        return {name: gate.view() for name, gate in self._gates.items()}
+
+    def next_give_ups_ms(self, oldest_clock_ms: Mapping[str, int]) -> Mapping[str, int]:
+        """Return per target when its next delivery is given up, from `Spool.oldest_clock_ms`."""
+        return {
+            name: give_up_at_ms(target.policy, oldest_clock_ms[name])
+            for name, target in self._targets.items()
+            if name in oldest_clock_ms
+        }
+
     def adopt(self, targets: Mapping[str, DispatchTarget]) -> None:
         """Deliver to these targets from now on. A target that is the same object as before is left alone.
 
@@ -113,12 +128,14 @@ class Dispatcher:
             del self._targets[name]
             self._loops.pop(name).stop()
             self._retired.add(self._attempts.pop(name))
+            self._gates.pop(name).retire()
         for name, target in targets.items():
             if name not in self._targets:
                 self._add(name, target)
                 self._begin(self._nursery, name)
             elif target is not self._targets[name]:
                 self._targets[name] = target
+                self._gates[name].adopt(target.breaker, hands=target.concurrency)
                 self._attempts[name].adopt(target)
                 self._nursery.start_soon(self._attempts[name].close_past)
                 self._loops[name].adopt(
@@ -147,10 +164,20 @@ class Dispatcher:
 
     def _add(self, name: str, target: DispatchTarget) -> None:
         self._targets[name] = target
-        self._attempts[name] = TargetAttempts(name, target, self._sender, self._surroundings)
-        self._loops[name] = self._loop(name, target.concurrency, target.policy, target.merging)
+        gate = Gate(
+            name,
+            target.breaker,
+            hands=target.concurrency,
+            metrics=self._surroundings.metrics,
+            now_ms=self._now_ms,
+        )
+        self._gates[name] = gate
+        self._attempts[name] = TargetAttempts(name, target, self._sender, self._surroundings, gate)
+        self._loops[name] = self._loop(name, target.concurrency, target.policy, target.merging, gate)
 
-    def _loop(self, name: str, hands: int, policy: RetryPolicy, merging: Merging | None) -> LeaseLoop:
+    def _loop(
+        self, name: str, hands: int, policy: RetryPolicy, merging: Merging | None, gate: Gate | None
+    ) -> LeaseLoop:
         return LeaseLoop(
             spool=self._spool,
             target=name,
@@ -159,14 +186,27 @@ class Dispatcher:
             now_ms=self._now_ms,
             random=self._random,
             merging=merging,
+            gate=gate,
         )
 
     def _begin(self, nursery: trio.Nursery, name: str) -> None:
-        nursery.start_soon(self._deliver, self._loops[name], self._attempts[name], name=f"deliver to {name}")
+        attempts, gate = self._attempts[name], self._gates[name]
+        expiry = Expiry(
+            spool=self._spool,
+            target=name,
+            gate=gate,
+            started_by_ms=lambda now_ms: expired_started_by_ms(attempts.target.policy, now_ms),
+            give_up=attempts.give_up,
+            now_ms=self._now_ms,
+        )
+        nursery.start_soon(self._deliver, self._loops[name], attempts, expiry, name=f"deliver to {name}")
 
-    async def _deliver(self, loop: LeaseLoop, attempts: TargetAttempts) -> None:
+    async def _deliver(self, loop: LeaseLoop, attempts: TargetAttempts, expiry: Expiry) -> None:
         """Deliver to one target until it is stopped."""
-        await loop.run(attempts.take)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expiry.run)
+            await loop.run(attempts.take)
+            nursery.cancel_scope.cancel()
         self._retired.discard(attempts)
         await attempts.aclose()
 

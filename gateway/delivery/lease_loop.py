@@ -4,6 +4,7 @@ The loop looks whenever something may have changed: a delivery was stored, a han
 is due. Whatever wakes it between its look and its sleep is not lost: the event is replaced before the look.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ import trio
 
 from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy, step_ms
+from gateway.delivery.gate import Gate
 from gateway.delivery.parcel import Parcel, parcels
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Lease, Release, Settlement, Spool
@@ -31,6 +33,7 @@ _log = get_logger("delivery")
 class LeaseLoop:
     """Hands the deliveries of one target, oldest first, to at most `hands` takers at a time.
 
+    `gate` may let fewer out, or none: then nothing is leased, and so nothing counts as an attempt.
     With `merging`, what waits for a free hand is put together; what finds one goes at once.
     """
 
@@ -44,10 +47,13 @@ class LeaseLoop:
         now_ms: Callable[[], int],
         random: Callable[[], float],
         merging: Merging | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._spool = spool
         self._target = target
-        self._hands = self._free = hands
+        self._hands = hands
+        self._under_way = 0
+        self._gate = gate
         self._policy = policy
         self._now_ms = now_ms
         self._random = random
@@ -61,7 +67,6 @@ class LeaseLoop:
 
     def adopt(self, *, hands: int, policy: RetryPolicy, merging: Merging | None) -> None:
         """Lease by other settings from the next look on. Takers at work finish, though they be too many."""
-        self._free += hands - self._hands
         self._hands = hands
         self._policy = policy
         self._merging = merging
@@ -81,16 +86,29 @@ class LeaseLoop:
         async with trio.open_nursery() as nursery:
             while not self._stopping.is_set():
                 self._something_new = trio.Event()
-                if self._free <= 0:
-                    await self._something_new.wait()
-                elif found := await self._lease():
+                startable = self._startable()
+                if startable <= 0:
+                    await self._wait_startable()
+                elif found := await self._lease(startable):
                     for parcel in found:
-                        self._free -= 1
+                        self._under_way += 1
+                        if self._gate is not None:
+                            self._gate.start(parcel)
                         nursery.start_soon(self._hand_over, take, parcel)
                 else:
                     await self._sleep()
 
-    async def _lease(self) -> tuple[Parcel, ...]:
+    def _startable(self) -> int:
+        free = self._hands - self._under_way
+        return free if self._gate is None else min(free, self._gate.startable(self._under_way))
+
+    async def _wait_startable(self) -> None:
+        """Wait for something new, or for the time of the next probe."""
+        probe_seconds = self._gate.probe_in_seconds() if self._gate is not None else None
+        with trio.move_on_after(math.inf if probe_seconds is None else probe_seconds):
+            await self._something_new.wait()
+
+    async def _lease(self, limit: int) -> tuple[Parcel, ...]:
         now_ms, jitter = self._now_ms(), self._random()
 
         def next_due_ms(attempt: int) -> int:
@@ -100,7 +118,7 @@ class LeaseLoop:
             leases = await self._spool.lease(
                 self._target,
                 now_ms=now_ms,
-                limit=self._free,
+                limit=limit,
                 next_due_ms=next_due_ms,
                 merging=self._merging,
             )
@@ -109,11 +127,12 @@ class LeaseLoop:
             with trio.move_on_after(SPOOL_PAUSE_SECONDS):
                 await self._stopping.wait()
             return ()
-        if not self._stopping.is_set():
-            return parcels(leases)
-        if leases:  # Stopped while the lease was under way: nothing of it has begun.
-            await settle_together(self._spool, [(lease, Release()) for lease in leases])
-        return ()
+        found = parcels(leases)
+        # Stopped, or the breaker opened, while the lease was under way: nothing of the rest has begun.
+        startable = 0 if self._stopping.is_set() else max(0, self._startable())
+        if rest := [lease for parcel in found[startable:] for lease in parcel.members]:
+            await settle_together(self._spool, [(lease, Release()) for lease in rest])
+        return found[:startable]
 
     async def _sleep(self) -> None:
         due_ms = await self._spool.next_due_ms(self._target)
@@ -125,7 +144,9 @@ class LeaseLoop:
         try:
             await take(parcel)
         finally:
-            self._free += 1
+            if self._gate is not None:
+                self._gate.end(parcel)
+            self._under_way -= 1
             self.wake()
 
 

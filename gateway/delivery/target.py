@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.core.breaker import BreakerPolicy
 from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.message import signing_key
@@ -27,6 +28,7 @@ class DispatchTarget:
     """A shadow target: what it refuses, and what is given up, leaves no dead letter."""
     merging: Merging | None = None
     """How far waiting deliveries are merged; None: each goes alone."""
+    breaker: BreakerPolicy
 
 
 def dispatch_target(target: Target) -> DispatchTarget:
@@ -52,4 +54,7 @@ def dispatch_target(target: Target) -> DispatchTarget:
         refuse_statuses=frozenset(target.retry.refuse_statuses),
         drops=target.on_give_up == "drop",
         merging=Merging(max_changes=target.max_changes) if target.max_changes > 1 else None,
+        breaker=BreakerPolicy(
+            failures=target.breaker.failures, probe_every_seconds=target.breaker.probe_every_seconds
+        ),
     )

@@ -71,6 +71,13 @@ REFUSAL_ADVICE: Final = {
 }
 """By reason: what to do where a certificate that calls itself Meta's was refused."""
 
+PROVED_ADVICE: Final = {
+    401: "the signature does not fit: compare apps.NAME.app_secrets with App settings > Basic of that very"
+    " app in Meta's dashboard; while it is rotated, name both",
+    403: "the verify token does not fit: compare apps.NAME.verify_token with what the dashboard was given",
+}
+"""By status: what to do where Meta itself was refused."""
+
 SWITCH_ON_MTLS: Final = (
     "in Meta's App Dashboard, for each app and object: Webhooks > \"Attach a client certificate to Webhook"
     ' requests"'
@@ -84,6 +91,9 @@ FULL_CHAIN: Final = (
 EXPIRY: Final = ((3, 1 / 30, Level.PROBLEM), (14, 1 / 6, Level.WARNING), (30, 1 / 3, Level.NOTE))
 """Days left, or share of the whole term where that is less (certificates for a week): from there on, the
 level. Let's Encrypt renews with a third left."""
+
+CLIENT_EXPIRY: Final = ((3, Level.WARNING), (14, Level.NOTE))
+"""Days left of a client's certificate. It is not ours to renew, so it is no problem of ours either."""
 
 FILE_SYSTEMS: Final = {
     "nfs": (Level.PROBLEM, "a network file system: locks and fsync are not to be relied on there"),

@@ -5,15 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.core.identity import Reason
-from gateway.doctor.advice import FEW_NOTIFICATIONS, REFUSAL_ADVICE, SWITCH_ON_MTLS
+from gateway.doctor.advice import FEW_NOTIFICATIONS, PROVED_ADVICE, REFUSAL_ADVICE, SWITCH_ON_MTLS
 from gateway.doctor.finding import Area, Finding, Level, plural, say_ago
-from gateway.doctor.observed import ClientCertificate, Observations
+from gateway.doctor.observed import EDGE, ClientCertificate, Observations
 from gateway.doctor.reading import mapping, mappings, number, text, time
-from gateway.doctor.state import EDGE
 from gateway.telemetry.redaction import visible
 
-_WOULD_ADMIT: Final = "would be admitted by "
-"""So `gateway.tls.staged` begins what it says of a refused chain that a staged anchor would admit."""
 _SHOWN: Final = 120
 """Characters of a stranger's text."""
 
@@ -32,6 +29,7 @@ def judge_clients(seen: Observations) -> Iterator[Finding]:
     refusals = list(mappings(edge, "refusals"))
     yield _count_refusals(refusals, seen)
     yield from _judge_claims(refusals, edge, seen)
+    yield from _judge_proved(refusals, seen)
     yield from _judge_staged(refusals)
     yield from _judge_secrets(edge, seen)
 
@@ -102,7 +100,7 @@ def _judge_claims(refusals: list[_Entry], edge: _Entry, seen: Observations) -> I
     """Refused certificates that call themselves Meta's: anybody may write that into one."""
     by_reason: dict[str, list[_Entry]] = {}
     for one in refusals:
-        if one.get("claims_meta") is True:
+        if one.get("claims_meta") is True and text(one, "kind") != "request":
             by_reason.setdefault(text(one, "reason"), []).append(one)
     # Where nobody was ever admitted, these are most likely Meta itself, locked out.
     locked_out = not any(time(anchor, "last_seen_at") for anchor in mappings(edge, "anchors"))
@@ -129,12 +127,32 @@ def _judge_claims(refusals: list[_Entry], edge: _Entry, seen: Observations) -> I
         )  # fmt: skip
 
 
+def _judge_proved(refusals: list[_Entry], seen: Observations) -> Iterator[Finding]:
+    """Requests of a client that was proved to be Meta, refused for another reason: each is an alarm."""
+    groups: dict[tuple[str, str, int], list[_Entry]] = {}
+    for one in refusals:
+        if one.get("proved") is True and text(one, "kind") == "request":
+            key = (text(one, "app"), text(one, "reason"), int(number(one, "status")))
+            groups.setdefault(key, []).append(one)
+    for (app, reason, status), these in groups.items():
+        at = time(these[0], "at")
+        when = f", last {say_ago(at, seen.now)}" if at else ""
+        yield Finding(
+            code="proved_client_refused",
+            level=Level.PROBLEM,
+            area=Area.CLIENTS,
+            what=f"{visible(app) or 'unknown path'}: a client with an accepted certificate was answered"
+            f" {status}, {plural(len(these), 'time')} ({visible(reason)}{when})",
+            why="it is Meta, and what it sent was not taken",
+            remedy=PROVED_ADVICE.get(status, ""),
+        )
+
+
 def _judge_staged(refusals: list[_Entry]) -> Iterator[Finding]:
     named: dict[str, list[_Entry]] = {}
     for one in refusals:
-        said = text(one, "staged")
-        if said.startswith(_WOULD_ADMIT):
-            named.setdefault(visible(said.removeprefix(_WOULD_ADMIT)), []).append(one)
+        if said := text(one, "staged"):
+            named.setdefault(visible(said), []).append(one)
     for anchor, these in named.items():
         yield Finding(
             code="staged_would_admit",

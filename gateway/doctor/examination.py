@@ -24,6 +24,7 @@ from gateway.doctor.network import (
     resolve,
 )
 from gateway.doctor.observed import (
+    PATHS,
     Answer,
     Disk,
     Material,
@@ -35,7 +36,7 @@ from gateway.doctor.observed import (
     Running,
 )
 from gateway.doctor.public_port import judge_outside
-from gateway.doctor.state import PATHS, judge_backlog, judge_gateway
+from gateway.doctor.state import judge_backlog, judge_gateway
 from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
 from gateway.doctor.trust import judge_anchors, judge_certificate
 from gateway.errors import Problem
@@ -93,7 +94,7 @@ async def examine(loaded: Loaded, problems: tuple[Problem, ...], *, ask: Ask | N
         offline: No name is looked up, no target and no public port connected to.
     """
     settings = loaded.settings
-    material = read_material(settings.tls)
+    material = read_material(settings.tls, utc_now())
     seen = _Seen()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_see_disk, settings, seen)

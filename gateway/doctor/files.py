@@ -1,9 +1,13 @@
 """Probe: the certificate files that the configuration names."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+
 from cryptography.x509.oid import NameOID
 
-from gateway.doctor.observed import AnchorFile, Material
-from gateway.settings.model import Tls
+from gateway.doctor.observed import AnchorFile, ListFile, Material
+from gateway.settings.model import Client, Tls
 from gateway.tls.certificate import (
     Anchor,
     CertificateFileError,
@@ -12,16 +16,16 @@ from gateway.tls.certificate import (
     read_anchors,
     read_certificates,
 )
+from gateway.tls.revocation import outdated
+from gateway.tls.revocation_files import read_revocation_lists
+from gateway.tls.trust import known_issuers
 
 
-def read_material(tls: Tls) -> Material:
+def read_material(tls: Tls, now: datetime) -> Material:
     """Read the gateway's own chain and every trust anchor; never raises. Private keys are left alone."""
-    faults: list[tuple[str, str]] = []
     chain: tuple[Description, ...] = ()
-    try:
+    with suppress(CertificateFileError):  # `check`, whose problems are findings too, says why
         chain = tuple(map(describe, read_certificates(tls.certificate)))
-    except CertificateFileError as error:
-        faults.append((error.message, error.remedy))
     anchors: list[AnchorFile] = []
     for name, client in tls.clients.items():
         live = ((path, False) for path in client.trust_anchors)
@@ -29,11 +33,27 @@ def read_material(tls: Tls) -> Material:
         for path, is_staged in (*live, *staged):
             try:
                 anchors += [_anchor(name, one, staged=is_staged) for one in read_anchors((path,))]
-            except CertificateFileError as error:
-                faults.append((error.message, error.remedy))
-    return Material(
-        certificate_path=tls.certificate, chain=chain, anchors=tuple(anchors), faults=tuple(faults)
-    )
+            except CertificateFileError:
+                continue
+    lists = tuple(one for name, client in tls.clients.items() for one in _lists(name, client, now))
+    return Material(certificate_path=tls.certificate, chain=chain, anchors=tuple(anchors), lists=lists)
+
+
+def _lists(name: str, client: Client, now: datetime) -> Iterator[ListFile]:
+    try:
+        found = read_revocation_lists(client.revocation_lists, issuers=known_issuers(client))
+    except CertificateFileError:
+        return
+    for one in found:
+        yield ListFile(
+            client=name,
+            path=one.path,
+            issuer=one.issuer.rfc4514_string(),
+            revoked=len(one.serials),
+            next_update=one.next_update,
+            outdated=outdated(one, now),
+            strict=client.revocation_strict,
+        )
 
 
 def _anchor(client: str, anchor: Anchor, *, staged: bool) -> AnchorFile:

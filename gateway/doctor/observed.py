@@ -4,11 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.errors import Problem
 from gateway.tls.certificate import Description
 from gateway.tls.look import Look
+
+READY: Final = "/readyz"
+STATUS: Final = "/api/status"
+EDGE: Final = "/api/edge"
+CONFIG: Final = "/api/config"
+PATHS: Final = (READY, STATUS, EDGE, CONFIG)
+"""What a running gateway is asked."""
 
 ClientCertificate = Literal["required", "report"]
 
@@ -27,15 +34,30 @@ class AnchorFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListFile:
+    """One revocation list in a file that the configuration names."""
+
+    client: str
+    path: Path
+    issuer: str
+    revoked: int
+    """How many certificates it names."""
+    next_update: datetime | None
+    outdated: str
+    """Why it is not current; empty: it is."""
+    strict: bool
+    """`revocation_strict`: where it is not current, the clients of its CA are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What the certificate files hold."""
+    """What the certificate files hold, as far as they can be read: `check` tells of those that cannot."""
 
     certificate_path: Path
     chain: tuple[Description, ...]
     """The gateway's own; empty: it cannot be read."""
     anchors: tuple[AnchorFile, ...]
-    faults: tuple[tuple[str, str], ...] = ()
-    """What could not be read, and what to do."""
+    lists: tuple[ListFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

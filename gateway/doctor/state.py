@@ -1,19 +1,17 @@
 """Judge: what the running gateway says of itself. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.doctor.advice import OLDEST_WARNING_SECONDS
 from gateway.doctor.finding import Area, Finding, Level, plural, say_ago, say_duration
-from gateway.doctor.observed import Observations, Plan, Running
-from gateway.doctor.reading import mapping, number, text, texts, time
+from gateway.doctor.observed import CONFIG, EDGE, READY, STATUS, Answer, Observations, Running
+from gateway.doctor.reading import mapping, mappings, number, text, texts, time
+from gateway.doctor.trust import out_of_term
+from gateway.errors import Problem
 
-READY: Final = "/readyz"
-STATUS: Final = "/api/status"
-EDGE: Final = "/api/edge"
-CONFIG: Final = "/api/config"
-PATHS: Final = (READY, STATUS, EDGE, CONFIG)
-"""What a running gateway is asked."""
+_TOLD_BELOW: Final = {"certificates": READY, "configuration": CONFIG}
+"""Checks of `/readyz` whose remarks are findings of their own, where these addresses answer."""
 
 _EARLIER: Final = {EDGE: "when anchors last admitted somebody, refusals", CONFIG: "what was loaded, and when"}
 """Addresses that earlier versions have not, and what is missing then."""
@@ -21,24 +19,15 @@ _EARLIER: Final = {EDGE: "when anchors last admitted somebody, refusals", CONFIG
 
 def judge_gateway(seen: Observations) -> Iterator[Finding]:
     """Is it there, is it well, has it what is in the file?"""
-    yield from _judge_files(seen.plan)
+    yield from _judge_files(seen)
     running = seen.running
     if running is None:
         yield _not_running(seen)
         return
-    if running.content(READY) is None:
-        answer = running.answers.get(READY)
-        said = f"{answer.status}" if answer is not None and answer.status else "nothing"
-        yield Finding(
-            code="admin_port_strange",
-            level=Level.PROBLEM,
-            area=Area.GATEWAY,
-            what=f"what listens at {seen.plan.admin} is no gateway: /readyz answered {said}",
-            why=answer.fault if answer is not None else "",
-            remedy="see what listens there (ss -ltnp), or correct admin.address",
-        )
+    if not running.content(READY):
+        yield _no_gateway(running.answers.get(READY), seen)
         return
-    yield from _judge_readiness(running, seen.plan)
+    yield from _judge_readiness(running, seen)
     yield from _judge_loaded(running, seen)
     missing = [told for path, told in _EARLIER.items() if running.content(path) is None]
     if missing:
@@ -54,8 +43,30 @@ def judge_gateway(seen: Observations) -> Iterator[Finding]:
         )
 
 
-def _judge_files(plan: Plan) -> Iterator[Finding]:
-    for problem in plan.problems:
+def _no_gateway(answer: Answer | None, seen: Observations) -> Finding:
+    """Something listens on the admin port, and does not answer as a gateway does."""
+    if answer is None or not answer.status:
+        return Finding(
+            code="admin_port_hangs",
+            level=Level.PROBLEM,
+            area=Area.GATEWAY,
+            what=f"what listens at {seen.plan.admin} does not answer",
+            why=answer.fault if answer is not None else "",
+            remedy="if it is the gateway, it hangs: see its log and its load, and restart it",
+        )
+    return Finding(
+        code="admin_port_strange",
+        level=Level.PROBLEM,
+        area=Area.GATEWAY,
+        what=f"what listens at {seen.plan.admin} is no gateway: /readyz answered {answer.status}",
+        remedy="see what listens there (ss -ltnp), or correct admin.address",
+    )
+
+
+def _judge_files(seen: Observations) -> Iterator[Finding]:
+    for problem in seen.plan.problems:
+        if _is_told_below(problem, seen):
+            continue
         place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else str(problem.file)
         yield Finding(
             code="check",
@@ -66,6 +77,19 @@ def _judge_files(plan: Plan) -> Iterator[Finding]:
             remedy=problem.remedy,
             facts=(("where", place),),
         )
+
+
+def _is_told_below(problem: Problem, seen: Observations) -> bool:
+    """A certificate that is out of its term is a finding of its own, with its fingerprint."""
+    own, anchors = seen.material.chain[:1], seen.material.anchors
+    if problem.key_path == "tls.certificate":
+        return any(out_of_term(one, seen.now) for one in own)
+    return any(
+        out_of_term(one.description, seen.now)
+        for one in anchors
+        if problem.key_path.startswith(f"tls.clients.{one.client}.trust_anchors")
+        and one.description.subject in problem.message
+    )
 
 
 def _not_running(seen: Observations) -> Finding:
@@ -88,7 +112,7 @@ def _not_running(seen: Observations) -> Finding:
     )
 
 
-def _judge_readiness(running: Running, plan: Plan) -> Iterator[Finding]:
+def _judge_readiness(running: Running, seen: Observations) -> Iterator[Finding]:
     checks = running.content(READY) or {}
     failed = {name: mapping(check) for name, check in checks.items() if mapping(check).get("ok") is False}
     for name, found in failed.items():
@@ -101,7 +125,8 @@ def _judge_readiness(running: Running, plan: Plan) -> Iterator[Finding]:
             remedy="see the log of the gateway",
         )
     for name, check in checks.items():
-        if name not in failed and (detail := text(mapping(check), "detail")):
+        told_below = name in _TOLD_BELOW and running.content(_TOLD_BELOW[name]) is not None
+        if name not in failed and not told_below and (detail := text(mapping(check), "detail")):
             yield Finding(
                 code="ready_with_remark",
                 level=Level.WARNING,
@@ -113,7 +138,7 @@ def _judge_readiness(running: Running, plan: Plan) -> Iterator[Finding]:
             code="ready",
             level=Level.OK,
             area=Area.GATEWAY,
-            what=f"runs and is ready ({plan.admin})",
+            what=f"runs and is ready ({seen.plan.admin})",
         )
 
 
@@ -130,7 +155,7 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             level=Level.PROBLEM,
             area=Area.GATEWAY,
             what=f"the last reload{when} was refused: the gateway runs on what it had before",
-            why="; ".join(texts(last, "problems")),
+            why="; ".join([*texts(last, "problems"), *map(_say_problem, mappings(last, "problems"))]),
             remedy="mend it (gateway check), then reload: kill -HUP, or systemctl reload",
         )
     loaded_at = time(content, "loaded_at")
@@ -151,6 +176,11 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             area=Area.GATEWAY,
             what=f"runs on {seen.plan.config} as it is{age}",
         )
+
+
+def _say_problem(problem: Mapping[str, object]) -> str:
+    place = ":".join(str(problem.get(part, "")) for part in ("file", "line", "column"))
+    return f"{place}: {text(problem, 'key_path')}: {text(problem, 'message')}"
 
 
 def judge_backlog(seen: Observations) -> Iterator[Finding]:

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from cryptography.x509 import Name
 from cryptography.x509.oid import NameOID
 
-from gateway.doctor.advice import ANCHOR_ADVICE, EXPIRY, FULL_CHAIN
-from gateway.doctor.finding import Area, Finding, Level, say_ago
-from gateway.doctor.observed import AnchorFile, Observations
-from gateway.doctor.reading import mappings, text, time
-from gateway.doctor.state import EDGE
+from gateway.doctor.advice import ANCHOR_ADVICE, CLIENT_EXPIRY, EXPIRY, FULL_CHAIN, GET_META_CA
+from gateway.doctor.finding import Area, Finding, Level, plural, say_ago
+from gateway.doctor.observed import EDGE, AnchorFile, ListFile, Observations
+from gateway.doctor.reading import mappings, number, text, time
 from gateway.tls.certificate import Description
 from gateway.tls.names import covers
+from gateway.tls.remarks import MANY_ANCHORS
+
+_CLIENT: Final = "client:"
+"""So the running gateway names the certificate of a client entry (`certificate_expiry_timestamp_seconds`)."""
 
 
 def judge_certificate(seen: Observations) -> Iterator[Finding]:
@@ -62,14 +66,26 @@ def judge_anchors(seen: Observations) -> Iterator[Finding]:
     """Every anchor that is loaded, staged ones too, and what is known of Meta's."""
     edge = seen.running.content(EDGE) if seen.running is not None else None
     last_seen = _last_seen(edge) if edge is not None else None
-    for anchor in seen.material.anchors:
-        yield _judge_anchor(anchor, last_seen, seen)
     for client in dict.fromkeys(anchor.client for anchor in seen.material.anchors):
-        live = [one for one in seen.material.anchors if one.client == client and not one.staged]
+        of_it = [one for one in seen.material.anchors if one.client == client]
+        live = [one for one in of_it if not one.staged]
+        if len(live) > MANY_ANCHORS:
+            yield _bundle(client, live)
+            continue
+        for anchor in of_it:
+            yield _judge_anchor(anchor, last_seen, seen)
         if client in seen.plan.meta_clients:
             yield from _advise(client, live)
         if last_seen is not None:
             yield from _judge_unused(client, live, last_seen)
+    yield from map(_judge_list, seen.material.lists)
+    if edge is not None:
+        yield from _judge_clients_certificates(edge)
+
+
+def out_of_term(certificate: Description, now: datetime) -> bool:
+    """Say whether a certificate is not valid now."""
+    return not certificate.not_before <= now < certificate.not_after
 
 
 def judge_term(certificate: Description, now: datetime) -> tuple[Level, str]:
@@ -113,6 +129,58 @@ def _judge_anchor(
         remedy="" if level is Level.OK else "add its successor beside it, or under staged_anchors first",
         facts=tuple(facts),
     )
+
+
+def _bundle(client: str, live: Sequence[AnchorFile]) -> Finding:
+    return Finding(
+        code="anchors_bundle",
+        level=Level.WARNING,
+        area=Area.ANCHORS,
+        what=f"{client}: {len(live)} anchors, as in a bundle of public CAs",
+        why="anybody may get a client certificate under one of them; the name alone keeps strangers out then",
+        remedy=GET_META_CA.format(client=client),
+        facts=(("file", str(live[0].path)),),
+    )
+
+
+def _judge_list(one: ListFile) -> Finding:
+    until = f"the next is due on {one.next_update:%Y-%m-%d}" if one.next_update else "no date for the next"
+    what = f"{one.client}: revocation list, {plural(one.revoked, 'certificate')} revoked, {until}"
+    facts = (("issuer", one.issuer), ("file", str(one.path)))
+    if not one.outdated:
+        return Finding(code="revocation_list", level=Level.OK, area=Area.ANCHORS, what=what, facts=facts)
+    return Finding(
+        code="revocation_list",
+        level=Level.PROBLEM if one.strict else Level.WARNING,
+        area=Area.ANCHORS,
+        what=f"{one.client}: the revocation list {one.outdated}",
+        why="revocation_strict is on: the clients of its CA are refused"
+        if one.strict
+        else "it goes on counting as it is, and nothing newer is known",
+        remedy="fetch the CA's current list, and see what should have fetched it",
+        facts=facts,
+    )
+
+
+def _judge_clients_certificates(edge: Mapping[str, object]) -> Iterator[Finding]:
+    """The last certificate that each entry has admitted: Meta renews its own, and may be late."""
+    for one in mappings(edge, "certificates"):
+        name = text(one, "name")
+        until = time(one, "not_after")
+        if not name.startswith(_CLIENT) or until is None:
+            continue
+        days = int(number(one, "days_left"))
+        level = next((level for most, level in CLIENT_EXPIRY if days < most), Level.OK)
+        yield Finding(
+            code="client_certificate",
+            level=level,
+            area=Area.ANCHORS,
+            what=f"{name.removeprefix(_CLIENT)}: the client certificate last admitted has {days} days left,"
+            f" until {until:%Y-%m-%d}",
+            remedy=""
+            if level is Level.OK
+            else "its owner renews it; see that the CA of the next one is among the anchors, or staged",
+        )
 
 
 def _last_seen(edge: Mapping[str, object]) -> dict[tuple[str, str], datetime | None]:

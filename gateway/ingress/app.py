@@ -21,7 +21,8 @@ from gateway.core.signature import SignatureFault, VerifiedBody, verify_signatur
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.ingress.asgi import AsgiApp, Receive, Scope, Send, run_lifespan, send_accepted, send_answer
 from gateway.ingress.body import (
-    BODY_TIMEOUT_SECONDS,
+    BODY_BYTES_PER_SECOND,
+    BODY_SECONDS,
     MAX_HELD_BYTES,
     BodyFault,
     BodyMemory,
@@ -44,7 +45,9 @@ from gateway.ingress.checks import (
     unavailable,
 )
 from gateway.ingress.record import NotificationLog, Record
+from gateway.settings.model import Listen
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 
 __all__ = ["IngressApp", "IngressLimits", "build_ingress_app"]
@@ -55,8 +58,18 @@ class IngressLimits:
     """The bounds of what is taken in."""
 
     max_body_bytes: int
-    body_timeout_seconds: float = BODY_TIMEOUT_SECONDS
+    body_seconds: float = BODY_SECONDS
+    body_bytes_per_second: int = BODY_BYTES_PER_SECOND
     max_held_bytes: int = MAX_HELD_BYTES
+
+
+def ingress_limits(listen: Listen) -> IngressLimits:
+    """Say what the settings mean for what is taken in."""
+    return IngressLimits(
+        max_body_bytes=listen.max_body_bytes,
+        body_seconds=listen.limits.body_seconds,
+        body_bytes_per_second=listen.limits.body_rate_bytes,
+    )
 
 
 class UnservedScopeError(GatewayError):
@@ -73,12 +86,14 @@ def build_ingress_app(
     new_id: Callable[[], str],
     limits: IngressLimits,
     log_notifications: NotificationLog = "problems",
+    journal: Journal | None = None,
 ) -> AsgiApp:
     """Make the app.
 
-    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids).
+    `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids);
+    `journal` keeps the last refusals and who was seen when.
     """
-    record = Record(metrics, now_ms=now_ms, notifications=log_notifications)
+    record = Record(metrics, now_ms=now_ms, notifications=log_notifications, journal=journal or Journal())
     return _Ingress(apps, routing, spool, record, now_ms, new_id, limits)
 
 
@@ -154,7 +169,11 @@ class _Ingress:
             raw = await gather_body(receive, held, max_bytes=limits.max_body_bytes)
         else:
             raw = await read_body(
-                receive, held, max_bytes=limits.max_body_bytes, timeout_seconds=limits.body_timeout_seconds
+                receive,
+                held,
+                max_bytes=limits.max_body_bytes,
+                seconds=limits.body_seconds,
+                bytes_per_second=limits.body_bytes_per_second,
             )
         if isinstance(raw, BodyFault):
             return _BODY_FAULTS[raw]

@@ -1,5 +1,6 @@
 """Reading a body: bounded in size, in time, and in what all bodies together may hold in memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -8,8 +9,12 @@ import trio
 
 from gateway.ingress.asgi import Receive
 
-BODY_TIMEOUT_SECONDS: Final = 30.0
-"""Over the whole body: 3 MiB within it is 100 KiB/s, and Meta gives up on an answer long before."""
+BODY_SECONDS: Final = 30.0
+"""For a body that does not come at all; Meta gives up on an answer long before."""
+
+BODY_BYTES_PER_SECOND: Final = 32 * 1024
+"""What has come is granted the time that it takes at this rate, besides: a steady sender on a slow line
+always finishes (3 MiB in 126 s at most), and what drips in does not."""
 
 MAX_HELD_BYTES: Final = 256 * 1024**2
 """Of all bodies that wait for their end or for the disk: 80 of the largest, or half a million usual ones."""
@@ -89,16 +94,34 @@ class BodyMemory:
 
 
 async def read_body(
-    receive: Receive, held: Held, *, max_bytes: int, timeout_seconds: float = BODY_TIMEOUT_SECONDS
+    receive: Receive,
+    held: Held,
+    *,
+    max_bytes: int,
+    seconds: float = BODY_SECONDS,
+    bytes_per_second: int = BODY_BYTES_PER_SECOND,
 ) -> bytes | BodyFault:
-    """Read to the end of the body, or say why that did not happen. Stops at the first byte too many."""
-    with trio.move_on_after(timeout_seconds):
-        return await gather_body(receive, held, max_bytes=max_bytes)
+    """Read to the end of the body, or say why that did not happen. Stops at the first byte too many.
+
+    It may take `seconds`, and for what has come the time that it takes at `bytes_per_second`.
+    """
+    due = trio.current_time() + seconds
+    with trio.CancelScope(deadline=due) as scope:
+
+        def extend(count: int) -> None:
+            scope.deadline = due + count / bytes_per_second
+
+        return await gather_body(receive, held, max_bytes=max_bytes, came=extend)
     return BodyFault.TIMEOUT
 
 
-async def gather_body(receive: Receive, held: Held, *, max_bytes: int) -> bytes | BodyFault:
-    """Read as `read_body` does, but without a deadline: for a body that is here."""
+async def gather_body(
+    receive: Receive, held: Held, *, max_bytes: int, came: Callable[[int], None] | None = None
+) -> bytes | BodyFault:
+    """Read as `read_body` does, but without a deadline: for a body that is here.
+
+    `came` is told how many bytes are here whenever more are to come.
+    """
     body = bytearray()
     while True:
         message = await receive()
@@ -115,3 +138,5 @@ async def gather_body(receive: Receive, held: Held, *, max_bytes: int) -> bytes 
         body += chunk
         if not more:
             return bytes(body)
+        if came is not None:
+            came(len(body))

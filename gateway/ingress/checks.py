@@ -143,7 +143,7 @@ def examine_post(app: IngressApp, head: Head, *, room: Room, max_body_bytes: int
     """Judge the head of a notification."""
     # 1. A client that has proved to be one of this app's (identity, not signature: that needs the body).
     if app.certificate_required and presented(app, head.peer) != "accepted":
-        return Refuse(status=403, word="client_certificate", detail=_why_no_client(head.peer))
+        return Refuse(status=403, word="client_certificate", detail=why_no_client(head.peer))
     # 2. Meta signs the bytes that it sends; a decoded body would be other bytes. RFC 9110 section 15.5.16
     #    asks for Accept-Encoding, so that the client learns which codings would do.
     if head.values(b"content-encoding"):
@@ -172,7 +172,8 @@ def examine(app: IngressApp, head: Head, *, room: Room, max_body_bytes: int) -> 
             )
 
 
-def _why_no_client(peer: Peer | None) -> str:
+def why_no_client(peer: Peer | None) -> str:
+    """Say why a peer is no client of an app that has not accepted it."""
     if peer is None:
         return Reason.NO_CERTIFICATE
     if peer.refusal is not None:

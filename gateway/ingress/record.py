@@ -9,8 +9,10 @@ import trio
 
 from gateway.core.envelope import Envelope, Unparseable
 from gateway.core.fields import metric_field, metric_object
-from gateway.ingress.checks import Head, IngressApp, Refuse, presented
+from gateway.ingress.checks import Head, IngressApp, Refuse, presented, why_no_client
 from gateway.spool.contract import Notification
+from gateway.telemetry.journal import Journal
+from gateway.telemetry.ledger import Entry, weigh
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -25,6 +27,11 @@ _NOISE_LINES_PER_SECOND: Final = 0.1
 _ALARM_LINES_PER_SECOND: Final = 1.0
 """Of Meta itself (or of our own disk): each may be a notification that is late."""
 
+_REFUSED: Final = frozenset({401, 403})
+"""Answers that say who is not believed; the others say that something is not in order."""
+
+_WOULD_BE_REFUSED: Final = "signed and stored; under client_certificate: required it would be answered 403"
+
 log = get_logger("ingress")
 
 
@@ -32,16 +39,23 @@ class Record:
     """Counts and logs what became of each request."""
 
     def __init__(
-        self, metrics: Metrics, *, now_ms: Callable[[], int], notifications: NotificationLog
+        self,
+        metrics: Metrics,
+        *,
+        now_ms: Callable[[], int],
+        notifications: NotificationLog,
+        journal: Journal,
     ) -> None:
         # Each series is looked up once: prometheus-client checks the labels every time. They are bounded.
         self._requests = cache(metrics.requests_total.labels)
         self._client_certificates = cache(metrics.client_certificates_total.labels)
-        self._secret_last_used = cache(metrics.signature_secret_last_used_timestamp_seconds.labels)
         self._notifications_by_field = cache(metrics.notifications_total.labels)
         self._last_received = cache(metrics.last_received_timestamp_seconds.labels)
         self._duplicates = cache(metrics.duplicates_total.labels)
         self._ack_seconds = cache(metrics.ack_seconds.labels)
+        self._ledger = journal.ledger
+        self._recent = journal.recent
+        self._secret_last_used_ms = journal.last_seen.secrets
         self._now_ms = now_ms
         self._notifications = notifications
         self._seen = 0
@@ -57,6 +71,8 @@ class Record:
         name = app.name if app is not None else "none"
         self._requests(name, str(refuse.status)).inc()
         proved = _proved(app, head)
+        if refuse.status in _REFUSED:
+            self._keep(app, head, refuse.word, refuse.detail, status=refuse.status, proved=proved)
         alarm = proved or refuse.status == 503  # the latter is our own fault, whoever meets it
         suppressed = (self._alarms if alarm else self._noise)[refuse.status].take(trio.current_time())
         if suppressed is None:
@@ -80,9 +96,54 @@ class Record:
 
     def verified(self, app: IngressApp, head: Head, secret_index: int) -> None:
         """A signature fits. Counted here, so that it shows what `required` would do to real notifications."""
-        now_seconds = self._now_ms() / 1000
-        self._client_certificates(app.name, presented(app, head.peer)).inc()
-        self._secret_last_used(app.name, str(secret_index)).set(now_seconds)
+        self._secret_last_used_ms[app.name, app.secrets[secret_index]] = self._now_ms()
+        what = presented(app, head.peer)
+        self._client_certificates(app.name, what).inc()
+        accepted = what == "accepted"
+        self._recent[app.name].add(accepted=accepted)
+        if not accepted:
+            self._keep(app, head, why_no_client(head.peer), _WOULD_BE_REFUSED, status=200, signed=True)
+
+    def _keep(
+        self,
+        app: IngressApp | None,
+        head: Head,
+        reason: str,
+        detail: str,
+        *,
+        status: int,
+        proved: bool = False,
+        signed: bool = False,
+    ) -> None:
+        """Put a request into the refusal ledger."""
+        identity = head.peer.identity if head.peer is not None else None
+        refusal = head.peer.refusal if head.peer is not None else None
+        would_admit = refusal.would_admit if refusal is not None else None
+        claims = refusal.claims if refusal is not None else None
+        if identity is not None:
+            claims = min(identity.clients)
+        self._ledger.add(
+            Entry(
+                at_ms=self._now_ms(),
+                kind="request",
+                address=head.address,
+                reason=reason,
+                detail=detail,
+                leaf=identity.leaf if identity is not None else refusal.leaf if refusal is not None else None,
+                claims=claims,
+                staged=refusal.staged if refusal is not None else None,
+                would_admit=would_admit,
+                connection=f"answered {status}",
+                app=app.name if app is not None else None,
+                status=status,
+                proved=proved,
+            ),
+            weigh(
+                proved=proved or (would_admit is not None and not signed),
+                signed=signed,
+                claimed=claims is not None,
+            ),
+        )
 
     def stored(self, notification: Notification, envelope: Envelope | Unparseable) -> None:
         """A notification is on disk."""

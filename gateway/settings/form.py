@@ -5,9 +5,10 @@ Goes before validation, so that one mistake gives one complaint.
 
 from dataclasses import dataclass, field
 
-from gateway.settings.model import Model, Settings
+from gateway.settings.model import Settings
 from gateway.settings.nearest import nearest
 from gateway.settings.reserved import complain_of_reserved, reserved_under
+from gateway.settings.section import Model
 from gateway.settings.shape import Entry, entries
 from gateway.settings.tree import KeyPath, Plain
 

@@ -72,10 +72,7 @@ def load_settings(
     Raises:
         ConfigurationError: every problem that was found, in order of position.
     """
-    content = _read(path)
-    text = _decode(path, content)
-    tree = read_tree(text)
-    source = Source(file=path, sha256=hashlib.sha256(content).hexdigest(), positions=tree.positions)
+    source, tree = read_source(path)
     problems = [_place(source, complaint) for complaint in tree.complaints]
     if not isinstance(tree.root, dict):
         raise ConfigurationError(tuple(problems) or (_not_a_mapping(source, tree),))
@@ -87,6 +84,17 @@ def load_settings(
     if settings is None or problems:
         raise ConfigurationError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
     return Loaded(settings=settings, source=source)
+
+
+def read_source(path: Path) -> tuple[Source, Tree]:
+    """Read a file as a tree, with the place of every key.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no text.
+    """
+    content = _read(path)
+    tree = read_tree(_decode(path, content))
+    return Source(file=path, sha256=hashlib.sha256(content).hexdigest(), positions=tree.positions), tree
 
 
 def write_key_path(key_path: KeyPath) -> str:

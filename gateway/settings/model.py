@@ -7,11 +7,13 @@ entry in the reference. Python code builds a model by attribute names; the file 
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from gateway.core.change import Kind
 from gateway.core.globs import compile_globs
+from gateway.settings.limits import Limits
 from gateway.settings.reading import Reading, fault, shown
+from gateway.settings.section import Model
 from gateway.settings.values import (
     Address,
     AppPath,
@@ -46,20 +48,6 @@ Several = Field(min_length=1)
 ANY = Otherwise("any")
 
 
-class Model(BaseModel):
-    """Frozen; an unknown key is an error; a complaint never echoes what was written."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        arbitrary_types_allowed=True,
-        validate_by_alias=True,
-        validate_by_name=True,
-        hide_input_in_errors=True,
-    )
-
-
 class Drain(Model):
     """How the gateway leaves on SIGTERM."""
 
@@ -91,8 +79,22 @@ class Listen(Model):
     """Open connections; those without an accepted certificate may take a quarter of it, one request each."""
     max_body_bytes: Annotated[Size, Field(alias="max_body", gt=0)] = 3 * 1024**2
     """Largest body that is accepted; Meta sends up to 3 MB, and retries what was refused for days."""
+    limits: Limits = Limits()
+    """What a client may cost."""
     drain: Drain = Drain()
     """How the gateway leaves on SIGTERM."""
+
+    @model_validator(mode="after")
+    def _room_for_meta(self) -> Self:
+        """Keep strangers from taking every connection."""
+        strangers = self.limits.without_certificate
+        if strangers is not None and strangers >= self.max_connections:
+            raise fault(
+                f"{strangers} of {self.max_connections} connections for strangers would leave none for Meta",
+                f"write less than max_connections, such as {max(1, self.max_connections // 4)}",
+                at=("limits", "without_certificate"),
+            )
+        return self
 
 
 class Client(Model):
@@ -208,6 +210,16 @@ class Retry(Model):
         return self
 
 
+class Breaker(Model):
+    """When a target is left alone for a while; see docs/delivery.md."""
+
+    failures: Count = 5
+    """Consecutive failures (per target and process) after which only probes are sent; what waits meanwhile
+    uses up no attempt. 20 refusals in a row do the same."""
+    probe_every_seconds: Annotated[PositiveDuration, Field(alias="probe_every")] = 15.0
+    """Time between two probes."""
+
+
 class Target(Model):
     """One internal HTTP target."""
 
@@ -223,7 +235,7 @@ class Target(Model):
     max_changes: MergedChanges = 1
     """Above 1, deliveries that wait are merged into one POST while their changes add up to no more (and their
     bytes to 3 MiB); not with `payload: original`."""
-    headers: dict[HeaderName, HeaderValue] = {}
+    headers: dict[HeaderName, HeaderValue] = {}  # noqa: RUF012 (pydantic copies a default)
     """Headers sent besides the gateway's own; a value is plain text or a secret."""
     signing_secret: SigningSecret | None = None
     """Signs each attempt as Standard Webhooks besides: `whsec_` and base64."""
@@ -233,6 +245,8 @@ class Target(Model):
     """When a delivery is tried again."""
     on_give_up: Literal["dead_letter", "drop"] = "dead_letter"
     """What becomes of what was refused or given up; `drop` is for a shadow target."""
+    breaker: Breaker = Breaker()
+    """When it is left alone for a while."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway.settings.model import Model, Settings
+from gateway.settings.model import Settings
 from gateway.settings.reserved import RESERVED
+from gateway.settings.section import Model
 from gateway.settings.shape import Entry, default_in_file, entries
 
 _HEAD: Final = """\

@@ -29,8 +29,6 @@ RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("listen", "workers"): Reserved(default="1", read=read_count),
     ("targets", "*", "order"): Reserved(default="none"),
     ("targets", "*", "max_pending"): Reserved(default="20GiB", read=read_size),
-    ("targets", "*", "breaker", "failures"): Reserved(default="5", read=read_count),
-    ("targets", "*", "breaker", "probe_every"): Reserved(default="15s", read=read_duration),
     ("spool", "engine"): Reserved(default="sqlite"),
     ("spool", "dsn"): Reserved(default=None),
     ("spool", "keep_delivered"): Reserved(default="0s", read=read_duration),

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from gateway.settings.model import Model, Settings
+from gateway.settings.model import Settings
 from gateway.settings.reserved import RESERVED
+from gateway.settings.section import Model
 from gateway.settings.shape import Entry, default_in_file, entries
 from gateway.settings.texts import NAME_PATTERN
 

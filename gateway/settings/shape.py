@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from gateway.settings.address import Address
 from gateway.settings.amounts import write_duration, write_size
-from gateway.settings.model import Model
 from gateway.settings.secret import SECRET_SHAPE, Secret
+from gateway.settings.section import Model
 from gateway.settings.values import Otherwise, Written
 
 

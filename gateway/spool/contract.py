@@ -33,6 +33,9 @@ The promises, numbered; tests name them.
 20. A group is leased whole or not at all, under the same key, through attempts and restarts, until a
     settlement says with whom its members go next.
 21. `settle_together` ends several leases in one transaction: all of it is durable, or nothing.
+22. `lease_oldest` hands out what need not be due, oldest acceptance first and groups whole, without starting
+    an attempt: number, due time and group stay as they are, in the file and after a `Release`. Only `alone`
+    takes a delivery out of its group.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -114,6 +117,9 @@ class Lease:
     """The attempts before this one, in order."""
     group: str | None = None
     """Key of the group that it goes with in this attempt; None: it goes alone."""
+    attempting: bool = True
+    """Whether an attempt starts with it; if not (22), `attempt` is the number of the last one, 0 where there
+    was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +146,9 @@ class RetryLater:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """The attempt was not made. What was never attempted before leaves its group."""
+
+    alone: bool = False
+    """It leaves its group in any case, and is due at once."""
 
 
 INTERRUPTED = "interrupted: the gateway ended during the attempt"
@@ -197,6 +206,15 @@ class Spool(Protocol):
         """
         ...
 
+    async def lease_oldest(
+        self, target: str, *, now_ms: int, clock_started_by_ms: int, limit: int
+    ) -> tuple[Lease, ...]:
+        """Lease up to `limit` of the oldest, due or not, whose give-up clock started by then (22).
+
+        With a member of a group comes all of the group, whenever its clocks started.
+        """
+        ...
+
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
         """End a lease, durable on return; False where it had ended before (7-10)."""
         ...
@@ -205,7 +223,8 @@ class Spool(Protocol):
         """End several leases as one (21); False where one of them had ended before: it is left as it was.
 
         Raises:
-            ValueError: members of one group that is to go on together would be due at different times.
+            ValueError: members of one group that is to go on together would be due at different times; or a
+                retry of what was leased without an attempt.
         """
         ...
 
@@ -215,6 +234,10 @@ class Spool(Protocol):
 
     async def oldest_received_ms(self) -> Mapping[str, int]:
         """Per target with anything pending (leased or not): when its oldest delivery was accepted."""
+        ...
+
+    async def oldest_clock_ms(self) -> Mapping[str, int]:
+        """Per target with anything pending: when the give-up clock that has run longest started."""
         ...
 
     def pending(self) -> Mapping[str, int]:

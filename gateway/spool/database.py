@@ -16,12 +16,13 @@ from gateway.spool.lock import FILE_MODE, make_directory
 from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""
-PROBE_SECONDS = 2.0
-"""How long `quick_check` may read at open: enough for some hundred MiB; of a larger file it sees a part."""
+PROBE_SECONDS = 0.5
+"""How long `quick_check` may read at open: enough for some hundred MiB; of a larger file it sees a part. A
+restart delivers the sooner."""
 PROBE_STEPS = 10_000
 """Virtual machine steps between two looks at the clock, well under a millisecond each."""
 CACHE_KIB = 32 * 1024

@@ -15,7 +15,18 @@ from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.database import close_database, translate
 from gateway.spool.leasing import Leasing
-from gateway.spool.requests import Append, Effects, NextDue, Oldest, Request, Restore, Settle, Take
+from gateway.spool.requests import (
+    Append,
+    Effects,
+    NextDue,
+    Oldest,
+    OldestClock,
+    Request,
+    Restore,
+    Settle,
+    Take,
+    TakeOldest,
+)
 from gateway.spool.session import Draft, Session, json_rows
 from gateway.spool.storing import Storing
 
@@ -45,6 +56,11 @@ class Engine:
         except apsw.Error as error:
             raise translate(error, path) from error
 
+    @property
+    def buckets(self) -> duplicates.Buckets:
+        """Those of the duplicates window, as of the last commit."""
+        return self._buckets
+
     def run(self, batch: list[Request]) -> Effects:
         """Do a batch; every request gets its result or its error.
 
@@ -66,8 +82,9 @@ class Engine:
             return Effects(failure=failure)
 
     def tidy(self, now_ms: int) -> bool:
-        """Do one small step of upkeep: forget old keys, give pages back. False where there is none left to
-        do.
+        """Do one small step of upkeep: forget old keys, make filters, give pages back.
+
+        False where there is none left to do.
 
         Raises:
             SpoolUnavailableError: no room for it now.
@@ -75,6 +92,9 @@ class Engine:
         """
         if duplicates.excess(self._buckets, now_ms, self._limits) is not None:
             self._in_transaction(lambda draft: self._storing.forget_excess(draft, now_ms))
+            return True
+        if self._storing.wants_filter(self._buckets):
+            self._in_transaction(self._storing.make_filters)
             return True
         try:
             if self._file.connection.pragma("freelist_count") <= _SPARE_PAGES:
@@ -120,6 +140,7 @@ class Engine:
             raise self._after_failure(error) from error
         self._next_seq = draft.next_seq
         self._buckets = draft.buckets
+        self._storing.adopt(draft)
         self._leasing.adopt(draft)
         return Effects(
             pending=draft.pending,
@@ -137,11 +158,14 @@ class Engine:
         for request in batch:
             if isinstance(request, Take):
                 self._leasing.take(request, draft)
+            elif isinstance(request, TakeOldest):
+                self._leasing.take_oldest(request, draft)
         for request in batch:
             if isinstance(request, NextDue):
                 request.result = self._leasing.next_due(request.target, draft)
-            elif isinstance(request, Oldest):
-                rows = self._file.rows("oldest", json_rows(request.targets))
+            elif isinstance(request, Oldest | OldestClock):
+                name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
+                rows = self._file.rows(name, json_rows(request.targets))
                 request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
 
     def _after_failure(self, error: apsw.Error) -> GatewayError:

@@ -28,12 +28,14 @@ def check_settlements(settled: Sequence[tuple[Lease, Settlement]]) -> None:
     """Hold records of attempts to the leases that they were made under, and groups to one time.
 
     Raises:
-        ValueError: the record of another attempt, or a group whose members would come apart.
+        ValueError: the record of another attempt or of none, or a group whose members would come apart.
     """
     together: dict[str, tuple[str, int, int]] = {}
     for lease, settlement in settled:
         if not isinstance(settlement, RetryLater):
             continue
+        if not lease.attempting:
+            raise ValueError("a retry of what was leased without an attempt")
         if settlement.record.number != lease.attempt:
             raise ValueError(f"the record of attempt {settlement.record.number} for attempt {lease.attempt}")
         if settlement.group is not None:

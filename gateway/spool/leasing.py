@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import INTERRUPTED, AttemptRecord, Buried, Done, Lease, Release, RetryLater
-from gateway.spool.requests import Settle, Take
+from gateway.spool.requests import Settle, Take, TakeOldest
 from gateway.spool.session import Draft, Held, Key, Session, json_rows
 
 OVERDUE_SLICE: Final = 1000
@@ -99,6 +99,7 @@ class Leasing:
         later: list[tuple[object, ...]] = []
         records: list[tuple[tuple[int, int], AttemptRecord]] = []
         released: list[Key] = []
+        alone: list[Key] = []
         for request in requests:
             request.result = True
             for token, settlement in request.settled:
@@ -106,7 +107,8 @@ class Leasing:
                 if target is None or token in draft.ended:
                     request.result = False
                     continue
-                key = self._held[target][token].key
+                held = self._held[target][token]
+                key = held.key
                 draft.ended.add(token)
                 match settlement:
                     case Done() | Buried():
@@ -115,10 +117,18 @@ class Leasing:
                     case RetryLater(at_ms=at_ms, record=record, group=group):
                         later.append((*key, max(1, at_ms), group))
                         records.append((key[2:], record))
-                    case Release():
-                        released.append(key)
+                    case Release(alone=leaves):
+                        if held.attempting:
+                            released.append(key)
+                        if leaves:
+                            alone.append(key)
                         draft.ready.add(target)
-        for name, rows in (("remove_deliveries", gone), ("retry_later", later), ("release", released)):
+        for name, rows in (
+            ("remove_deliveries", gone),
+            ("retry_later", later),
+            ("release", released),
+            ("leave_group", alone),
+        ):
             if rows:
                 self._file.do(name, json_rows(rows))
                 self._file.expect_changes(len(rows), f"deliveries to settle ({name})")
@@ -175,9 +185,42 @@ class Leasing:
         self._file.do("start_attempts", request.now_ms, json_rows(starts))
         self._file.expect_changes(len(rows), "deliveries to lease")
         request.result = tuple(
-            self._lease(request, row, raw, earlier, group, due_ms, draft)
+            self._hand_out(
+                Held(key=(request.target, *row.place), due_ms=due_ms),
+                row,
+                raw,
+                earlier,
+                group,
+                request.now_ms,
+                draft,
+            )
             for (row, raw), group, due_ms in zip(rows, groups, dues, strict=True)
         )
+
+    def take_oldest(self, request: TakeOldest, draft: Draft) -> None:
+        """Lease the oldest without an attempt (promise 22)."""
+        held = json_rows(self._held_places(request.target, draft))
+        found = self._file.rows(
+            "oldest_started", request.target, request.clock_started_by_ms, request.limit, held
+        )
+        keys = list(dict.fromkeys((row[3], row[4]) for row in found if row[4] is not None))
+        groups = self._members_of(request.target, keys)
+        due_ms_of: dict[Place, tuple[int, str | None]] = {}
+        for *place, due_ms, key in found:
+            for member in groups[key] if key is not None else [(place[0], place[1], place[2])]:
+                due_ms_of.setdefault(member, (due_ms, key))
+        if not due_ms_of:
+            return
+        rows = self._read(request.target, list(due_ms_of))
+        earlier = self._earlier([row for row, _ in rows])
+        if interrupted := [(request.target, *row.place) for row, _ in rows if row.attempt_at_ms is not None]:
+            self._file.do("note_interrupted", json_rows(interrupted))
+        leases = []
+        for row, raw in rows:
+            due_ms, key = due_ms_of[row.place]
+            held_now = Held(key=(request.target, *row.place), due_ms=due_ms, attempting=False)
+            leases.append(self._hand_out(held_now, row, raw, earlier, key, request.now_ms, draft))
+        request.result = tuple(leases)
 
     def _choose(self, request: Take, draft: Draft) -> list[tuple[str | None, list[Place]]]:
         """Return what may be leased, an entry a POST: the key of its group if it has one, and its places."""
@@ -205,10 +248,12 @@ class Leasing:
 
     def _members(self, target: str, grouped: list[_Due]) -> dict[str, list[Place]]:
         """Return all members of groups that were formed before (promise 20), oldest acceptance first."""
+        return self._members_of(target, [(one.due_ms, one.group_key) for one in grouped])
+
+    def _members_of(self, target: str, keys: list[tuple[int, str | None]]) -> dict[str, list[Place]]:
         members: defaultdict[str, list[Place]] = defaultdict(list)
-        if grouped:
-            keys = json_rows([(one.due_ms, one.group_key) for one in grouped])
-            [(found,)] = self._file.rows("group_members", target, keys)
+        if keys:
+            [(found,)] = self._file.rows("group_members", target, json_rows(keys))
             for *place, key in sorted(_MEMBERS.decode(found)):
                 members[key].append((place[0], place[1], place[2]))
         return members
@@ -267,32 +312,33 @@ class Leasing:
         self._record(interrupted)
         return earlier
 
-    def _lease(
+    def _hand_out(
         self,
-        request: Take,
+        held: Held,
         row: _Row,
         raw: bytes,
         earlier: dict[Place, list[AttemptRecord]],
         group: str | None,
-        due_ms: int,
+        now_ms: int,
         draft: Draft,
     ) -> Lease:
         token = next(self._tokens)
-        draft.leased[token] = Held(key=(request.target, *row.place), due_ms=due_ms)
+        draft.leased[token] = held
         return Lease(
             token=token,
             delivery_id=row.id,
             notification_id=row.notification_id,
             app=row.app,
-            target=request.target,
+            target=held.key[0],
             raw=raw,
             selection=_selection_of(row.selection),
             received_at_ms=row.received_at_ms,
             clock_started_ms=row.clock_started_ms,
-            attempt=row.attempt + 1,
-            leased_at_ms=request.now_ms,
+            attempt=row.attempt + held.attempting,
+            leased_at_ms=now_ms,
             earlier=tuple(earlier[row.place]),
             group=group,
+            attempting=held.attempting,
         )
 
     def next_due(self, target: str, draft: Draft) -> int | None:

@@ -160,6 +160,20 @@ class MemorySpool:
             self._lease(keys[id(found)], found, due_ms, now_ms, name) for found, due_ms, name in starts
         )
 
+    async def lease_oldest(
+        self, target: str, *, now_ms: int, clock_started_by_ms: int, limit: int
+    ) -> tuple[Lease, ...]:
+        """See `Spool.lease_oldest`."""
+        await self._enter()
+        free = sorted(self._free(target), key=_key)
+        started = [(key, found) for key, found in free if found.clock_started_ms <= clock_started_by_ms]
+        chosen: dict[tuple[int, int, int], _Delivery] = {}
+        for key, found in started[: max(0, limit)]:
+            chosen[key] = found
+            if found.group_key is not None:
+                chosen.update((k, one) for k, one in free if one.group_key == found.group_key)
+        return tuple(self._hand_out(key, found, now_ms, attempting=False) for key, found in chosen.items())
+
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
         """See `Spool.settle`."""
         return await self.settle_together(((lease, settlement),))
@@ -183,11 +197,14 @@ class MemorySpool:
                 found.due_ms, found.attempt_at_ms = max(1, at_ms), None
                 found.group_key = group
                 found.attempts.append(record)
-            case Release():
-                found.attempt -= 1
-                found.attempt_at_ms = None
-                found.group_key = found.group_key if found.attempt else None
-                found.due_ms = 0 if found.group_key is None else 1
+            case Release(alone=leaves):
+                if lease.attempting:
+                    found.attempt -= 1
+                    found.attempt_at_ms = None
+                    found.group_key = found.group_key if found.attempt else None
+                    found.due_ms = 0 if found.group_key is None else 1
+                if leaves:
+                    found.due_ms, found.group_key = 0, None
                 self._tell({lease.target})
         return True
 
@@ -203,6 +220,15 @@ class MemorySpool:
         for found in self._state.deliveries.values():
             at_ms = found.notification.received_at_ms
             oldest[found.new.target] = min(at_ms, oldest.get(found.new.target, at_ms))
+        return oldest
+
+    async def oldest_clock_ms(self) -> Mapping[str, int]:
+        """See `Spool.oldest_clock_ms`."""
+        await self._enter()
+        oldest: dict[str, int] = {}
+        for found in self._state.deliveries.values():
+            started_ms = found.clock_started_ms
+            oldest[found.new.target] = min(started_ms, oldest.get(found.new.target, started_ms))
         return oldest
 
     def pending(self) -> Mapping[str, int]:
@@ -289,6 +315,12 @@ class MemorySpool:
     def _lease(
         self, key: tuple[int, int, int], found: _Delivery, due_ms: int, now_ms: int, group: str | None
     ) -> Lease:
+        self._note_interrupted(found)
+        found.attempt += 1
+        found.attempt_at_ms, found.due_ms, found.group_key = now_ms, due_ms, group
+        return self._hand_out(key, found, now_ms, attempting=True)
+
+    def _note_interrupted(self, found: _Delivery) -> None:
         if found.attempt_at_ms is not None:
             interrupted = AttemptRecord(
                 number=found.attempt,
@@ -299,8 +331,13 @@ class MemorySpool:
                 response_excerpt="",
             )
             found.attempts.append(interrupted)
-        found.attempt += 1
-        found.attempt_at_ms, found.due_ms, found.group_key = now_ms, due_ms, group
+            found.attempt_at_ms = None
+
+    def _hand_out(
+        self, key: tuple[int, int, int], found: _Delivery, now_ms: int, *, attempting: bool
+    ) -> Lease:
+        if not attempting:
+            self._note_interrupted(found)
         token = next(_tokens)
         self._held[token] = key
         return Lease(
@@ -316,7 +353,8 @@ class MemorySpool:
             attempt=found.attempt,
             leased_at_ms=now_ms,
             earlier=tuple(found.attempts),
-            group=group,
+            group=found.group_key,
+            attempting=attempting,
         )
 
     def _tell(self, targets: set[str]) -> None:

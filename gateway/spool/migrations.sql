@@ -6,3 +6,12 @@ ALTER TABLE notification ADD COLUMN object TEXT;
 ALTER TABLE notification ADD COLUMN raw_bytes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE delivery ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE delivery ADD COLUMN group_key TEXT;
+
+-- name: to_3
+CREATE TABLE seen_filter (
+    bucket INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL
+) STRICT;
+
+-- name: to_4
+CREATE INDEX delivery_replayed ON delivery (target, clock_started_ms) WHERE clock_started_ms <> received_at_ms;

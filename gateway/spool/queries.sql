@@ -16,8 +16,26 @@ INSERT INTO seen (bucket, digest) SELECT ?1, value FROM carray(?2) WHERE true
 ON CONFLICT DO NOTHING;
 
 -- name: forget_digests
+-- The first ?2 of a bucket, as one range.
 DELETE FROM seen
-WHERE bucket = ?1 AND digest IN (SELECT digest FROM seen WHERE bucket = ?1 ORDER BY digest LIMIT ?2);
+WHERE bucket = ?1 AND digest <= coalesce(
+    (SELECT digest FROM seen WHERE bucket = ?1 ORDER BY digest LIMIT 1 OFFSET ?2 - 1),
+    (SELECT max(digest) FROM seen WHERE bucket = ?1)
+);
+
+-- name: keys_after
+-- The next ?3 keys of a bucket as one blob.
+SELECT CAST(coalesce(group_concat(digest, ''), '') AS BLOB)
+FROM (SELECT digest FROM seen WHERE bucket = ?1 AND digest > ?2 ORDER BY digest LIMIT ?3);
+
+-- name: filters
+SELECT bucket, bits FROM seen_filter;
+
+-- name: put_filter
+INSERT OR REPLACE INTO seen_filter (bucket, bits) VALUES (?1, ?2);
+
+-- name: drop_filter
+DELETE FROM seen_filter WHERE bucket = ?1;
 
 -- name: put_bucket
 INSERT INTO seen_bucket (id, start_ms, end_ms, keys) VALUES (?1, ?2, ?3, ?4)
@@ -70,6 +88,46 @@ FROM chosen
 CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = chosen.received_at_ms
     AND d.notification = chosen.notification AND d.position = chosen.position
 LEFT JOIN notification AS n ON n.seq = d.notification;
+
+-- name: oldest_started
+-- What is oldest, due or not, of which the clock started by ?2, and nothing that somebody holds (?4).
+WITH started (received_at_ms, notification, position) AS (
+    SELECT * FROM (
+        SELECT received_at_ms, notification, position FROM delivery
+        WHERE target = ?1 AND received_at_ms <= ?2 AND clock_started_ms = received_at_ms
+            AND (received_at_ms, notification, position) NOT IN (
+                SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?4)
+            )
+        ORDER BY received_at_ms, notification, position LIMIT ?3
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT received_at_ms, notification, position FROM delivery INDEXED BY delivery_replayed
+        WHERE target = ?1 AND clock_started_ms <= ?2 AND clock_started_ms <> received_at_ms
+            AND (received_at_ms, notification, position) NOT IN (
+                SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?4)
+            )
+        ORDER BY clock_started_ms LIMIT ?3
+    )
+)
+SELECT d.received_at_ms, d.notification, d.position, d.due_ms, d.group_key
+FROM started
+CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = started.received_at_ms
+    AND d.notification = started.notification AND d.position = started.position
+ORDER BY d.received_at_ms, d.notification, d.position LIMIT ?3;
+
+-- name: note_interrupted
+-- That an attempt was interrupted is on record now.
+UPDATE delivery SET attempt_at_ms = NULL
+WHERE (target, received_at_ms, notification, position) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
+);
+
+-- name: leave_group
+UPDATE delivery SET due_ms = 0, group_key = NULL
+WHERE (target, received_at_ms, notification, position) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
+);
 
 -- name: group_members
 -- Of the groups ?2 (their due_ms and key) all members: the index finds them by their one due_ms.
@@ -140,6 +198,18 @@ ORDER BY due_ms, received_at_ms, notification, position LIMIT 1;
 
 -- name: oldest
 SELECT k.value, (SELECT min(received_at_ms) FROM delivery WHERE target = k.value) FROM json_each(?1) AS k;
+
+-- name: oldest_clock
+-- (min() of several is NULL where one is.)
+SELECT k.value, min(coalesce(accepted, replayed), coalesce(replayed, accepted)) FROM (
+    SELECT value,
+        (SELECT received_at_ms FROM delivery WHERE target = value AND clock_started_ms = received_at_ms
+         ORDER BY received_at_ms LIMIT 1) AS accepted,
+        (SELECT clock_started_ms FROM delivery INDEXED BY delivery_replayed
+         WHERE target = value AND clock_started_ms <> received_at_ms
+         ORDER BY clock_started_ms LIMIT 1) AS replayed
+    FROM json_each(?1)
+) AS k;
 
 -- name: count_pending
 SELECT target, count(*) FROM delivery INDEXED BY delivery_due GROUP BY target;

@@ -63,6 +63,17 @@ class Take(Request):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
+class TakeOldest(Request):
+    """`Spool.lease_oldest`."""
+
+    target: str
+    now_ms: int
+    clock_started_by_ms: int
+    limit: int
+    result: tuple[Lease, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Settle(Request):
     """`Spool.settle` and `Spool.settle_together`: settlements by token."""
 
@@ -81,6 +92,14 @@ class NextDue(Request):
 @dataclass(slots=True, kw_only=True, eq=False)
 class Oldest(Request):
     """`Spool.oldest_received_ms`."""
+
+    targets: tuple[str, ...]
+    result: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class OldestClock(Request):
+    """`Spool.oldest_clock_ms`."""
 
     targets: tuple[str, ...]
     result: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
--- Schema 2 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Schema 4 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
 -- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before to migrations.sql.
 
 -- A notification that some delivery still needs.
@@ -37,6 +37,8 @@ CREATE TABLE delivery (
 
 CREATE INDEX delivery_due ON delivery (target, due_ms, received_at_ms, notification, position);
 CREATE INDEX delivery_id ON delivery (id);
+-- Of all others the clock started with their acceptance, which the key has: they cost nothing here.
+CREATE INDEX delivery_replayed ON delivery (target, clock_started_ms) WHERE clock_started_ms <> received_at_ms;
 
 -- Attempts that failed or were interrupted. The good one leaves no row.
 CREATE TABLE attempt (
@@ -78,3 +80,9 @@ CREATE TABLE seen (
     digest BLOB NOT NULL,             -- SHA-256 over the app and the raw body
     PRIMARY KEY (bucket, digest)
 ) STRICT, WITHOUT ROWID;
+
+-- What a bucket that takes no more keys may hold: a Bloom filter, see filters.py.
+CREATE TABLE seen_filter (
+    bucket INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL
+) STRICT;

@@ -23,6 +23,8 @@ class Held:
     key: Key
     due_ms: int
     """As stored with the lease: when the attempt after this one is due."""
+    attempting: bool = True
+    """Whether the lease has written an attempt into the row."""
 
 
 def json_rows(rows: Sequence[object]) -> str:

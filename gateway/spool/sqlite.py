@@ -142,6 +142,16 @@ class SqliteSpool:
         await self._ask(request)
         return request.result
 
+    async def lease_oldest(
+        self, target: str, *, now_ms: int, clock_started_by_ms: int, limit: int
+    ) -> tuple[Lease, ...]:
+        """See `Spool.lease_oldest`."""
+        request = requests.TakeOldest(
+            target=target, now_ms=now_ms, clock_started_by_ms=clock_started_by_ms, limit=max(0, limit)
+        )
+        await self._ask(request)
+        return request.result
+
     async def settle(self, lease: Lease, settlement: Settlement) -> bool:
         """See `Spool.settle`. SpoolUnavailableError: no room to write it down; the lease stands."""
         return await self.settle_together(((lease, settlement),))
@@ -162,6 +172,12 @@ class SqliteSpool:
     async def oldest_received_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_received_ms`."""
         request = requests.Oldest(targets=tuple(self._pending))
+        await self._ask(request)
+        return request.result
+
+    async def oldest_clock_ms(self) -> Mapping[str, int]:
+        """See `Spool.oldest_clock_ms`."""
+        request = requests.OldestClock(targets=tuple(self._pending))
         await self._ask(request)
         return request.result
 

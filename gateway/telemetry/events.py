@@ -49,6 +49,19 @@ EVENTS: Final[Mapping[str, Event]] = {
         "reason address suppressed", "A client broke the rules of HTTP/2 or its own limits."
     ),
     "app_failed": _event("errors", "A defect ended one request, which was answered 500."),
+    # The edge.
+    "certificate_expires_soon": _event(
+        "certificate role subject not_after days_left",
+        "A certificate ends within 30, 14 or 3 days: the gateway's own, an anchor, or a client's.",
+    ),
+    "certificate_expired": _event("certificate role subject not_after", "A certificate has ended."),
+    "revocation_list_outdated": _event(
+        "client path issuer state strict",
+        "A revocation list is out of date, told daily; with `strict`, its CA's clients are refused.",
+    ),
+    "last_seen_unusable": _event(
+        "error", "When anchors and secrets were last used could not be read or stored."
+    ),
     # The acknowledgement path.
     "request_refused": _event(
         "app status reason detail address proved suppressed",
@@ -76,7 +89,18 @@ EVENTS: Final[Mapping[str, Event]] = {
         "target delivery attempt members status", "A merged POST was refused; its halves go at once."
     ),
     "delivery_refused": _event("target delivery attempt status", "A target will never take a delivery."),
-    "delivery_gave_up": _event("target delivery attempt status error", "The last attempt has failed."),
+    "refusal_not_believed": _event(
+        "target delivery attempt members status",
+        "A probe was refused while the target refuses everything: it stays in the spool.",
+    ),
+    "delivery_gave_up": _event(
+        "target delivery attempt status error", "The last attempt has failed, or there is no time for one."
+    ),
+    "breaker_opened": _event(
+        "target state probe_seconds", "A target fails, or refuses everything: only probes are sent to it."
+    ),
+    "breaker_recovering": _event("target", "A target answers again: what waits is released gradually."),
+    "breaker_closed": _event("target", "All that waits for a target is released again."),
     "delivery_dropped": _event(
         "target delivery attempt reason", "A delivery ended without a dead letter, as `on_give_up` says."
     ),

@@ -49,6 +49,8 @@ class Entry:
     """The client entry whose name it bears, whatever its chain."""
     staged: str | None
     """What a staged anchor would have said; None: none was asked."""
+    would_admit: str | None = None
+    """The client entry and the staged anchor that would have admitted it."""
     connection: str
     """How it went on."""
     app: str | None = None

@@ -110,6 +110,20 @@ class Metrics:
         self.end_to_end_seconds = histogram(
             "end_to_end_seconds", "Acceptance to delivery.", END_TO_END_BUCKETS_SECONDS, "target"
         )
+        self.breaker_open = gauge(
+            "breaker_open", "1 while only probes are sent to a target, else 0.", "target"
+        )
+        self.target_state = gauge(
+            "target_state",
+            "1 for the state that a target is in, 0 for the others: delivering, recovering, open, paused.",
+            "target",
+            "state",
+        )
+        self.next_give_up_timestamp_seconds = gauge(
+            "next_give_up_timestamp_seconds",
+            "When the next delivery is given up, unless a target takes it before; absent where none waits.",
+            "target",
+        )
         self.spool_pending = gauge("spool_pending", "Deliveries waiting or under way.", "target")
         self.spool_oldest_seconds = gauge(
             "spool_oldest_seconds", "Age of the oldest pending delivery.", "target"

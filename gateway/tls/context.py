@@ -1,6 +1,6 @@
 """The TLS context: OpenSSL's settings of the public port, made from files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -56,6 +56,8 @@ class ServerContext:
     entries: tuple[ClientEntry, ...]
     ask_staged: AskStaged | None
     """None: there are no staged anchors."""
+    trust: Mapping[str, Trust]
+    """By client entry, the files that all this was made of."""
 
 
 def make_context(tls: Tls) -> ServerContext:
@@ -84,7 +86,10 @@ def make_context(tls: Tls) -> ServerContext:
         if trust[entry.name].staged
     ]
     return ServerContext(
-        ssl=context, entries=tuple(entries), ask_staged=StagedTrials(staged).ask if staged else None
+        ssl=context,
+        entries=tuple(entries),
+        ask_staged=StagedTrials(staged).ask if staged else None,
+        trust=trust,
     )
 
 

@@ -20,11 +20,12 @@ import trio
 from gateway.core.identity import Identity, Peer, Reason, Refusal
 from gateway.core.proxy_header import ProxyHeaderFault
 from gateway.errors import PeerError
-from gateway.telemetry.ledger import Ledger
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.context import ServerContext
+from gateway.tls.per_address import PerAddress
 from gateway.tls.policy import DoorPolicy, Proxies, goes_on
 from gateway.tls.proxy_header import take_proxy_header
 from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
@@ -65,6 +66,8 @@ class _Caller:
 
     address: str
     port: int
+    counted: str | None = None
+    """By `per_address`, under this key."""
 
 
 @dataclass(slots=True)
@@ -86,18 +89,19 @@ class TlsListener:
         policy: Callable[[], DoorPolicy],
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        ledger: Ledger | None = None,
+        journal: Journal | None = None,
     ) -> None:
         """`context` and `policy` are asked anew for every connection: a reload changes what they return.
-        `ledger` keeps the last refusals, and outlives this listener."""
+        `journal` keeps the last refusals and who was seen when."""
         self._sockets = tuple(sockets)
         self._context = context
         self._policy = policy
-        self._last_seen = metrics.trust_anchor_last_seen_timestamp_seconds
+        journal = journal or Journal()
+        self._last_seen = journal.last_seen
         self._now_ms = now_ms
         self._log = get_logger("tls")
         self._ledger = RefusalLedger(
-            metrics=metrics, log=self._log, clock=time.monotonic, ledger=ledger, now_ms=now_ms
+            metrics=metrics, log=self._log, clock=time.monotonic, ledger=journal.ledger, now_ms=now_ms
         )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
@@ -105,6 +109,7 @@ class TlsListener:
         self._accepting = trio.CancelScope()
         self._open = 0
         self._without_identity = 0
+        self._per_address = PerAddress()
         self._handshakes: dict[int, _Place] = {}
         """In order of their beginning."""
 
@@ -180,19 +185,25 @@ class TlsListener:
         if self._open > policy.max_connections:
             self._refuse(Reason.LIMIT, "listen.max_connections is reached", caller)
             return
-        admitted = await self._handshake(sock, caller, policy)
-        if admitted is None:
-            return
-        stream, verdict = admitted
         try:
-            await self._hand_over(stream, verdict, caller, policy, handle)
+            admitted = await self._handshake(sock, caller, policy)
+            if admitted is None:
+                return
+            stream, verdict = admitted
+            try:
+                await self._hand_over(stream, verdict, caller, policy, handle)
+            finally:
+                stream.close()
         finally:
-            stream.close()
+            if caller.counted is not None:
+                self._per_address.leave(caller.counted)
 
     async def _handshake(
         self, sock: socket.socket, caller: _Caller, policy: DoorPolicy
     ) -> tuple[TlsStream, Identity | Refusal] | None:
         """Return the stream with the verdict; None: refused and recorded, or nobody was there."""
+        if policy.proxies is None and not self._count(caller, policy):
+            return None
         with trio.CancelScope() as scope, self._place(scope, policy) as place:
             # From here on, so that waiting for a place does not count.
             scope.deadline = trio.current_time() + policy.handshake_seconds
@@ -204,7 +215,7 @@ class TlsListener:
                     self._refuse(Reason.PROTOCOL, fault, caller)
                     return None
                 # A load balancer's own check ends here, and so does a client that came and went.
-                if not await _first_byte(sock):
+                if not self._count(caller, policy) or not await _first_byte(sock):
                     return None
             try:
                 context = self._context()
@@ -234,7 +245,7 @@ class TlsListener:
     ) -> None:
         address, port = caller.address, caller.port
         if isinstance(verdict, Identity):
-            self._last_seen.labels(anchor=verdict.anchor_sha256[:16]).set(self._now_ms() / 1000)
+            self._last_seen.admit(verdict, self._now_ms())
             self._ledger.accepted(verdict)
             peer = Peer(address=address, port=port, identity=verdict, refusal=None)
             await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
@@ -274,6 +285,15 @@ class TlsListener:
             yield place
         finally:
             self._leave(place)
+
+    def _count(self, caller: _Caller, policy: DoorPolicy) -> bool:
+        """Count a connection of an address; False, and refused, where it has too many."""
+        if policy.per_address is not None:
+            caller.counted = self._per_address.enter(caller.address, policy.per_address)
+            if caller.counted is None:
+                self._refuse(Reason.LIMIT, "too many connections from one address", caller)
+                return False
+        return True
 
     def _leave(self, place: _Place) -> None:
         self._handshakes.pop(id(place), None)

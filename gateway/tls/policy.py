@@ -54,12 +54,18 @@ class DoorPolicy:
     max_connections: int = 4096
     handshake_seconds: float = HANDSHAKE_SECONDS
     handshakes_in_flight: int = HANDSHAKES_IN_FLIGHT
+    without_identity: int | None = None
+    """Connections without an accepted certificate; None: one in SHARE_WITHOUT_IDENTITY."""
+    per_address: int | None = None
+    """Connections from one address; None: no limit, since a load balancer is one address."""
     proxies: Proxies | None = None
     """None: clients connect by themselves."""
 
     @property
     def max_without_identity(self) -> int:
         """Connections without an accepted certificate, after their handshake."""
+        if self.without_identity is not None:
+            return self.without_identity
         return max(1, self.max_connections // SHARE_WITHOUT_IDENTITY)
 
     @property
@@ -76,11 +82,19 @@ def door_policy(settings: Settings, *, max_connections: int) -> DoorPolicy:
         max_connections: How many the limit on descriptors bears of `listen.max_connections`.
     """
     listen = settings.listen
-    versions = _PROXY_VERSIONS.get(listen.proxy_protocol)
+    versions, limits = _PROXY_VERSIONS.get(listen.proxy_protocol), listen.limits
+    strangers = limits.without_certificate
+    if strangers is not None:
+        # In proportion, where the limit on descriptors bears fewer connections than the settings say.
+        strangers = max(1, strangers * max_connections // listen.max_connections)
     return DoorPolicy(
         handshake=settings.tls.handshake,
         report=any(app.client_certificate == "report" for app in settings.apps.values()),
         max_connections=max_connections,
+        handshake_seconds=limits.handshake_seconds,
+        handshakes_in_flight=limits.handshakes,
+        without_identity=strangers,
+        per_address=limits.per_address,
         proxies=Proxies(versions=versions, networks=listen.proxy_from) if versions else None,
     )
 

@@ -62,7 +62,9 @@ class RefusalLedger:
         same."""
         reason, leaf = refusal.reason, refusal.leaf
         connection = GOES_ON if goes_on else CLOSED
-        weight = weigh(proved=refusal.would_admit, signed=False, claimed=refusal.claims is not None)
+        weight = weigh(
+            proved=refusal.would_admit is not None, signed=False, claimed=refusal.claims is not None
+        )
         self._handshakes.labels(result="refused", reason=reason.value).inc()
         self._ledger.add(
             Entry(
@@ -74,6 +76,7 @@ class RefusalLedger:
                 leaf=leaf,
                 claims=refusal.claims,
                 staged=refusal.staged,
+                would_admit=refusal.would_admit,
                 connection=connection,
             ),
             weight,

@@ -66,5 +66,6 @@ class StagedTrials:
         if isinstance(verdict, Identity):
             client = next(entry.name for entry in self._entries if entry.name in verdict.clients)
             anchor = verdict.anchor_sha256[:SHOWN_DIGITS]
-            return replace(refusal, staged=f"would be admitted by {client} {anchor}", would_admit=True)
+            who = f"{client} {anchor}"
+            return replace(refusal, staged=f"would be admitted by {who}", would_admit=who)
         return replace(refusal, staged=f"would be refused too ({verdict.reason}): {verdict.detail}")

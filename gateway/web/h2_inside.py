@@ -4,7 +4,8 @@
 - After a GOAWAY of the peer it lets nothing more be sent, though streams that were begun are to be brought to
   their end (RFC 9113 section 6.8).
 - It ends the connection for one stream beyond the promised number, even where the client cannot know the
-  number yet; a stream error is enough (RFC 9113 section 5.1.2).
+  number yet; a stream error is enough (RFC 9113 section 5.1.2). So it bears as many more as one slice of
+  bytes can open, and who calls refuses those before it feeds the next slice.
 """
 
 from h2.connection import H2Connection
@@ -14,9 +15,11 @@ from hyperframe.frame import Frame, GoAwayFrame
 
 from gateway.web.limits import HttpLimits
 
-_BORNE_FACTOR = 4
-"""Streams up to so many times the promised number are refused one by one; beyond, h2 ends the connection. It
-counts all that are open for each new one, so that the work grows with the square."""
+SLICE_BYTES = 4096
+"""What h2 is fed at once. It counts all open streams for each new one, so the work grows with the square of
+what one slice can open: 315 at most."""
+_LEAST_HEADERS_BYTES = 9 + 4
+"""A frame's own head, and four pseudo-headers of one byte each (RFC 7541 section 6.1): the least request."""
 
 
 def open_connection(connection: H2Connection, limits: HttpLimits) -> None:
@@ -24,7 +27,8 @@ def open_connection(connection: H2Connection, limits: HttpLimits) -> None:
     # Anew without Hypercorn's ENABLE_CONNECT_PROTOCOL.
     connection.local_settings = _settings(limits, max_streams=limits.max_streams)
     connection.initiate_connection()
-    connection.local_settings = _settings(limits, max_streams=_BORNE_FACTOR * limits.max_streams)
+    borne = limits.max_streams + SLICE_BYTES // _LEAST_HEADERS_BYTES + 1
+    connection.local_settings = _settings(limits, max_streams=borne)
 
 
 def outlive_goaway(connection: H2Connection) -> None:

@@ -33,12 +33,14 @@ from hypercorn.utils import filter_pseudo_headers
 from gateway.web.allowance import Allowance
 from gateway.web.exchange import Requests
 from gateway.web.h2_inside import (
+    SLICE_BYTES,
     awaits_oversized_frame,
     has_begun_frame,
     open_connection,
     outlive_goaway,
 )
 from gateway.web.head import BAD_REQUEST, HEAD_TOO_LARGE, HeadFault
+from gateway.web.limits import HttpLimits
 from gateway.web.unread import Unread
 from gateway.web.wire import Linger, Surroundings, Terms
 
@@ -56,6 +58,8 @@ _CONNECTION_SPECIFIC = frozenset(
 """RFC 9113 section 8.2.2: must not be sent in HTTP/2; an app need not know what it runs under."""
 
 
+_LEAST_PSEUDO_HEADERS = 4
+"""They stand for the request line, which is no header."""
 _MOST_PSEUDO_HEADERS = 5
 """RFC 9113 section 8.3: pseudo-headers come first; h2 has seen to it, and to their being there once."""
 _HANDLERS = {
@@ -139,21 +143,25 @@ class Http2(H2Protocol):
     async def handle(self, event: Event) -> None:
         """Take bytes from the peer, or the news that there will be none."""
         if isinstance(event, RawData):
-            if self._ending:
-                # What was on its way when the good-bye was; h2 would take it for an error.
-                return
-            try:
-                events = self.connection.receive_data(event.data)
-            except ProtocolError:
-                # h2 has a GOAWAY ready that says what was wrong.
-                self._terms.record_abuse("protocol")
-                await self._end()
-            else:
-                await self._handle_events(events)
-                if awaits_oversized_frame(self.connection) and not self._ending:
-                    await self._end_for_abuse("frame_size", ErrorCodes.FRAME_SIZE_ERROR)
+            for start in range(0, len(event.data), SLICE_BYTES):
+                if self._ending:
+                    # What was on its way when the good-bye was; h2 would take it for an error.
+                    return
+                await self._receive(event.data[start : start + SLICE_BYTES])
         elif isinstance(event, Closed):
             await self._abandon_streams()
+
+    async def _receive(self, data: bytes) -> None:
+        try:
+            events = self.connection.receive_data(data)
+        except ProtocolError:
+            # h2 has a GOAWAY ready that says what was wrong.
+            self._terms.record_abuse("protocol")
+            await self._end()
+        else:
+            await self._handle_events(events)
+            if awaits_oversized_frame(self.connection) and not self._ending:
+                await self._end_for_abuse("frame_size", ErrorCodes.FRAME_SIZE_ERROR)
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Take the answer from a stream; what waits for the peer's window waits for send_seconds."""
@@ -193,7 +201,7 @@ class Http2(H2Protocol):
         self.keep_alive_requests += 1
         if self.keep_alive_requests >= self._terms.max_requests or self._terms.is_draining():
             self._takes_requests = False
-        fault = _find_fault(event.headers, max_head_bytes=self._terms.limits.max_head_bytes)
+        fault = _find_fault(event.headers, self._terms.limits)
         if fault is None:
             await self._create_stream(event)
         else:
@@ -427,10 +435,12 @@ class Http2(H2Protocol):
             return
 
 
-def _find_fault(headers: Any, *, max_head_bytes: int) -> HeadFault | None:
+def _find_fault(headers: Any, limits: HttpLimits) -> HeadFault | None:
     size = sum(len(name) + len(value) + _HEADER_OVERHEAD_BYTES for name, value in headers)
-    if size > max_head_bytes:
+    if size > limits.max_head_bytes:
         return HeadFault(HEAD_TOO_LARGE, "head_too_large")
+    if len(headers) > limits.max_headers + _LEAST_PSEUDO_HEADERS:
+        return HeadFault(HEAD_TOO_LARGE, "too_many_headers")
     pseudo = dict(headers[:_MOST_PSEUDO_HEADERS])
     if pseudo[b":method"] == b"CONNECT":
         return HeadFault(BAD_REQUEST, "connect")

@@ -1,6 +1,12 @@
 """Every deadline and bound of the HTTP side, in one place, each with its reason."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from gateway.settings.model import Listen
+
+_BACKSTOP_SECONDS: Final = 5.0
+"""Added to what the app may grant a body, so that it is the app which answers 408."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,7 @@ class HttpLimits:
     max_line_bytes: int = 8 * 1024
     """HTTP/1.1: the request line; the least that RFC 9112 section 3 wants to be understood."""
     max_headers: int = 100
-    """HTTP/1.1: header lines; Meta's are a dozen, and each costs more than its bytes."""
+    """Header lines; Meta's are a dozen, and each costs more than its bytes."""
     max_requests: int = 10_000
     """On one connection, so that certificates are looked at again now and then."""
     max_streams: int = 100
@@ -45,3 +51,21 @@ class HttpLimits:
     max_control_frames: int = 1000
     """HTTP/2 frames in a row that bring no request and no body (PING, SETTINGS, PRIORITY, crumbs of DATA):
     each costs work, and some an answer (CVE-2019-9512, 9515, 9518)."""
+
+
+def http_limits(listen: Listen) -> HttpLimits:
+    """Say what the settings mean for HTTP on the public port."""
+    limits = listen.limits
+    longest_body_seconds = limits.body_seconds + listen.max_body_bytes / limits.body_rate_bytes
+    return HttpLimits(
+        head_seconds=limits.head_seconds,
+        idle_seconds=limits.idle_seconds,
+        anonymous_idle_seconds=limits.idle_without_certificate_seconds,
+        read_seconds=longest_body_seconds + _BACKSTOP_SECONDS,
+        max_head_bytes=limits.head_size_bytes,
+        max_headers=limits.headers,
+        max_requests=limits.requests,
+        max_streams=limits.streams,
+        max_resets=limits.resets,
+        max_control_frames=limits.control_frames,
+    )

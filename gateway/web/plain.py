@@ -7,10 +7,14 @@ from typing import Final
 
 import trio
 
+from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.web.server import WebServer
 
 log = get_logger("web")
+
+LINES_PER_SECOND: Final = 1.0
+"""Of failures to accept, after a burst: while descriptors are out there are ten a second."""
 
 _PAUSE_SECONDS: Final = 0.1
 """accept() may fail at once and again, while descriptors are out: others need time to end."""
@@ -28,12 +32,13 @@ async def serve_plain(
     One connection more than `max_connections` waits in the kernel's queue. Owns the sockets, and closes them.
     """
     room = trio.CapacityLimiter(max_connections)
+    failures = LineBudget(lines_per_second=LINES_PER_SECOND)
     async with trio.open_nursery() as connections:
         listening = [trio.socket.from_stdlib_socket(sock) for sock in sockets]
         try:
             async with trio.open_nursery() as accepting:
                 for sock in listening:
-                    accepting.start_soon(_accept, sock, web_server, room, connections)
+                    accepting.start_soon(_accept, sock, web_server, room, failures, connections)
                 task_status.started()
                 await web_server.wait_shutdown()
                 accepting.cancel_scope.cancel()
@@ -46,6 +51,7 @@ async def _accept(
     listening: trio.socket.SocketType,
     web_server: WebServer,
     room: trio.CapacityLimiter,
+    failures: LineBudget,
     connections: trio.Nursery,
 ) -> None:
     while True:
@@ -55,7 +61,11 @@ async def _accept(
             connected, _ = await listening.accept()
         except OSError as error:
             room.release_on_behalf_of(place)
-            log.error("accept_failed", error=errno.errorcode.get(error.errno or 0))  # noqa: TRY400 (no defect)
+            suppressed = failures.take(trio.current_time())
+            if suppressed is not None:
+                log.error(  # noqa: TRY400 (no defect)
+                    "accept_failed", error=errno.errorcode.get(error.errno or 0), suppressed=suppressed
+                )
             await trio.sleep(_PAUSE_SECONDS)
             continue
         connections.start_soon(_serve, connected, web_server, room, place)

@@ -32,6 +32,7 @@ class Desk:
             token=lambda: TOKEN,
             hosts=self.hosts,
             actions=self,
+            edge=lambda: {"anchors": [], "refusals": []},
         )
         self.metrics_app: Any = build_metrics_app(health=lambda: self.checks, render_metrics=self.render)
 

@@ -129,6 +129,7 @@ class Rig:
                     table=routing_table(settings),
                 )
                 operations = Operations(
+                    views=dict,
                     known=lambda: known,
                     spool=spool,
                     dead_letters=self.store,
@@ -142,6 +143,7 @@ class Rig:
                     token=lambda: token,
                     hosts=frozenset(),
                     actions=operations,
+                    edge=dict,
                 )
                 web = WebServer(app, limits=HttpLimits(), metrics=None)
                 await nursery.start(partial(serve_plain, self.admin.sockets, web, max_connections=8))

@@ -944,3 +944,92 @@ async def test_21_a_group_that_would_come_apart_is_a_mistake(stand: Stand) -> No
         with pytest.raises(ValueError, match="one time"):
             await spool.settle_together(apart)
         assert await spool.settle_together([(lease, Done()) for lease in leases])
+
+
+# -- 22: the oldest, without an attempt
+
+
+async def take_oldest(spool: Spool, *, by_ms: int = NOW_MS, limit: int = 100) -> list[Lease]:
+    return list(
+        await spool.lease_oldest("support", now_ms=NOW_MS + 1, clock_started_by_ms=by_ms, limit=limit)
+    )
+
+
+async def test_22_the_oldest_are_leased_due_or_not(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for at_ms in (NOW_MS + 1, NOW_MS - 5, NOW_MS):
+            await spool.append(note(b"%d" % (at_ms - NOW_MS), at_ms=at_ms))
+        first = (await take(spool, limit=1))[0]
+        assert first.raw == b"-5"
+        assert bodies(await take_oldest(spool)) == [b"0"]
+    async with stand.open() as spool:
+        leases = await take_oldest(spool, limit=2)
+        assert bodies(leases) == [b"-5", b"0"]
+        assert [(lease.attempt, lease.attempting) for lease in leases] == [(1, False), (0, False)]
+        assert [record.error for record in leases[0].earlier] == [INTERRUPTED]
+        assert await take_oldest(spool) == []
+        assert bodies(await take_oldest(spool, by_ms=NOW_MS + 1)) == [b"1"]
+        assert await spool.settle_together([(lease, Buried()) for lease in leases])
+        assert spool.pending() == {"support": 1}
+
+
+async def test_22_a_release_changes_nothing(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        failed = await take_one(spool)
+        await spool.settle(failed, RetryLater(at_ms=NOW_MS + 50, record=record(1)))
+        [lease] = await take_oldest(spool)
+        assert (lease.attempt, lease.earlier) == (1, (record(1),))
+        assert await spool.settle(lease, Release())
+        assert await spool.next_due_ms("support") == NOW_MS + 50
+        again = await take_one(spool, now_ms=NOW_MS + 50)
+        assert (again.attempt, again.earlier) == (2, (record(1),))
+
+
+async def test_22_an_interrupted_attempt_is_on_record_once(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        await take_one(spool)
+    async with stand.open() as spool:
+        [lease] = await take_oldest(spool)
+        await spool.settle(lease, Release())
+        again = await take_one(spool, now_ms=NOW_MS + 2 * HOUR_MS)
+        assert [one.error for one in again.earlier] == [INTERRUPTED]
+
+
+async def test_22_the_clock_of_a_replay_counts_from_the_replay(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.restore(note(b"replayed", at_ms=NOW_MS - 9), clock_started_ms=NOW_MS + 5)
+        await spool.append(note(b"new"))
+        assert await spool.oldest_clock_ms() == {"support": NOW_MS}
+        assert bodies(await take_oldest(spool, by_ms=NOW_MS + 4)) == [b"new"]
+        assert bodies(await take_oldest(spool, by_ms=NOW_MS + 5)) == [b"replayed"]
+        await spool.restore(note(targets=("audit",), at_ms=NOW_MS - 9), clock_started_ms=NOW_MS + 5)
+        assert await spool.oldest_clock_ms() == {"support": NOW_MS, "audit": NOW_MS + 5}
+
+
+async def test_22_a_group_comes_whole_and_who_leaves_it_goes_alone(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store(spool, 1, 1, 1)
+        group = await take(spool, merging=TEN)
+        await spool.settle_together(again_at(NOW_MS + 9, group))
+        leases = await take_oldest(spool, limit=1)
+        assert members(leases) == members(group)
+        await spool.settle_together([(lease, Release()) for lease in leases])
+        assert members(await take(spool, now_ms=NOW_MS + 9)) == members(group)
+    async with stand.open() as spool:
+        leases = await take_oldest(spool, limit=1)
+        assert members(leases) == members(group)
+        await spool.settle_together(
+            [(leases[0], Buried()), *((lease, Release(alone=True)) for lease in leases[1:])]
+        )
+        alone = await take(spool, merging=TEN)
+        assert members(alone) == [(None, name) for _, name in members(group)[1:]]
+
+
+async def test_22_a_retry_without_an_attempt_is_a_mistake(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note())
+        [lease] = await take_oldest(spool)
+        with pytest.raises(ValueError, match="without an attempt"):
+            await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(0)))

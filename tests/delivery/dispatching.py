@@ -8,6 +8,7 @@ from time import time_ns
 
 import trio
 
+from gateway.core.breaker import BreakerPolicy
 from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.dead_letter import DeadLetterStore
@@ -38,6 +39,7 @@ def a_target(
     timeout: float = 2.0,
     drops: bool = False,
     max_changes: int = 1,
+    breaker: BreakerPolicy | None = None,
 ) -> DispatchTarget:
     return DispatchTarget(
         endpoint=Endpoint(url=url, timeout_seconds=timeout, tls=tls_context(url, None)),
@@ -48,6 +50,7 @@ def a_target(
         refuse_statuses=frozenset({400, 422}),
         drops=drops,
         merging=Merging(max_changes=max_changes) if max_changes > 1 else None,
+        breaker=breaker or BreakerPolicy(failures=1000),
     )
 
 

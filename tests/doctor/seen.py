@@ -8,6 +8,10 @@ from typing import Any
 
 from gateway.doctor.finding import Finding
 from gateway.doctor.observed import (
+    CONFIG,
+    EDGE,
+    READY,
+    STATUS,
     AnchorFile,
     Answer,
     Clock,
@@ -20,7 +24,6 @@ from gateway.doctor.observed import (
     Resolved,
     Running,
 )
-from gateway.doctor.state import CONFIG, EDGE, READY, STATUS
 from gateway.tls.certificate import Description
 from gateway.tls.look import Look
 

@@ -87,6 +87,20 @@ def test_and_a_warning_once_somebody_is_since_anybody_may_write_that_name() -> N
     assert the(judge_clients(seen), "meta_refused").level == "warning"
 
 
+def test_a_proved_client_that_was_refused_is_an_alarm_with_its_remedy() -> None:
+    request = refusal("signature", kind="request", app="main", status=401, proved=True, claims_meta=True)
+    noise = refusal("signature", kind="request", app="main", status=401, proved=False)
+    seen = judged(refusals=[request, noise, request])
+    finding = the(judge_clients(seen), "proved_client_refused")
+    assert finding.level == "problem"
+    assert finding.what == (
+        "main: a client with an accepted certificate was answered 401, 2 times (signature, last 5 min ago)"
+    )
+    assert "app_secrets" in finding.remedy
+    # It calls itself Meta's and is: that is no refused certificate.
+    assert "meta_refused" not in told(judge_clients, seen)
+
+
 def test_each_reason_that_speaks_of_a_certificate_has_its_advice() -> None:
     silent = {Reason.NO_CERTIFICATE, Reason.PROTOCOL, Reason.TIMEOUT, Reason.LIMIT}
     assert set(REFUSAL_ADVICE) == set(Reason) - silent
@@ -102,8 +116,7 @@ def test_a_strangers_text_cannot_steer_the_terminal_nor_fill_it() -> None:
 def test_what_a_staged_anchor_would_admit_is_told() -> None:
     seen = judged(
         refusals=[
-            refusal(staged="would be admitted by meta CN=New root"),
-            refusal(staged="would be refused too (expired): X509 error 10"),
+            refusal(staged="meta CN=New root", staged_says="would be admitted by meta CN=New root"),
             refusal(),
         ]
     )

@@ -1,11 +1,14 @@
 """What a running gateway says of itself, and what follows when it says nothing."""
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from gateway.doctor.observed import Answer
 from gateway.doctor.state import judge_backlog, judge_gateway
+from gateway.doctor.trust import judge_anchors, judge_certificate
 from gateway.errors import Problem
-from tests.doctor.seen import ago, running, sound, the, told
+from tests.doctor.seen import NOW, ago, anchor, certificate, running, sound, the, told
 
 
 def test_a_gateway_that_is_well_is_ready_and_runs_on_the_file() -> None:
@@ -15,13 +18,15 @@ def test_a_gateway_that_is_well_is_ready_and_runs_on_the_file() -> None:
 def test_what_is_not_ready_is_a_problem_with_its_detail_and_a_remark_is_a_warning() -> None:
     checks = {
         "spool": {"ok": False, "detail": "the disk is full"},
-        "certificates": {"ok": True, "detail": "server expires in 9 days"},
+        "free_space": {"ok": True, "detail": "nearly full"},
+        "certificates": {"ok": True, "detail": "server expires in 9 days"},  # a finding of its own
     }
     seen = sound(running=running(ready=Answer(status=503, content=checks)))
     findings = list(judge_gateway(seen))
-    assert {one.code: one.level.value for one in findings[:2]} == {
+    assert told(judge_gateway, seen) == {
         "not_ready": "problem",
         "ready_with_remark": "warning",
+        "configuration_loaded": "ok",
     }
     assert (findings[0].what, findings[0].why) == ("not ready: spool", "the disk is full")
 
@@ -39,6 +44,11 @@ def test_a_process_that_holds_the_spool_and_answers_nothing_is_a_problem() -> No
 def test_another_program_on_the_admin_port_is_not_taken_for_a_gateway() -> None:
     seen = sound(running=running(ready=Answer(status=404)))
     assert told(judge_gateway, seen) == {"admin_port_strange": "problem"}
+
+
+def test_a_gateway_that_hangs_is_told_from_another_program() -> None:
+    seen = sound(running=running(ready=Answer(status=0, fault="no answer within 5 s")))
+    assert told(judge_gateway, seen) == {"admin_port_hangs": "problem"}
 
 
 def test_an_older_gateway_is_named_as_such_and_the_rest_is_judged() -> None:
@@ -63,7 +73,9 @@ def test_a_refused_reload_is_told_with_its_problems() -> None:
             "at": ago(minutes=2),
             "success": False,
             "trigger": "signal",
-            "problems": ["a.yaml:1:1: tls: x"],
+            "problems": [
+                {"file": "a.yaml", "line": 1, "column": 1, "key_path": "tls", "message": "x", "remedy": "y"}
+            ],
         },
     }
     findings = list(judge_gateway(sound(running=running(config=config))))
@@ -93,6 +105,27 @@ def test_what_check_complains_of_is_a_problem_with_its_place() -> None:
     assert finding.level == "problem"
     assert finding.what == "tls.certificate: is gone"
     assert finding.facts == (("where", "g.yaml:3:5"),)
+
+
+def test_what_is_out_of_its_term_is_not_complained_of_twice() -> None:
+    def complaint(key_path: str, message: str) -> Problem:
+        return Problem(file=Path("g.yaml"), line=3, column=5, key_path=key_path, message=message, remedy="")
+
+    expired: dict[str, Any] = {"not_after": NOW - timedelta(days=1)}
+    old = anchor(description=certificate("CN=Old", **expired))
+    seen = sound(
+        chain=(certificate(**expired),),
+        anchors=(old,),
+        problems=(
+            complaint("tls.certificate", "the gateway's own certificate expired"),
+            complaint("tls.clients.meta.trust_anchors[0]", "the trust anchor of meta expired (CN=Old)"),
+            complaint("tls.clients.meta.trust_anchors[1]", "gone.pem does not exist"),
+        ),
+    )
+    (left,) = [finding for finding in judge_gateway(seen) if finding.code == "check"]
+    assert "gone.pem" in left.what
+    assert the(judge_certificate(seen), "server_certificate").level == "problem"
+    assert the(judge_anchors(seen), "anchor").level == "problem"
 
 
 def test_nonsense_from_the_admin_port_is_borne() -> None:

@@ -1,9 +1,11 @@
 """The gateway's own certificate, and the anchors."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from gateway.doctor.observed import ListFile
 from gateway.doctor.trust import judge_anchors, judge_certificate, judge_term, short_name
 from tests.doctor.seen import ANCHOR, NOW, ago, anchor, certificate, running, sound, the, told
 
@@ -114,3 +116,44 @@ def test_an_anchor_that_nobody_used_beside_one_that_somebody_did_is_named() -> N
 )
 def test_the_short_name_is_the_common_name(subject: str, name: str) -> None:
     assert short_name(certificate(subject)) == name
+
+
+def test_a_bundle_of_public_roots_is_one_warning_and_no_list_of_them() -> None:
+    many = tuple(anchor(f"Root {number}", organization="DigiCert Inc") for number in range(140))
+    (finding,) = judge_anchors(sound(anchors=many))
+    assert (finding.code, finding.level) == ("anchors_bundle", "warning")
+    assert "140 anchors" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("outdated", "strict", "level"),
+    [("", False, "ok"), ("has expired", False, "warning"), ("has expired", True, "problem")],
+)
+def test_a_revocation_list_is_told_and_an_old_one_loudly(outdated: str, strict: bool, level: str) -> None:
+    one = ListFile(
+        client="meta",
+        path=Path("/c/meta.crl"),
+        issuer="CN=Meta root",
+        revoked=3,
+        next_update=NOW,
+        outdated=outdated,
+        strict=strict,
+    )
+    finding = the(judge_anchors(sound(lists=(one,))), "revocation_list")
+    assert finding.level == level
+    assert dict(finding.facts)["issuer"] == "CN=Meta root"
+
+
+@pytest.mark.parametrize(("days", "level"), [(90, "ok"), (13, "note"), (2, "warning")])
+def test_the_client_certificate_last_admitted_is_told_with_its_days(days: int, level: str) -> None:
+    until = (NOW + timedelta(days=days)).isoformat()
+    edge = {
+        "anchors": [],
+        "certificates": [
+            {"name": "server", "not_after": until, "days_left": days},
+            {"name": "client:meta", "not_after": until, "days_left": days},
+        ],
+    }
+    finding = the(judge_anchors(sound(running=running(edge=edge))), "client_certificate")
+    assert finding.level == level
+    assert f"has {days} days left" in finding.what

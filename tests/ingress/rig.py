@@ -16,6 +16,7 @@ from gateway.ingress.asgi import AsgiApp, Message
 from gateway.spool.contract import Appended, Notification, Room
 from gateway.spool.duplicates import Limits
 from gateway.spool.memory import MemorySpool, MemoryState
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 
 SECRET, OLD_SECRET = b"the-app-secret", b"the-secret-before"
@@ -91,6 +92,7 @@ class Edge:
 
     spool: WatchedSpool = field(default_factory=WatchedSpool)
     metrics: Metrics = field(default_factory=Metrics)
+    journal: Journal = field(default_factory=Journal)
     routes: Sequence[Route] = (
         Route(to=("support",), field=("messages",)),
         Route(to=("audit",), field=("*",)),
@@ -115,6 +117,7 @@ class Edge:
             new_id=lambda: new_notification_id(NOW_MS, next(numbers).to_bytes(10, "big")),
             limits=IngressLimits(max_body_bytes=MAX_BODY_BYTES, max_held_bytes=self.max_held_bytes),
             log_notifications=self.log_notifications,
+            journal=self.journal,
         )
 
     async def post(

@@ -13,8 +13,17 @@ from gateway.core.identity import Peer, Reason
 from gateway.core.routing import UNROUTED, Route
 from gateway.core.signature import sign
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
-from gateway.ingress.app import IngressApp, IngressLimits, UnservedScopeError, build_ingress_app
+from gateway.ingress.app import (
+    IngressApp,
+    IngressLimits,
+    UnservedScopeError,
+    build_ingress_app,
+    ingress_limits,
+)
 from gateway.ingress.asgi import Message
+from gateway.ingress.body import BODY_BYTES_PER_SECOND
+from gateway.settings.limits import Limits
+from gateway.settings.model import Listen
 from gateway.spool.contract import Room
 from tests.ingress.rig import (
     MAX_BODY_BYTES,
@@ -90,9 +99,8 @@ async def test_the_same_bytes_for_another_app_are_another_notification(edge: Edg
 
 async def test_any_of_the_apps_secrets_may_have_signed(edge: Edge) -> None:
     assert (await edge.post(secret=OLD_SECRET)).status == 200
-    used = "signature_secret_last_used_timestamp_seconds"
-    assert edge.sample(used, app="main", secret="1") == NOW_MS / 1000
-    assert edge.sample(used, app="main", secret="0") == 0
+    assert edge.journal.last_seen.secret("main", OLD_SECRET) == NOW_MS
+    assert edge.journal.last_seen.secret("main", SECRET) is None
 
 
 async def test_a_body_may_come_in_any_pieces(edge: Edge) -> None:
@@ -270,8 +278,16 @@ async def test_a_body_that_is_not_here_in_time_is_408(
     started = trio.current_time()
     answer = await edge.post(chunks=[MESSAGE[:half], twenty_seconds, MESSAGE[half:], twenty_seconds, b""])
     assert answer.status == 408
-    assert trio.current_time() - started == pytest.approx(30)
+    granted = len(MESSAGE) / BODY_BYTES_PER_SECOND
+    assert trio.current_time() - started == pytest.approx(30 + granted)
     assert (await edge.post(chunks=[MESSAGE[:half], twenty_seconds, MESSAGE[half:]])).status == 200
+
+
+def test_the_limits_follow_from_the_settings() -> None:
+    assert ingress_limits(Listen(max_body_bytes=7)) == IngressLimits(max_body_bytes=7)
+    listen = Listen(max_body_bytes=7, limits=Limits(body_seconds=2, body_rate_bytes=2048))
+    limits = ingress_limits(listen)
+    assert (limits.body_seconds, limits.body_bytes_per_second) == (2, 2048)
 
 
 @pytest.mark.parametrize(

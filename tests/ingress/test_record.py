@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from gateway.core.identity import Peer, Reason
 from gateway.core.signature import sign
 from gateway.spool.contract import Room
+from gateway.telemetry.ledger import ROOM
 from tests.ingress.rig import MESSAGE, META, NOW_MS, SECRET, VERIFY_TOKEN, Edge, meta_peer, unproved_peer
 
 
@@ -164,3 +165,43 @@ async def test_no_log_line_holds_content_or_secrets() -> None:
     told = repr(lines)
     for unsaid in (SECRET.decode(), VERIFY_TOKEN.decode(), "a-guess", "wamid", "4711", "1065", "sha256="):
         assert unsaid not in told
+
+
+async def test_requests_refused_401_and_403_are_in_the_ledger_with_whom_they_came_from(edge: Edge) -> None:
+    await edge.post(signature=[])
+    await edge.post(peer=unproved_peer(Reason.WRONG_NAME))
+    await edge.post(path=b"/.env", peer=None)
+    await edge.post(headers=[(b"content-encoding", b"gzip")])
+    stranger, meta = edge.journal.ledger.newest_first()
+    assert (meta.status, meta.reason, meta.detail, meta.proved) == (401, "signature", "absent", True)
+    assert (meta.app, meta.address, meta.claims) == ("main", "192.0.2.7", "meta")
+    assert meta.leaf is not None
+    assert (stranger.status, stranger.reason, stranger.detail) == (403, "client_certificate", "wrong_name")
+    assert not stranger.proved
+    assert {meta.kind, stranger.kind} == {"request"}
+
+
+async def test_a_strangers_flood_of_401_does_not_wash_out_metas_own(edge: Edge) -> None:
+    await edge.post(signature=[])
+    for _ in range(300):
+        await edge.post(path=b"/webhooks/lax", signature=[], peer=None)
+    kept = edge.journal.ledger.newest_first()
+    assert kept[-1].proved
+    assert len(kept) == ROOM + 1
+
+
+async def test_under_report_the_ledger_holds_what_required_would_refuse(edge: Edge) -> None:
+    for peer in (META, unproved_peer(), unproved_peer(Reason.EXPIRED), meta_peer("somebody_else")):
+        await edge.post(path=b"/webhooks/lax", peer=peer)
+    kept = edge.journal.ledger.newest_first()
+    assert [one.reason for one in kept] == ["client_of_another_app", "expired", "no_certificate"]
+    assert {one.status for one in kept} == {200}
+    assert all("required" in one.detail for one in kept)
+    recent = edge.journal.recent["lax"]
+    assert (recent.notifications, recent.without_accepted) == (4, 3)
+
+
+async def test_what_is_not_signed_does_not_count_against_required(edge: Edge) -> None:
+    await edge.post(path=b"/webhooks/lax", peer=None, signature=[])
+    assert edge.journal.recent["lax"].notifications == 0
+    assert edge.journal.ledger.newest_first()[0].status == 401

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from gateway.settings.model import Model, Settings
+from gateway.settings.model import Settings
 from gateway.settings.reference import render_reference
 from gateway.settings.reserved import RESERVED
 from gateway.settings.schema import json_schema
+from gateway.settings.section import Model
 from gateway.settings.shape import Entry, default_in_file, entries
 
 ROOT = Path(__file__).parents[2]

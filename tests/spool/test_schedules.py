@@ -29,6 +29,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         + ["lease"] * 5
         + ["settle"] * 6
         + ["group"] * 3
+        + ["oldest"] * 2
         + ["restore", "tick", "ask", "restart", "fill", "together"]
     )
     return st.lists(st.tuples(kinds, st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=60)
@@ -77,6 +78,8 @@ class Pair:
                 assert answers[0] == answers[1]
             case "lease":
                 await self.lease(TARGETS[first % 3], second)
+            case "oldest":
+                await self.oldest(TARGETS[first % 3], second)
             case "settle":
                 await self.settle(first, second)
             case "restore":
@@ -109,6 +112,16 @@ class Pair:
         assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
         self.leases += zip(ours, theirs, strict=True)
 
+    async def oldest(self, target: str, number: int) -> None:
+        ours, theirs = [
+            await spool.lease_oldest(
+                target, now_ms=self.now_ms, clock_started_by_ms=self.now_ms - 300 * number, limit=number % 3
+            )
+            for spool in self.both()
+        ]
+        assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
+        self.leases += zip(ours, theirs, strict=True)
+
     async def settle(self, first: int, second: int) -> None:
         if not self.leases:
             return
@@ -124,7 +137,9 @@ class Pair:
             Done(),
             Buried(),
             Release(),
-            RetryLater(at_ms=self.now_ms + 500 * second, record=record(attempt, at_ms=self.now_ms)),
+            RetryLater(at_ms=self.now_ms + 500 * second, record=record(attempt, at_ms=self.now_ms))
+            if pair[0].attempting
+            else Release(),
         )[second % 4]
         ended = [
             await spool.settle(lease, settlement) for spool, lease in zip(self.both(), pair, strict=True)
@@ -151,7 +166,8 @@ class Pair:
         pairs = [
             pair
             for pair in self.leases
-            if (pair[0].group, pair[0].attempt, pair[0].target) == (one.group, one.attempt, one.target)
+            if (pair[0].group, pair[0].attempt, pair[0].target, pair[0].attempting)
+            == (one.group, one.attempt, one.target, one.attempting)
         ]
         failed = record(one.attempt, at_ms=self.now_ms)
         settlements: list[Settlement] = [
@@ -162,7 +178,9 @@ class Pair:
                 Done() if place % 2 else Buried(),
                 Release(),
                 Done(),
-            )[second - 6]
+            )[second - 6 if one.attempting else 9 + second % 2 - 6]
+            if one.attempting or second % 3
+            else Release(alone=True)
             for place, _ in enumerate(pairs)
         ]
         ended = [
@@ -201,6 +219,7 @@ class Pair:
     async def compare(self) -> None:
         assert self.sqlite.pending() == self.memory.pending()
         assert await self.sqlite.oldest_received_ms() == await self.memory.oldest_received_ms()
+        assert await self.sqlite.oldest_clock_ms() == await self.memory.oldest_clock_ms()
         for target in TARGETS:
             assert await self.sqlite.next_due_ms(target) == await self.memory.next_due_ms(target)
 

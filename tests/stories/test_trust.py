@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.errors import PeerError
@@ -35,6 +36,11 @@ def refusals(rig: Rig) -> list[dict[str, Any]]:
     return [event for event in events if event["event"] == "handshake_refused"]
 
 
+async def edge(rig: Rig) -> Any:
+    """Ask the admin port what the edge knows."""
+    return (await rig.admin_get("/api/edge")).raise_for_status().json()
+
+
 def meta_entry(**keys: object) -> Callable[[Config], None]:
     def change(config: Config) -> None:
         config["tls"]["clients"]["meta"] |= keys
@@ -46,20 +52,24 @@ async def test_metas_next_ca_is_refused_while_staged_and_the_log_says_that_it_wo
     rig: Rig, tmp_path: Path
 ) -> None:
     next_ca = authority("Meta-like outbound root CA, next")
+    leaf = client_leaf(next_ca)
     (tmp_path / "next.pem").write_bytes(next_ca.pem)
     rig.write(targets=NOWHERE, change=meta_entry(staged_anchors=["next.pem"]))
     async with rig.running():
-        async with client_of(rig, tmp_path / "next", client_leaf(next_ca)) as meta:
+        async with client_of(rig, tmp_path / "next", leaf) as meta:
             with pytest.raises(PeerError):
                 await meta.post(PATH, message(unique_id()))
         assert (await rig.post(message(unique_id()))).status == 200
+        (kept,) = (await edge(rig))["refusals"]
     (refusal,) = refusals(rig)
     assert refusal["reason"] == "unknown_issuer"
     assert refusal["claims"] == "meta"
-    assert refusal["staged"].startswith("would be admitted by meta ")
+    assert refusal["staged"] == f"would be admitted by {kept['staged']}"
+    assert (kept["reason"], kept["claims_meta"], kept["connection"]) == ("unknown_issuer", True, "closed")
+    assert kept["serial"] == f"{leaf.certificate.serial_number:x}"
     # The operator moves the file from one key to the other, and Meta is let in.
     rig.write(targets=NOWHERE, change=meta_entry(trust_anchors=[str(rig.pki.meta_ca), "next.pem"]))
-    async with rig.running(), client_of(rig, tmp_path / "next", client_leaf(next_ca)) as meta:
+    async with rig.running(), client_of(rig, tmp_path / "next", leaf) as meta:
         assert (await meta.post(PATH, message(unique_id()))).status == 200
 
 
@@ -107,3 +117,65 @@ async def test_a_list_that_cannot_be_used_keeps_the_gateway_from_starting(rig: R
     checked = await rig.command("check", check=False)
     assert checked.returncode == 2
     assert b"revocation_lists[0]" in checked.stdout + checked.stderr
+
+
+async def test_under_report_the_edge_says_what_required_would_do(rig: Rig, tmp_path: Path) -> None:
+    def migrate(config: Config) -> None:
+        config["apps"]["main"]["client_certificate"] = "report"
+
+    rig.write(targets=NOWHERE, change=migrate)
+    async with rig.running():
+        assert (await rig.post(message(unique_id()))).status == 200
+        assert (await edge(rig))["apps"]["main"] == {
+            "client_certificate": "report",
+            "recent": {"notifications": 1, "without_accepted": 0},
+        }
+        async with rig.meta(certificate=False) as nobody:
+            assert (await nobody.post(PATH, message(unique_id()))).status == 200
+        stranger = client_leaf(authority("nobody's CA"))
+        async with client_of(rig, tmp_path / "stranger", stranger) as nobody:
+            assert (await nobody.post(PATH, message(unique_id()))).status == 200
+            assert (await nobody.post(PATH, message(unique_id()), signature="")).status == 401
+        known = await edge(rig)
+    assert known["apps"]["main"]["recent"] == {"notifications": 3, "without_accepted": 2}
+    told = [(one["kind"], one["reason"], one["status"], one["connection"]) for one in known["refusals"]]
+    assert told == [
+        ("request", "signature", 401, "answered 401"),
+        ("connection", "unknown_issuer", None, "goes on without identity"),
+        ("request", "unknown_issuer", 200, "answered 200"),
+        ("connection", "unknown_issuer", None, "goes on without identity"),
+        ("request", "no_certificate", 200, "answered 200"),
+    ]
+
+
+async def test_who_was_last_seen_is_known_after_a_restart(rig: Rig) -> None:
+    rig.write(targets=NOWHERE)
+    async with rig.running():
+        assert (await rig.post(message(unique_id()))).status == 200
+        before = await edge(rig)
+        assert await rig.metric("meta_gateway_trust_anchor_last_seen_timestamp_seconds") > 1_700_000_000
+    async with rig.running():
+        after = await edge(rig)
+        used = 'meta_gateway_signature_secret_last_used_timestamp_seconds{app="main",secret="0"}'
+        assert await rig.metric(used) > 1_700_000_000
+        assert await rig.metric(
+            'meta_gateway_certificate_expiry_timestamp_seconds{certificate="client:meta"}'
+        )
+    assert before["anchors"] == after["anchors"]
+    assert before["secrets"] == after["secrets"]
+    assert after["anchors"][0]["last_seen_at"] is not None
+    assert APP_SECRET.decode() not in str(after)
+
+
+async def test_a_load_balancers_look_at_the_port_counts_as_nothing(rig: Rig) -> None:
+    rig.write(targets=NOWHERE)
+    async with rig.running():
+        for _ in range(20):
+            await (await trio.open_tcp_stream("127.0.0.1", rig.port)).aclose()
+        assert (await rig.post(message(unique_id()))).status == 200
+        assert (await edge(rig))["refusals"] == []
+        metrics = (await rig.admin_get("/metrics")).text
+    refused = [line for line in metrics.splitlines() if 'result="refused"' in line]
+    assert refused
+    assert {line.rsplit(" ", 1)[1] for line in refused} == {"0.0"}
+    assert refusals(rig) == []

@@ -20,6 +20,7 @@ from gateway.simulator.pki import (
     Issued,
     chain_pem,
 )
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import bind
 from gateway.tls.context import ServerContext, make_context
@@ -41,6 +42,7 @@ class Door:
     port: int
     listener: TlsListener
     metrics: Metrics
+    journal: Journal
     peers: list[tuple[Peer, str]] = field(default_factory=list)
     """Everybody who was handed over, with the protocol agreed upon."""
 
@@ -96,25 +98,30 @@ class Maker:
         address: Address = LOOPBACK,
         handler: Handler | None = None,
         proxies: Proxies | None = None,
+        without_identity: int | None = None,
+        per_address: int | None = None,
     ) -> AsyncIterator[Door]:
         """Serve `ANSWER` to whoever is handed over and asks."""
         bound = bind(address)
         made = context or self.context()
-        metrics = Metrics()
+        metrics, journal = Metrics(), Journal()
         policy = DoorPolicy(
             handshake=handshake,
             report=report,
             max_connections=max_connections,
             handshake_seconds=handshake_seconds,
             proxies=proxies,
+            without_identity=without_identity,
+            per_address=per_address,
         )
         listener = TlsListener(
             sockets=bound.sockets,
             context=made if callable(made) else lambda: made,
             policy=lambda: policy,
             metrics=metrics,
+            journal=journal,
         )
-        door = Door(port=bound.addresses[0][1], listener=listener, metrics=metrics)
+        door = Door(port=bound.addresses[0][1], listener=listener, metrics=metrics, journal=journal)
 
         async def handle(stream: TlsStream, peer: Peer, alpn: str) -> None:
             door.peers.append((peer, alpn))

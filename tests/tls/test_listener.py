@@ -158,6 +158,46 @@ async def test_no_more_connections_than_allowed(maker: Maker, pki: DevelopmentPk
             guests.leave.set()
 
 
+async def test_as_many_strangers_as_the_settings_say(maker: Maker, pki: DevelopmentPki) -> None:
+    guests = Guests()
+    async with (
+        maker.door(without_identity=3, handler=guests.handle) as door,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(3):
+            nursery.start_soon(maker.knock, door)
+            await guests.arrived(number + 1)
+        assert await maker.knock(door) == b""
+        assert door.count("refused", "limit") == 1
+        nursery.start_soon(maker.knock, door, (pki.meta_client, pki.meta_intermediate))
+        await guests.arrived(4)
+        guests.leave.set()
+
+
+async def test_one_address_cannot_take_every_connection(maker: Maker, pki: DevelopmentPki) -> None:
+    """Silent ones count too, and who leaves makes room."""
+    async with maker.door(per_address=3) as door:
+
+        async def come(address: str) -> trio.SocketStream:
+            return await trio.open_tcp_stream("127.0.0.1", door.port, local_address=address)
+
+        with structlog.testing.capture_logs() as logs:
+            crowd = [await come("127.0.0.66") for _ in range(20)]
+            await until(lambda: door.count("refused", "limit") == 17)
+        (line, *_) = (line for line in logs if line["event"] == "handshake_refused")
+        assert line["address"] == "127.0.0.66"
+        assert "one address" in line["detail"]
+        assert await maker.knock(door, (pki.meta_client, pki.meta_intermediate)) == ANSWER
+        for stream in crowd:
+            await stream.aclose()
+        await until(lambda: door.listener.open_connections == 0)
+        again = [await come("127.0.0.66") for _ in range(3)]
+        await until(lambda: door.listener.open_connections == 3)
+        assert door.count("refused", "limit") == 17
+        for stream in again:
+            await stream.aclose()
+
+
 def hold(port: int, context: ssl.SSLContext) -> None:
     with (
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as sock,
@@ -288,12 +328,10 @@ async def test_a_new_context_holds_for_the_next_connection(maker: Maker, pki: De
 async def test_the_anchor_that_admitted_a_client_is_noted(maker: Maker, pki: DevelopmentPki) -> None:
     async with maker.door() as door:
         await maker.knock(door, (pki.meta_client, pki.meta_intermediate))
-        seen = door.metrics.registry.get_sample_value(
-            "meta_gateway_trust_anchor_last_seen_timestamp_seconds",
-            {"anchor": maker.sha256(pki.meta_root)[:16]},
-        )
+        seen = door.journal.last_seen.anchor(maker.sha256(pki.meta_root))
         assert seen is not None
-        assert seen > 1_700_000_000
+        assert seen > 1_700_000_000_000
+        assert [name for name, _ in door.journal.last_seen.clients()] == ["meta"]
 
 
 async def test_an_ipv4_client_on_the_dual_stack_has_its_ipv4_address(maker: Maker) -> None:
@@ -315,3 +353,24 @@ async def test_a_refusal_is_logged_with_the_strangers_words(maker: Maker) -> Non
         assert line["serial"] == f"{stranger.certificate.serial_number:x}"
         assert line["issuer"] == line["subject"]
         assert line["connection"] == "closed"
+
+
+@pytest.mark.parametrize("report", [False, True])
+async def test_the_ledger_says_how_a_refused_connection_went_on(maker: Maker, report: bool) -> None:
+    async with maker.door(report=report) as door:
+        await maker.knock(door, (client_leaf(None),))
+        await send_raw(door, b"GET / HTTP/1.1\r\n\r\n")
+        noise, claimed = door.journal.ledger.newest_first()
+    assert (claimed.reason, claimed.claims) == ("unknown_issuer", "meta")
+    assert claimed.connection == ("goes on without identity" if report else "closed")
+    assert claimed.leaf is not None
+    assert (noise.reason, noise.claims, noise.leaf) == ("protocol", None, None)
+
+
+async def test_who_looks_in_without_a_word_is_not_in_the_ledger(maker: Maker) -> None:
+    async with maker.door() as door:
+        for _ in range(5):
+            await (await trio.open_tcp_stream("127.0.0.1", door.port)).aclose()
+        assert await maker.knock(door) == ANSWER
+        await until(lambda: door.listener.open_connections == 0)
+        assert door.journal.ledger.newest_first() == []

@@ -90,6 +90,20 @@ def test_the_policy_follows_from_the_settings(tmp_path: Path) -> None:
     assert policy_of(tmp_path, "max_connections: 500", app="report").report
 
 
+def test_limits_of_the_door_are_those_of_the_settings(tmp_path: Path) -> None:
+    limits = "{handshakes: 20, handshake: 3s, without_certificate: 50, per_address: 30}"
+    policy = policy_of(tmp_path, f"max_connections: 200, limits: {limits}")
+    assert (policy.max_handshakes, policy.handshake_seconds, policy.per_address) == (20, 3.0, 30)
+    # A quarter of 200 was said, and 100 are borne.
+    assert policy.max_without_identity == 25
+
+
+def test_the_default_limits_have_one_value_each(tmp_path: Path) -> None:
+    """The settings' and the policy's own, for who makes one without settings."""
+    policy = policy_of(tmp_path, "max_connections: 100")
+    assert policy == DoorPolicy(handshake="ask", report=False, max_connections=100)
+
+
 @pytest.mark.parametrize(("protocol", "versions"), [("v1", ("v1",)), ("v2", ("v2",)), ("any", ("v1", "v2"))])
 def test_proxies_are_those_of_the_settings(
     tmp_path: Path, protocol: str, versions: tuple[Literal["v1", "v2"], ...]

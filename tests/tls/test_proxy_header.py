@@ -174,6 +174,20 @@ async def test_who_dawdles_behind_a_balancer_is_shown_out(maker: Maker, said: by
         assert door.count("refused", "timeout") == 1
 
 
+async def test_behind_a_balancer_each_client_counts_for_itself(maker: Maker) -> None:
+    """The balancer's address is one; what it tells is counted."""
+    async with maker.door(proxies=HERE, per_address=2) as door:
+        crowd = [await trio.open_tcp_stream("127.0.0.1", door.port) for _ in range(5)]
+        for stream in crowd:
+            await stream.send_all(V1)
+        with trio.fail_after(5):
+            while door.count("refused", "limit") < 3:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        assert await maker.knock(door, before=b"PROXY TCP4 198.51.100.1 192.0.2.2 1 443\r\n") == ANSWER
+        for stream in crowd:
+            await stream.aclose()
+
+
 async def test_half_a_header_and_an_end_is_a_protocol_error(maker: Maker) -> None:
     async with maker.door(proxies=HERE) as door:
         stream = await trio.open_tcp_stream("127.0.0.1", door.port)

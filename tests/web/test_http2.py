@@ -464,14 +464,24 @@ async def test_streams_beyond_the_promised_number_are_refused_one_by_one() -> No
         assert client.goaway is None
 
 
-async def test_streams_far_beyond_the_promised_number_end_the_connection() -> None:
+async def test_streams_far_beyond_the_promised_number_are_refused_one_by_one_too() -> None:
     async with serving(_stuck, alpn="h2", limits=HttpLimits(max_streams=10)) as rig:
         client = await _client(rig)
         client.h2.remote_settings = type(client.h2.remote_settings)(client=False)
-        for _ in range(100):
+        streams = [client.request() for _ in range(900)]
+        for refused in streams[10:]:
+            assert (await client.finish(refused)).reset_code == ErrorCodes.REFUSED_STREAM
+        assert client.goaway is None
+
+
+async def test_a_flood_of_streams_ends_the_connection() -> None:
+    async with serving(_stuck, alpn="h2", limits=HttpLimits(max_streams=10)) as rig:
+        client = await _client(rig)
+        client.h2.remote_settings = type(client.h2.remote_settings)(client=False)
+        for _ in range(1100):
             client.request()
         await _ended(rig, client)
-        assert client.goaway == ErrorCodes.PROTOCOL_ERROR
+        assert client.goaway == ErrorCodes.ENHANCE_YOUR_CALM
 
 
 async def test_a_failing_app_is_answered_500_and_hurts_no_other_stream() -> None:

@@ -1,12 +1,18 @@
 """The listener without TLS, on real sockets."""
 
+import os
+import resource
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import pytest
+import structlog
 import trio
 
+from gateway.telemetry.line_budget import BURST_LINES
+from gateway.web import plain
 from gateway.web.limits import HttpLimits
 from gateway.web.plain import serve_plain
 from gateway.web.server import WebServer
@@ -72,6 +78,37 @@ async def test_a_client_that_resets_at_once_does_no_harm() -> None:
             with socket.create_connection(("127.0.0.1", port)) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             await trio.lowlevel.checkpoint()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            assert (await Client(stream).ask(GET)).status == 200
+
+
+async def test_out_of_descriptors_is_survived_and_does_not_fill_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plain, "_PAUSE_SECONDS", 0.001)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208 (names are numbers)
+    async with listening(upper) as (_, (port,), _ended):
+        client = socket.socket()
+        client.setblocking(False)
+        with structlog.testing.capture_logs() as logs:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, before[1]))
+            filling = []
+            try:
+                with suppress(OSError):
+                    while True:
+                        filling.append(socket.socket())
+                with suppress(BlockingIOError):
+                    client.connect(("127.0.0.1", port))
+                await trio.sleep(0.2)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+                for sock in filling:
+                    sock.close()
+        client.close()
+        lines = [line for line in logs if line["event"] == "accept_failed"]
+        assert {line["error"] for line in lines} == {"EMFILE"}
+        assert len(lines) == BURST_LINES
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             assert (await Client(stream).ask(GET)).status == 200
 

@@ -1,0 +1,139 @@
+"""When an anchor last admitted a client, and a secret last verified a notification: so that an old one can be
+removed with confidence.
+
+Confidence needs a memory that outlives a restart ("never since the last deployment" says little), so the
+times are kept in a small file beside the spool, written now and again and at the stop. A crash may lose the
+last minute, which makes nothing look older than by that minute. A secret stands in it under a digest keyed
+with the gateway's own key, not under its index: indexes move when one is taken out, and the new first secret
+must not inherit the time of the old.
+"""
+
+import hmac
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.core.identity import Identity
+from gateway.private_file import LooseFileError, make_private_file, read_private_file
+
+FILE_NAME: Final = "last-seen.json"
+"""In the parent directory of the spool's."""
+MAX_FILE_BYTES: Final = 256 * 1024
+"""Some two thousand times; what is configured is a dozen."""
+KEPT: Final = 500
+"""Of each kind, the newest: what was configured once stays on record, in case it comes back."""
+_DIGITS: Final = 32
+
+
+class LastSeenFileError(Exception):
+    """The file cannot be read or written; nothing depends on it but what doctor can say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSeen:
+    """The client certificate that was last admitted for an entry."""
+
+    not_after_ms: int
+    at_ms: int
+
+
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+    """The file: Unix times in milliseconds."""
+
+    anchors: dict[str, int]
+    """By SHA-256."""
+    secrets: dict[str, int]
+    """By keyed digest of app and secret."""
+    clients: dict[str, tuple[int, int]]
+    """By client entry: when its certificate ends, and when it was seen."""
+
+
+class LastSeen:
+    """The times. What is on the way of a request is one assignment to `secrets`."""
+
+    def __init__(self, *, key: bytes = b"") -> None:
+        """`key` is the gateway's own; it makes the digests under which secrets are stored."""
+        self._key = key
+        self.secrets: dict[tuple[str, bytes], int] = {}
+        """(app, secret) -> Unix time in milliseconds. Never shown, never stored."""
+        self._anchors: dict[str, int] = {}
+        self._clients: dict[str, ClientSeen] = {}
+        self._stored_secrets: dict[str, int] = {}
+        """Of former lives, by digest."""
+
+    def __repr__(self) -> str:
+        return "LastSeen()"  # secrets are keys in here
+
+    def admit(self, identity: Identity, now_ms: int) -> None:
+        """A client was admitted."""
+        self._anchors[identity.anchor_sha256] = now_ms
+        seen = ClientSeen(not_after_ms=identity.leaf.not_after_ms, at_ms=now_ms)
+        for client in identity.clients:
+            self._clients[client] = seen
+
+    def anchor(self, sha256: str) -> int | None:
+        """When an anchor last admitted a client; Unix, milliseconds."""
+        return self._anchors.get(sha256)
+
+    def secret(self, app: str, secret: bytes) -> int | None:
+        """When a secret last verified a notification, in this life or a former one."""
+        return self.secrets.get((app, secret)) or self._stored_secrets.get(self._digest(app, secret))
+
+    def clients(self) -> Iterator[tuple[str, ClientSeen]]:
+        """Return the last certificate of every client entry that was ever seen."""
+        return iter(sorted(self._clients.items()))
+
+    def load(self, path: Path) -> None:
+        """Take in what the file holds; where there is none, nothing.
+
+        Raises:
+            LastSeenFileError: it cannot be read.
+        """
+        try:
+            stored = msgspec.json.decode(read_private_file(path, max_bytes=MAX_FILE_BYTES), type=_Stored)
+        except FileNotFoundError:
+            return
+        except (OSError, LooseFileError, msgspec.MsgspecError, UnicodeDecodeError) as fault:
+            raise LastSeenFileError(f"{path} cannot be used ({fault})") from fault
+        self._anchors = stored.anchors | self._anchors
+        self._stored_secrets = stored.secrets
+        former = {
+            name: ClientSeen(not_after_ms=not_after_ms, at_ms=at_ms)
+            for name, (not_after_ms, at_ms) in stored.clients.items()
+        }
+        self._clients = former | self._clients
+
+    def content(self) -> bytes:
+        """Return what the file should hold."""
+        digests = {self._digest(app, secret): at for (app, secret), at in self.secrets.items()}
+        stored = {
+            "anchors": _newest(self._anchors),
+            "secrets": _newest(self._stored_secrets | digests),
+            "clients": {name: (one.not_after_ms, one.at_ms) for name, one in self._clients.items()},
+        }
+        return json.dumps(stored, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+    def _digest(self, app: str, secret: bytes) -> str:
+        # A key for this alone is derived from the gateway's: what it signs must not be mistaken for a seal.
+        keyed = hmac.digest(self._key, b"last-seen", "sha256")
+        return hmac.digest(keyed, app.encode() + b"\0" + secret, "sha256").hex()[:_DIGITS]
+
+
+def write_last_seen(path: Path, content: bytes) -> None:
+    """Write the file, whole or not at all; it waits for the disk.
+
+    Raises:
+        LastSeenFileError: it cannot be written.
+    """
+    try:
+        make_private_file(path, content)
+    except OSError as fault:
+        raise LastSeenFileError(f"{path} cannot be written ({fault.strerror})") from fault
+
+
+def _newest(times: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(times.items(), key=lambda one: one[1], reverse=True)[:KEPT])

@@ -1,0 +1,100 @@
+"""What was last used when, over restarts, without giving a secret away."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway.core.identity import Identity, LeafSummary
+from gateway.telemetry.last_seen import KEPT, LastSeen, LastSeenFileError, write_last_seen
+
+KEY = bytes(range(32))
+OLD, NEW = b"the-old-app-secret", b"the-new-app-secret"
+LEAF = LeafSummary(subject="CN=x", issuer="CN=y", serial="01", sha256="ab", not_after_ms=9_000)
+
+
+def identity(anchor: str = "aa" * 32) -> Identity:
+    return Identity(clients=frozenset({"meta"}), name="x", leaf=LEAF, anchor_sha256=anchor)
+
+
+def restarted(seen: LastSeen, path: Path, *, key: bytes = KEY) -> LastSeen:
+    """Store, and begin another life."""
+    write_last_seen(path, seen.content())
+    next_life = LastSeen(key=key)
+    next_life.load(path)
+    return next_life
+
+
+def test_times_outlive_a_restart(tmp_path: Path) -> None:
+    seen = LastSeen(key=KEY)
+    seen.admit(identity(), 5_000)
+    seen.secrets["main", OLD] = 6_000
+    again = restarted(seen, tmp_path / "last-seen.json")
+    assert again.anchor("aa" * 32) == 5_000
+    assert again.secret("main", OLD) == 6_000
+    assert [(name, one.not_after_ms, one.at_ms) for name, one in again.clients()] == [("meta", 9_000, 5_000)]
+    assert again.content() == seen.content()
+
+
+def test_a_secret_keeps_its_time_when_its_index_moves_and_another_does_not_inherit_it(tmp_path: Path) -> None:
+    seen = LastSeen(key=KEY)
+    seen.secrets["main", OLD] = 6_000
+    again = restarted(seen, tmp_path / "last-seen.json")
+    assert again.secret("main", NEW) is None
+    assert again.secret("shop", OLD) is None
+    again.secrets["main", NEW] = 7_000
+    third = restarted(again, tmp_path / "last-seen.json")
+    assert (third.secret("main", OLD), third.secret("main", NEW)) == (6_000, 7_000)
+
+
+def test_the_file_is_private_and_holds_no_secret(tmp_path: Path) -> None:
+    seen, path = LastSeen(key=KEY), tmp_path / "last-seen.json"
+    seen.secrets["main", OLD] = 6_000
+    write_last_seen(path, seen.content())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert OLD not in path.read_bytes()
+    assert "secret" not in repr(seen)
+    # Without the key nobody can try secrets against it.
+    assert restarted(seen, path, key=bytes(32)).secret("main", OLD) is None
+
+
+def test_no_file_is_a_first_start(tmp_path: Path) -> None:
+    seen = LastSeen(key=KEY)
+    seen.load(tmp_path / "last-seen.json")
+    assert seen.anchor("aa" * 32) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"anchors": {"aa": "x"}}', b"\xff\xfe", b'{"anchors": {}}', b"0" * 300_000],
+)
+def test_a_file_that_cannot_be_read_is_told_and_changes_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last-seen.json"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    seen = LastSeen(key=KEY)
+    with pytest.raises(LastSeenFileError, match=r"last-seen\.json cannot be used"):
+        seen.load(path)
+    assert seen.anchor("aa" * 32) is None
+
+
+def test_a_file_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "last-seen.json"
+    path.write_bytes(LastSeen(key=KEY).content())
+    path.chmod(0o666)
+    with pytest.raises(LastSeenFileError, match="others"):
+        LastSeen(key=KEY).load(path)
+
+
+def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LastSeenFileError, match="cannot be written"):
+        write_last_seen(tmp_path / "gone" / "last-seen.json", b"{}")
+
+
+def test_the_file_does_not_grow_for_ever() -> None:
+    seen = LastSeen(key=KEY)
+    for number in range(KEPT + 100):
+        seen.admit(identity(f"{number:064x}"), number)
+    content = seen.content()
+    assert content.count(b'"' + b"0" * 60) == KEPT
+    assert f"{KEPT + 99:064x}".encode() in content
