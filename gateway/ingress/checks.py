@@ -100,6 +100,8 @@ class ReadBody:
     """Nothing speaks against the head: read the body."""
 
 
+READ_BODY: Final = ReadBody()
+
 Presented = Literal["accepted", "refused", "none"]
 
 UNKNOWN_PATH: Final = Refuse(status=404, word="unknown_path")
@@ -156,7 +158,7 @@ def examine_post(app: IngressApp, head: Head, *, room: Room, max_body_bytes: int
     declared = max((_length(value) for value in head.values(b"content-length")), default=0)
     if declared > max_body_bytes:
         return too_large("content-length")
-    return ReadBody()
+    return READ_BODY
 
 
 def examine(app: IngressApp, head: Head, *, room: Room, max_body_bytes: int) -> Challenge | ReadBody | Refuse:
