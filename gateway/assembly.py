@@ -6,6 +6,7 @@ which `install` replaces while everything goes on.
 
 import os
 import random
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +27,8 @@ from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.edge import Edge
 from gateway.errors import GatewayError
-from gateway.exposition import describe_generation, update_gauges
-from gateway.generation import Generation
+from gateway.exposition import ReloadRecord, describe_generation, update_gauges
+from gateway.generation import Generation, callback_urls
 from gateway.ingress.app import build_ingress_app
 from gateway.operations import Operations
 from gateway.spool.contract import Spool
@@ -35,7 +36,7 @@ from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.last_seen import FILE_NAME as LAST_SEEN_FILE_NAME
 from gateway.telemetry.last_seen import LastSeen
-from gateway.telemetry.log import get_logger
+from gateway.telemetry.log import configure_logging, get_logger, wants_json
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
@@ -86,6 +87,7 @@ class Assembly:
         metrics: Metrics,
         audit: AuditLog,
         life: Life,
+        record: ReloadRecord,
         public: Bound,
     ) -> None:
         settings = generation.settings
@@ -93,11 +95,14 @@ class Assembly:
         self._spool = spool
         self._metrics = metrics
         self._life = life
+        self._record = record
         self._public = public
         beside_spool = settings.spool.directory.parent
         own_key = load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         self._dead_letters = DeadLetterStore(settings.dead_letter.directory, own_key)
         self._dead_letters.prepare()
+        self._moved = trio.Event()
+        """The directory of the dead letters is another one."""
         journal = Journal(last_seen=LastSeen(key=own_key))
         self._edge = Edge(
             journal,
@@ -106,14 +111,6 @@ class Assembly:
             now_ms=unix_ms,
         )
         self._edge.restore()
-        self._operations = Operations(
-            known=lambda: self._now.known,
-            spool=spool,
-            dead_letters=self._dead_letters,
-            audit=audit,
-            now_ms=unix_ms,
-            views=lambda: self._dispatcher.views(),
-        )
         self._dispatcher = Dispatcher(
             spool=spool,
             targets=generation.targets,
@@ -123,8 +120,16 @@ class Assembly:
             random=random.random,
             app_secret=lambda app: self._now.app_secrets.get(app),
         )
+        self._operations = Operations(
+            known=lambda: self._now.known,
+            spool=spool,
+            dead_letters=self._dead_letters,
+            audit=audit,
+            now_ms=unix_ms,
+            control=self._dispatcher,
+        )
         self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
-        ingress = build_ingress_app(
+        self._ingress = build_ingress_app(
             apps=generation.apps,
             routing=lambda: self._now.routing,
             spool=spool,
@@ -135,7 +140,7 @@ class Assembly:
             log_notifications=settings.log.notifications,
             journal=journal,
         )
-        self._web = WebServer(ingress, limits=generation.http_limits, metrics=metrics)
+        self._web = WebServer(self._ingress, limits=generation.http_limits, metrics=metrics)
         self._door = TlsListener(
             sockets=public.sockets,
             context=lambda: self._now.context,
@@ -157,12 +162,48 @@ class Assembly:
             token=self._admin_token,
             hosts=frozenset(self._now.settings.admin.hosts),
             actions=self._operations,
+            config=self._record.config,
             edge=self._edge.report,
         )
         await _serve_inside(nursery, admin_app, admin)
         if metrics_port is not None:
             metrics_app = build_metrics_app(health=self._health, render_metrics=self._render_metrics)
             await _serve_inside(nursery, metrics_app, metrics_port)
+
+    def install(self, generation: Generation) -> None:
+        """Put a generation in the place of the one before. It cannot fail, and nobody sees half of it.
+
+        Connections go on with the TLS context that they began with; requests, deliveries and attempts that
+        have begun go on as they began. What is decided about clients is decided anew for every connection
+        that is open: an identity must not outlive the anchor that proved it.
+        """
+        former, self._now = self._now, generation
+        settings = generation.settings
+        self._ingress.adopt(
+            apps=generation.apps,
+            limits=generation.ingress_limits,
+            log_notifications=settings.log.notifications,
+        )
+        self._web.adopt(generation.http_limits)
+        if not generation.is_trusting_as(former):
+            lost = self._web.reconsider(self._reconsider)
+            log.info("clients_reconsidered", connections=self._web.open_connections, withdrawn=lost)
+        if settings.dead_letter.directory != former.settings.dead_letter.directory:
+            self._dead_letters.move(settings.dead_letter.directory)
+            self._moved.set()
+        self._dispatcher.adopt(generation.targets)
+        describe_generation(self._metrics, generation)
+        if settings.log != former.settings.log:
+            configure_logging(level=settings.log.level, json=wants_json(settings.log.format, sys.stderr))
+        before = callback_urls(former, self._public.addresses)
+        for app, url in callback_urls(generation, self._public.addresses).items():
+            if before.get(app) != url:
+                log.info("callback_url", app=app, url=url)
+
+    def _reconsider(self, stream: trio.abc.Stream, peer: Peer) -> Peer:
+        if not isinstance(stream, TlsStream):
+            raise TypeError("a connection of the public port without TLS")
+        return self._door.reconsider(stream, peer)
 
     async def open_door(self, nursery: trio.Nursery) -> None:
         """Accept on the public port."""
@@ -190,13 +231,16 @@ class Assembly:
 
     async def _keep_dead_letters(self) -> None:
         """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""
-        await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
         while True:
-            try:
-                await trio.to_thread.run_sync(self._prune, abandon_on_cancel=True)
-            except GatewayError as error:
-                log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
-            await trio.sleep(PRUNE_EVERY_SECONDS)
+            self._moved = trio.Event()
+            await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
+            while not self._moved.is_set():
+                try:
+                    await trio.to_thread.run_sync(self._prune, abandon_on_cancel=True)
+                except GatewayError as error:
+                    log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
+                with trio.move_on_after(PRUNE_EVERY_SECONDS):
+                    await self._moved.wait()
 
     def _prune(self) -> None:
         keep = self._now.settings.dead_letter
@@ -220,6 +264,7 @@ class Assembly:
             room=self._spool.room(),
             certificates=self._now.terms,
             now_ms=unix_ms(),
+            reload_refused=self._record.refusal(),
         )
 
     async def _render_metrics(self) -> bytes:

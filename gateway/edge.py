@@ -73,6 +73,7 @@ class Edge:
                 await self._store()
 
     async def _store(self) -> None:
+        self._journal.last_seen.touch(self._now_ms())
         content = self._journal.last_seen.content()
         if content == self._written:
             return
@@ -141,11 +142,12 @@ class Edge:
 
     def set_gauges(self, metrics: Metrics) -> None:
         """Bring the gauges up to date: on a scrape, so that nothing of it costs a request."""
+        self._journal.last_seen.touch(self._now_ms())
         metrics.certificate_expiry_timestamp_seconds.clear()
         for term in self.terms():
             metrics.certificate_expiry_timestamp_seconds.labels(term.name).set(term.not_after_ms / 1000)
         metrics.trust_anchor_last_seen_timestamp_seconds.clear()
-        for sha256, at_ms in self._anchors_seen():
+        for sha256, at_ms in self._anchors_seen().items():
             metrics.trust_anchor_last_seen_timestamp_seconds.labels(sha256[:16]).set(at_ms / 1000)
         metrics.signature_secret_last_used_timestamp_seconds.clear()
         for app, index, used_ms in self._secrets():
@@ -156,6 +158,7 @@ class Edge:
     def report(self) -> Mapping[str, object]:
         """Return what `GET /api/edge` answers, fit for JSON; see `admin.app.EdgeReport`."""
         now_ms = self._now_ms()
+        self._journal.last_seen.touch(now_ms)
         apps = self._generation().settings.apps
         recent = self._journal.recent
         return {
@@ -195,15 +198,19 @@ class Edge:
                     "sha256": anchor.sha256,
                     "subject": certificate.subject.rfc4514_string(),
                     "not_after": rfc3339(int(certificate.not_valid_after_utc.timestamp() * 1000)),
-                    "last_seen_at": _moment(self._journal.last_seen.anchor(anchor.sha256)),
+                    "last_seen_at": _moment(self._journal.last_seen.anchor(client, anchor.sha256)),
                     "staged": anchor in trust.staged,
                 }
 
-    def _anchors_seen(self) -> Iterator[tuple[str, int]]:
-        for trust in self._generation().context.trust.values():
+    def _anchors_seen(self) -> Mapping[str, int]:
+        """When each anchor was last seen, for whatever entry: the metric knows no entries."""
+        seen: dict[str, int] = {}
+        for client, trust in self._generation().context.trust.items():
             for anchor in trust.anchors:
-                if (at_ms := self._journal.last_seen.anchor(anchor.sha256)) is not None:
-                    yield anchor.sha256, at_ms
+                at_ms = self._journal.last_seen.anchor(client, anchor.sha256)
+                if at_ms is not None:
+                    seen[anchor.sha256] = max(at_ms, seen.get(anchor.sha256, 0))
+        return seen
 
     def _secrets(self) -> Iterator[tuple[str, int, int | None]]:
         for name, app in self._generation().apps.items():

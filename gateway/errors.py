@@ -3,7 +3,7 @@
 Errors carry data and a remedy. Foreign exceptions become one of these at one boundary and nowhere else.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
@@ -27,6 +27,10 @@ class Problem:
         where = f"{self.file}:{self.line}:{self.column}" if self.line else str(self.file)
         key = f"{self.key_path}: " if self.key_path else ""
         return f"{where}: {key}{self.message}; {self.remedy}"
+
+    def plain(self) -> dict[str, object]:
+        """Return it fit for JSON."""
+        return asdict(self) | {"file": str(self.file)}
 
 
 class GatewayError(Exception):

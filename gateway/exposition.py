@@ -1,12 +1,80 @@
-"""What the metrics say of the configuration, and of what is looked up when somebody scrapes."""
+"""What is told of the configuration and its last reload; and what is looked up when somebody scrapes."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from gateway import __version__
+from gateway.delivery.message import rfc3339
 from gateway.edge import Edge
+from gateway.errors import Problem
 from gateway.generation import Generation
 from gateway.spool.contract import Spool
 from gateway.telemetry.metrics import Metrics
+
+Trigger = Literal["signal", "file"]
+"""What brought a reload about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a reload went."""
+
+    at_ms: int
+    trigger: Trigger
+    problems: tuple[Problem, ...]
+    """Why it was refused; empty where it was not."""
+
+
+class ReloadRecord:
+    """What is loaded and how the last reload went: for the metrics, `/readyz` and `/api/config`."""
+
+    def __init__(self, generation: Generation, *, metrics: Metrics, at_ms: int) -> None:
+        self._success = metrics.config_last_reload_success
+        self._timestamp = metrics.config_last_reload_timestamp_seconds
+        self._last: Outcome | None = None
+        # The start counts as a load that went well, so that an alert on 0 means what it says.
+        self._success.set(1)
+        self._timestamp.set(at_ms / 1000)
+        self.loaded(generation, at_ms=at_ms)
+
+    def loaded(self, generation: Generation, *, at_ms: int) -> None:
+        """Note what holds from now on."""
+        self._hash = generation.loaded.source.sha256
+        self._loaded_at_ms = at_ms
+
+    def tried(self, outcome: Outcome) -> None:
+        """Note how a reload went."""
+        self._last = outcome
+        self._success.set(0 if outcome.problems else 1)
+        self._timestamp.set(outcome.at_ms / 1000)
+
+    def config(self) -> Mapping[str, object]:
+        """Return what `/api/config` answers (`admin.app.Config`)."""
+        last = self._last
+        return {
+            "hash": self._hash,
+            "loaded_at": rfc3339(self._loaded_at_ms),
+            "last_reload": None
+            if last is None
+            else {
+                "at": rfc3339(last.at_ms),
+                "success": not last.problems,
+                "trigger": last.trigger,
+                "problems": [problem.plain() for problem in last.problems],
+            },
+        }
+
+    def refusal(self) -> str:
+        """Say why the last reload was refused; empty where it was not."""
+        last = self._last
+        if last is None or not last.problems:
+            return ""
+        more = f" (and {len(last.problems) - 1} more)" if len(last.problems) > 1 else ""
+        return (
+            f"the reload at {rfc3339(last.at_ms)} was refused, what was loaded before still holds:"
+            f" {last.problems[0]}{more}"
+        )
 
 
 def describe_generation(metrics: Metrics, generation: Generation) -> None:

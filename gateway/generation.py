@@ -18,6 +18,7 @@ from gateway.delivery.target import DispatchTarget, dispatch_target
 from gateway.descriptors import allot
 from gateway.ingress.app import IngressLimits, ingress_limits
 from gateway.ingress.checks import IngressApp
+from gateway.settings.files import Sight, look, paths_in, paths_of
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
 from gateway.settings.routes import routing_table
@@ -55,20 +56,32 @@ class Generation:
     """The server certificate and the anchors, staged ones too: when each is valid."""
     names: tuple[str, ...]
     """Host names that the server certificate carries, wildcards left out."""
+    sight: Sight = field(repr=False)
+    """The files that it was made of, as they were; what is seen to differ later has changed."""
 
     @property
     def settings(self) -> Settings:
         """The validated settings."""
         return self.loaded.settings
 
+    def is_trusting_as(self, former: "Generation") -> bool:
+        """Whether the same certificates are accepted, for the same clients."""
+        clients = self.settings.tls.clients
+        return clients == former.settings.tls.clients and _same_files(clients, self.sight, former.sight)
 
-def build_generation(loaded: Loaded) -> Generation:
+
+def build_generation(loaded: Loaded, *, former: Generation | None = None) -> Generation:
     """Make everything that a configuration stands for. It reads files, and blocks for some milliseconds.
+
+    What has not changed since the former generation is the same object: the dispatcher leaves such targets
+    alone.
 
     Raises:
         GatewayError: a file that the configuration names cannot be used.
     """
     settings = loaded.settings
+    # Before they are read: what changes in between is seen to differ at the next look.
+    sight = {**look(paths_of(settings)), **loaded.opened}
     routing = routing_table(settings)
     context = make_context(settings.tls)
     return Generation(
@@ -77,7 +90,7 @@ def build_generation(loaded: Loaded) -> Generation:
         known=Known(apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing),
         apps=ingress_apps(settings),
         app_secrets={name: app.app_secrets[0].reveal() for name, app in settings.apps.items()},
-        targets={name: dispatch_target(target) for name, target in settings.targets.items()},
+        targets={name: _dispatch_target(name, settings, sight, former) for name in settings.targets},
         ingress_limits=ingress_limits(settings.listen),
         http_limits=http_limits(settings.listen),
         context=context,
@@ -86,7 +99,25 @@ def build_generation(loaded: Loaded) -> Generation:
         names=tuple(
             name for name in describe(read_certificates(settings.tls.certificate)[0]).names if "*" not in name
         ),
+        sight=sight,
     )
+
+
+def _dispatch_target(
+    name: str, settings: Settings, sight: Sight, former: Generation | None
+) -> DispatchTarget:
+    target = settings.targets[name]
+    if (
+        former is not None
+        and target == former.settings.targets.get(name)
+        and _same_files(target.tls, sight, former.sight)
+    ):
+        return former.targets[name]
+    return dispatch_target(target)
+
+
+def _same_files(value: object, one: Sight, other: Sight) -> bool:
+    return all(one.get(path) == other.get(path) for path in paths_in(value))
 
 
 def ingress_apps(settings: Settings) -> dict[str, IngressApp]:

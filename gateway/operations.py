@@ -2,20 +2,36 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from gateway.admin.app import ActionResult
 from gateway.delivery.dead_letter import DeadLetterStore
-from gateway.delivery.gate import GateView
-from gateway.delivery.message import rfc3339
 from gateway.delivery.replay import Known, Replayer, Result, discard
+from gateway.delivery.view import TargetView, shown_view
+from gateway.errors import UsageError
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
 
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
+
+
+class TargetControl(Protocol):
+    """What can be seen of targets that are delivered to, and done to them."""
+
+    def views(self) -> Mapping[str, TargetView]:
+        """Return how each is."""
+        ...
+
+    async def pause(self, name: str, *, seconds: float | None, reason: str) -> None:
+        """Leave one alone."""
+        ...
+
+    async def resume(self, name: str, *, rate_per_second: float | None) -> None:
+        """Deliver to one again."""
+        ...
 
 
 class Operations:
@@ -29,10 +45,10 @@ class Operations:
         dead_letters: DeadLetterStore,
         audit: AuditLog,
         now_ms: Callable[[], int],
-        views: Callable[[], Mapping[str, GateView]],
+        control: TargetControl,
     ) -> None:
         """`known` is asked at every action: a reload changes what it returns."""
-        self._views = views
+        self._control = control
         self._known = known
         self._spool = spool
         self._dead_letters = dead_letters
@@ -46,7 +62,7 @@ class Operations:
         oldest = await self._spool.oldest_received_ms()
         pending = {**dict.fromkeys(sorted(self._known().targets), 0), **self._spool.pending()}
         dead = self._dead_letters.counts()
-        views = self._views()
+        views = self._control.views()
         return {
             "targets": {
                 name: {
@@ -58,6 +74,25 @@ class Operations:
                 for name, count in {**dict.fromkeys(dead, 0), **pending}.items()
             }
         }
+
+    async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
+        """Leave a target alone; return how it is then."""
+        self._demand(target)
+        await self._record("pause", target=target, seconds=seconds, reason=reason)
+        await self._control.pause(target, seconds=seconds, reason=reason)
+        return shown_view(self._control.views()[target])
+
+    async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
+        """Deliver to a target again; return how it is then."""
+        self._demand(target)
+        await self._record("resume", target=target, rate_per_second=rate_per_second)
+        await self._control.resume(target, rate_per_second=rate_per_second)
+        return shown_view(self._control.views()[target])
+
+    def _demand(self, target: str) -> None:
+        known = self._control.views()
+        if target not in known:
+            raise UsageError("there is no such target", remedy=f"targets: {', '.join(sorted(known))}")
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         """Store dead letters again."""
@@ -71,18 +106,6 @@ class Operations:
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
-
-
-def shown_view(view: GateView) -> dict[str, object]:
-    """Return how a target is, fit for JSON."""
-    return {
-        "state": str(view.state),
-        "breaker": {
-            "open": view.opened_at_ms is not None,
-            "state": str(view.breaker),
-            "opened_at": None if view.opened_at_ms is None else rfc3339(view.opened_at_ms),
-        },
-    }
 
 
 def _shown(results: Mapping[str, Result]) -> Mapping[str, ActionResult]:

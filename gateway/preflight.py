@@ -25,31 +25,33 @@ Found = tuple[KeyPath, str, str]
 
 
 def load_and_examine(
-    path: Path, *, environ: Mapping[str, str], with_secrets: bool = True
+    path: Path, *, environ: Mapping[str, str], with_secrets: bool = True, content: bytes | None = None
 ) -> tuple[Loaded | None, tuple[Problem, ...]]:
     """Load a configuration and look at the files that it names; return every problem of both.
 
     What is wrong in the file hides nothing else: the rest is examined all the same. What is loaded may be
     used only where there is no problem; it is None where more than secrets and lists of ids was wrong.
+    `content` is read in place of the file.
     """
     try:
-        loaded = load_settings(path, environ=environ, with_secrets=with_secrets)
+        loaded = load_settings(path, environ=environ, with_secrets=with_secrets, content=content)
     except ConfigurationError as error:
         try:
-            loaded = load_settings(path, environ=environ, with_secrets=False, with_lists=False)
-        except ConfigurationError:
-            return None, _in_order(
-                (*error.problems, *_examine_remainder(path, error.problems, environ, with_secrets))
+            loaded = load_settings(
+                path, environ=environ, with_secrets=False, with_lists=False, content=content
             )
+        except ConfigurationError:
+            rest = load_remainder(path, environ=environ, content=content)
+            found = _examine_remainder(rest, error.problems, with_keys=with_secrets)
+            return None, _in_order((*error.problems, *found))
         return loaded, _in_order((*error.problems, *examine(loaded, with_keys=with_secrets)))
     return loaded, examine(loaded, with_keys=with_secrets)
 
 
 def _examine_remainder(
-    path: Path, known: tuple[Problem, ...], environ: Mapping[str, str], with_keys: bool
+    loaded: Loaded | None, known: tuple[Problem, ...], *, with_keys: bool
 ) -> Iterator[Problem]:
     """Look at the files that the sound part of a file names; nothing is complained of twice."""
-    loaded = load_remainder(path, environ=environ)
     if loaded is None:
         return
     told = {problem.key_path for problem in known}

@@ -9,6 +9,7 @@ skips the waiting.
 """
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,7 +20,9 @@ import trio
 
 from gateway.assembly import Assembly, Life, unix_ms
 from gateway.errors import GatewayError, SpoolBrokenError
+from gateway.exposition import ReloadRecord
 from gateway.generation import Generation, build_generation, callback_urls
+from gateway.reloading import Reloader
 from gateway.settings.load import Loaded
 from gateway.settings.values import Address
 from gateway.spool.contract import Spool
@@ -45,8 +48,10 @@ Announce = Callable[[str], None]
 """Tells the operator a line: `gateway run` prints it."""
 
 
-async def serve(loaded: Loaded, *, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(
+    loaded: Loaded, *, announce: Announce, reload_asked: Callable[[], bool] = lambda: False
+) -> None:
+    """Serve until SIGTERM or SIGINT. `reload_asked`: whether a SIGHUP has come while it was started.
 
     Raises:
         GatewayError: it could not start, or the spool has failed for good.
@@ -72,12 +77,27 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
             settings.spool.directory, options, metrics=metrics, now_ms=unix_ms
         ) as spool:
             audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
+            record = ReloadRecord(generation, metrics=metrics, at_ms=unix_ms())
             assembly = Assembly(
-                generation, spool=spool, metrics=metrics, audit=audit, life=life, public=public
+                generation,
+                spool=spool,
+                metrics=metrics,
+                audit=audit,
+                life=life,
+                record=record,
+                public=public,
+            )
+            reloader = Reloader(
+                generation,
+                environ=os.environ,
+                install=assembly.install,
+                record=record,
+                audit=audit,
+                now_ms=unix_ms,
             )
             with _leading_error(), trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_listen_to_signals, signals, life)
+                    nursery.start_soon(_listen_to_signals, signals, life, reloader.ask)
                     nursery.start_soon(_fail_with, spool)
                     await assembly.start(nursery, admin=admin, metrics_port=metrics_port)
                     await assembly.open_door(nursery)
@@ -88,7 +108,13 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
                         "ready",
                         addresses=[str(Address(host=host, port=port)) for host, port in public.addresses],
                     )
-                    await life.stop.wait()
+                    async with trio.open_nursery() as reloading:
+                        reloading.start_soon(reloader.run)
+                        if reload_asked():
+                            reloader.ask()
+                        await life.stop.wait()
+                        # What is about to stop takes up nothing new.
+                        reloading.cancel_scope.cancel()
                     await assembly.drain()
                     scope.cancel()
     log.info("stopped")
@@ -114,11 +140,10 @@ class _Sockets(ExitStack):
         return bound
 
 
-async def _listen_to_signals(signals: AsyncIterator[int], life: Life) -> None:
+async def _listen_to_signals(signals: AsyncIterator[int], life: Life, ask_reload: Callable[[], None]) -> None:
     async for number in signals:
         if number == signal.SIGHUP:
-            # Nothing is changed by halves: certificates and configuration are read at start.
-            log.warning("reload_unavailable", remedy="restart the gateway; nothing was changed")
+            ask_reload()
         elif life.stop.is_set():
             life.hurry.set()
         else:

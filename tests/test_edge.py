@@ -75,6 +75,7 @@ class Site:
         )
         identity = Identity(clients=frozenset({"meta"}), name="x", leaf=leaf, anchor_sha256=anchor.sha256)
         self.journal.last_seen.admit(identity, at_ms)
+        self.journal.last_seen.leave(identity, at_ms)
         return anchor.sha256
 
     def report(self) -> Any:
@@ -243,7 +244,7 @@ async def test_times_are_stored_now_and_again_and_at_the_end(site: Site) -> None
     site.journal = Journal(last_seen=LastSeen(key=KEY))
     again = site.make()
     again.restore()
-    assert site.journal.last_seen.anchor(sha256) == 5
+    assert site.journal.last_seen.anchor("meta", sha256) == 5
     before = site.path.stat().st_mtime_ns
     async with trio.open_nursery() as nursery:
         nursery.start_soon(again.watch)

@@ -28,6 +28,7 @@ WINDOW_MS: Final = 7 * 24 * 3_600_000
 MAX_KEYS: Final = 20_000_000
 """The defaults of `spool.duplicates_window` and `spool.duplicates_max`."""
 LIMITS: Final = Limits(window_ms=WINDOW_MS, max_keys=MAX_KEYS)
+NO_WINDOW: Final = Limits(window_ms=0, max_keys=0)
 FILL_BATCH: Final = 5_000
 KEYS_AT_ONCE: Final = 250_000
 FILL_CACHE_KIB: Final = 1024 * 1024
@@ -113,4 +114,11 @@ def fill_window(directory: Path, keys: int, *, span_ms: int, progress: Progress)
             progress(some)
         connection.execute("COMMIT")
     connection.pragma("journal_mode", "wal")
+    connection.close()
+
+
+def make_older(directory: Path, by_ms: int) -> None:
+    """Let the keys of a window have come in that much earlier."""
+    connection = apsw.Connection(str(directory / "0" / FILE_NAME))
+    connection.execute("UPDATE seen_bucket SET start_ms = start_ms - ?1, end_ms = end_ms - ?1", (by_ms,))
     connection.close()

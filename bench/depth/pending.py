@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from bench import nginx
-from bench.depth.filling import fill_pending, opened
+from bench.depth.filling import NO_WINDOW, fill_pending, opened
 from bench.depth.process import gateway_on
 from bench.depth.rounds import Compared, Side, alternate, compare
 from bench.ground import Ground
@@ -55,11 +55,12 @@ class Restart:
 def measure_pending(
     directory: Path, *, deep: int, rounds: int, progress: Callable[[str, int], Callable[[int], object]]
 ) -> list[Compared]:
-    """Compare a spool with some pending and one with many."""
+    """Compare a spool with some pending and one with many; the duplicates window is measured by itself."""
     told = progress("filling", SHALLOW + deep)
+    for name, pending in (("shallow", SHALLOW), ("deep", deep)):
+        with opened(directory / name, NO_WINDOW) as engine:
+            fill_pending(engine, pending, told)
     with opened(directory / "shallow") as one, opened(directory / "deep") as other:
-        fill_pending(one, SHALLOW, told)
-        fill_pending(other, deep, told)
         sides = Side(one), Side(other)
         alternate(*sides, rounds=rounds, size=BATCH, progress=progress("measuring", rounds))
         return compare(*sides, size=BATCH)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.depth.filling import FILL_BATCH, LIMITS, WINDOW_MS, fill_window, opened
+from bench.depth.filling import FILL_BATCH, LIMITS, WINDOW_MS, fill_window, make_older, opened
 from bench.depth.pending import BATCH
 from bench.depth.process import compare_processes
 from bench.depth.rounds import Compared, Side, alternate, compare, percentile_ms
@@ -18,8 +18,8 @@ from gateway.spool.engine import Engine
 
 WITHIN_MS: Final = WINDOW_MS * 7 // 8
 """How far back the first bucket began: nothing of it is too old."""
-TOO_OLD_MS: Final = WINDOW_MS + WINDOW_MS // 4
-"""How far back it began where days are to be pruned."""
+AGED_MS: Final = WINDOW_MS * 3 // 8
+"""How much older the keys are made where days are to be pruned: a quarter of them is too old then."""
 BURSTS: Final = 8
 """Of load on each process."""
 
@@ -85,7 +85,10 @@ async def measure_window(ground: Ground, *, keys: int, rounds: int, progress: Pr
 
 def measure_pruning(directory: Path, *, keys: int, rounds: int, progress: Progress) -> Pruning:
     """Let days become too old, and look at the commits meanwhile, beside a spool where none do."""
-    fill_window(directory / "old", keys, span_ms=TOO_OLD_MS, progress=progress("filling the window", keys))
+    fill_window(directory / "old", keys, span_ms=WITHIN_MS, progress=progress("filling the window", keys))
+    with opened(directory / "old") as engine:
+        _make_filters(engine, progress("making filters", keys))
+    make_older(directory / "old", AGED_MS)
     upkeep: list[float] = []
     with opened(directory / "old") as other, opened(directory / "quiet") as one:
         at_start = _too_old(other)

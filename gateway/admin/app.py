@@ -6,6 +6,9 @@
 | `GET /readyz` | 200 or 503, an object a check: `{"listener": {"ok": true, "detail": ""}, ...}` |
 | `GET /metrics` | the text exposition format |
 | `GET /api/status` | counts per target; no token, since they hold nothing of any notification |
+| `POST /api/targets/pause` | `{"target": NAME, "seconds": null, "reason": ""}` -> how the target is |
+| `POST /api/targets/resume` | `{"target": NAME, "rate_per_second": null}` -> how the target is |
+| `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
@@ -66,6 +69,14 @@ class Actions(Protocol):
         """Return counts, fit for JSON: `{"targets": {NAME: {"pending": 0, "oldest_seconds": 0.0}}, ...}`."""
         ...
 
+    async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
+        """Leave a target alone, for so long or until it is resumed; return how it is then."""
+        ...
+
+    async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
+        """Deliver to a target again, gradually if asked to; return how it is then."""
+        ...
+
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         """Store dead letters again; a result for each id."""
         ...
@@ -76,6 +87,14 @@ class Actions(Protocol):
 
 
 RenderMetrics = Callable[[], Awaitable[bytes]]
+
+Config = Callable[[], Mapping[str, object]]
+"""Returns `{"hash", "loaded_at", "last_reload"}`, fit for JSON.
+
+`hash` is that of `config_info`, times are RFC 3339. `last_reload` is null where none has been tried, else
+`{"at", "success", "trigger": "signal" | "file", "problems": [...]}`, each problem as `gateway check --json`
+prints it.
+"""
 
 EdgeReport = Callable[[], Mapping[str, object]]
 """Returns what the edge knows of its clients, fit for JSON; times are RFC 3339 or null. No secret, no token.
@@ -121,7 +140,22 @@ class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ids: list[DeliveryId]
 
 
-Asked = TypeVar("Asked", ReplayRequest, DiscardRequest)
+class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a pause."""
+
+    target: str
+    seconds: float | None = None
+    reason: str = ""
+
+
+class ResumeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a resumption."""
+
+    target: str
+    rate_per_second: float | None = None
+
+
+Asked = TypeVar("Asked", ReplayRequest, DiscardRequest, PauseRequest, ResumeRequest)
 
 
 def build_admin_app(
@@ -131,12 +165,16 @@ def build_admin_app(
     token: Callable[[], bytes],
     hosts: frozenset[str],
     actions: Actions,
+    config: Config,
     edge: EdgeReport,
 ) -> ASGIApp:
     """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
-    api = _Api(actions, token, edge)
+    api = _Api(actions, token, config=config, edge=edge)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
+        Route("/api/targets/pause", api.pause, methods=["POST"]),
+        Route("/api/targets/resume", api.resume, methods=["POST"]),
+        Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
@@ -188,14 +226,32 @@ def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
 
 
 class _Api:
-    def __init__(self, actions: Actions, token: Callable[[], bytes], edge: EdgeReport) -> None:
+    def __init__(
+        self, actions: Actions, token: Callable[[], bytes], *, config: Config, edge: EdgeReport
+    ) -> None:
         self._actions = actions
         self._edge = edge
         self._token = token
+        self._config = config
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
 
     async def status(self, _: Request) -> Response:
         return _json(await self._actions.status())
+
+    async def pause(self, request: Request) -> Response:
+        asked = await self._read(request, PauseRequest)
+        if isinstance(asked, Response):
+            return asked
+        return _json(await self._actions.pause(asked.target, seconds=asked.seconds, reason=asked.reason))
+
+    async def resume(self, request: Request) -> Response:
+        asked = await self._read(request, ResumeRequest)
+        if isinstance(asked, Response):
+            return asked
+        return _json(await self._actions.resume(asked.target, rate_per_second=asked.rate_per_second))
+
+    async def config(self, _: Request) -> Response:
+        return _json(self._config())
 
     async def edge(self, _: Request) -> Response:
         return _json(self._edge())

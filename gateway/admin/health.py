@@ -48,14 +48,17 @@ def judge(
     room: Room,
     certificates: Sequence[CertificateTerm],
     now_ms: int,
+    reload_refused: str = "",
 ) -> Mapping[str, Check]:
-    """Judge everything that readiness depends on."""
+    """Judge everything that readiness depends on; and tell of a reload that was refused (`reload_refused`, a
+    sentence), which takes nothing away: what was loaded before it serves on."""
     return {
         "listener": Check(ok=listening, detail="" if listening else "not listening"),
         "spool": Check(ok=room.writable, detail="" if room.writable else room.detail),
         "free_space": _free_space(room),
         "certificates": judge_certificates(certificates, now_ms=now_ms),
         "draining": Check(ok=not draining, detail="about to stop" if draining else ""),
+        "configuration": Check(ok=True, detail=reload_refused),
     }
 
 

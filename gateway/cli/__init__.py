@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     ),
     "routes": ("routes", "Explain where a field or a payload would go, route by route."),
     "send": ("send", "Play Meta once: signed POSTs over mTLS, or the verification GET."),
+    "targets": ("targets", "List the targets, pause one, resume it."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
     "certs": ("certs", "Show a certificate file, or make a development PKI."),
     "fields": ("fields", "List the known webhook fields and what each means."),

@@ -1,13 +1,11 @@
 """`gateway check`: the configuration and every file that it names; no network."""
 
 import os
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from gateway.cli.output import EXIT_USAGE, err, options, out, out_json
-from gateway.errors import Problem
 
 
 def command(
@@ -27,7 +25,8 @@ def command(
     loaded, problems = load_and_examine(options.config, environ=os.environ, with_secrets=not without_secrets)
     noticed = remarks(loaded, with_keys=not without_secrets) if loaded is not None else ()
     if json:
-        out_json({"ok": not problems, "problems": _plain(problems), "remarks": _plain(noticed)})
+        plain = [problem.plain() for problem in problems]
+        out_json({"ok": not problems, "problems": plain, "remarks": [one.plain() for one in noticed]})
     else:
         for remark in noticed:
             err(f"remark: {remark}")
@@ -39,7 +38,3 @@ def command(
         held = loaded.settings
         counts = f"apps: {len(held.apps)}, targets: {len(held.targets)}, routes: {len(held.routes)}"
         out(f"{options.config}: no problems ({counts})")
-
-
-def _plain(problems: tuple[Problem, ...]) -> list[dict[str, object]]:
-    return [asdict(problem) | {"file": str(problem.file)} for problem in problems]

@@ -50,7 +50,7 @@ user that the gateway runs as; docs/getting-started.md has each step for a syste
     object subscription.
  8. Watch for some hours, until every notification comes with an accepted certificate:
       meta_gateway_client_certificates_total{{presented="accepted"}} grows, "refused" and "none" do not.
- 9. Set client_certificate: required in {directory}/gateway.yaml, and restart.
+ 9. Set client_certificate: required in {directory}/gateway.yaml, and reload (SIGHUP).
     From now on only Meta gets in."""
 
 

@@ -76,10 +76,12 @@ def parse_envelope(raw: bytes) -> Envelope | Unparseable:
 
 def _read(raw: bytes) -> tuple[Change, ...] | None:
     try:
-        return read_typed(raw)
-    except msgspec.ValidationError:
-        return read_patiently(raw)
+        try:
+            return read_typed(raw)
+        except msgspec.ValidationError:
+            return read_patiently(raw)
     except msgspec.DecodeError:
+        # Half an emoji hides from the typed reader behind a shape that it does not know.
         mended = mend(raw)
         if mended is None:
             raise

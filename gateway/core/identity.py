@@ -48,7 +48,10 @@ class Identity:
     """The CN (or dNSName) that was matched."""
     leaf: LeafSummary
     anchor_sha256: str
-    """SHA-256 of the trust anchor that ends the chain, hexadecimal."""
+    """SHA-256 of the trust anchor that ends the chain, hexadecimal; of the first entry, where several
+    accept."""
+    other_anchors: tuple[tuple[str, str], ...] = ()
+    """Of the other entries that accept it: entry, and SHA-256 of its anchor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

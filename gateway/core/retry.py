@@ -42,11 +42,6 @@ def give_up_at_ms(policy: RetryPolicy, started_ms: int) -> int:
     return started_ms + round(policy.give_up_after_seconds * 1000)
 
 
-def expired_started_by_ms(policy: RetryPolicy, now_ms: int) -> int:
-    """Return when a give-up clock started that ends now."""
-    return now_ms - round(policy.give_up_after_seconds * 1000)
-
-
 def decide_retry(
     policy: RetryPolicy,
     *,

@@ -252,7 +252,7 @@ class TargetAttempts:
         return decide_retry(
             self._target.policy,
             attempt=lease.attempt,
-            started_ms=lease.clock_started_ms,
+            started_ms=self._gate.clock_ms(lease.clock_started_ms),
             now_ms=now_ms,
             retry_after_seconds=outcome.retry_after_seconds,
             jitter=jitter,

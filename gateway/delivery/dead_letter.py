@@ -117,6 +117,12 @@ class DeadLetterStore:
                 remedy="make its parent writable for the gateway, or correct dead_letter.directory",
             ) from error
 
+    def move(self, directory: Path) -> None:
+        """Write, find and remove in another directory from now on, which `prepare` has made; what lies in the
+        former one stays there. `count` is due."""
+        self.directory = directory
+        self._durable = set()
+
     def write(self, letter: DeadLetter) -> None:
         """Write one dead letter, durable on return; writing it again replaces it.
 

@@ -10,22 +10,26 @@ answers, and what Meta sent, can raise none: it becomes a retry or a dead letter
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import trio
 
 from gateway.core.merging import Merging
-from gateway.core.retry import RetryPolicy, expired_started_by_ms, give_up_at_ms
+from gateway.core.retry import RetryPolicy, give_up_at_ms
 from gateway.core.routing import UNROUTED
 from gateway.delivery.attempts import Surroundings, TargetAttempts
 from gateway.delivery.burial import UNROUTED_POLICY, DeadLetters, Undertaker
 from gateway.delivery.expiry import Expiry
-from gateway.delivery.gate import Gate, GateView
+from gateway.delivery.gate import Gate
 from gateway.delivery.lease_loop import LeaseLoop
 from gateway.delivery.parcel import Parcel
+from gateway.delivery.pause_book import PauseBook
 from gateway.delivery.resolver import PerHostResolver
 from gateway.delivery.sender import AttemptLane, Endpoint, Lane
 from gateway.delivery.target import DispatchTarget
+from gateway.delivery.view import TargetView
+from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Spool
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -70,6 +74,7 @@ class Dispatcher:
             app_secret=app_secret,
         )
         self._targets: dict[str, DispatchTarget] = {}
+        self._book = PauseBook(spool, now_ms)
         self._gates: dict[str, Gate] = {}
         self._attempts: dict[str, TargetAttempts] = {}
         self._retired: set[TargetAttempts] = set()
@@ -89,6 +94,9 @@ class Dispatcher:
             SpoolBrokenError: the spool has failed for good.
         """
         self._spool.on_ready(self._ready)
+        await self._book.load()
+        for name in self._gates:
+            self._note_pauses(name)
         self._tell_of_unknown()
         former = trio.socket.set_custom_hostname_resolver(PerHostResolver())
         try:
@@ -104,14 +112,27 @@ class Dispatcher:
             for attempts in self._all_attempts():
                 await attempts.aclose()
 
-    def views(self) -> Mapping[str, GateView]:
+    def views(self) -> Mapping[str, TargetView]:
         """Return how each target is, for people."""
         return {name: gate.view() for name, gate in self._gates.items()}
+
+    async def pause(self, name: str, *, seconds: float | None, reason: str) -> None:
+        """Leave a target alone, for so long or until it is resumed; durable on return.
+
+        Attempts under way end as they do. Raises SpoolUnavailableError: nothing has changed.
+        """
+        await self._book.pause(name, seconds=seconds, reason=reason)
+        self._note_pauses(name)
+
+    async def resume(self, name: str, *, rate_per_second: float | None) -> None:
+        """Deliver to a target again, at that rate until nothing that is due waits. Raises as `pause`."""
+        await self._book.resume(name, rate_per_second=rate_per_second)
+        self._note_pauses(name)
 
     def next_give_ups_ms(self, oldest_clock_ms: Mapping[str, int]) -> Mapping[str, int]:
         """Return per target when its next delivery is given up, from `Spool.oldest_clock_ms`."""
         return {
-            name: give_up_at_ms(target.policy, oldest_clock_ms[name])
+            name: give_up_at_ms(target.policy, self._gates[name].clock_ms(oldest_clock_ms[name]))
             for name, target in self._targets.items()
             if name in oldest_clock_ms
         }
@@ -171,6 +192,7 @@ class Dispatcher:
             metrics=self._surroundings.metrics,
             now_ms=self._now_ms,
         )
+        gate.set_pauses(self._book.of(name))
         self._gates[name] = gate
         self._attempts[name] = TargetAttempts(name, target, self._sender, self._surroundings, gate)
         self._loops[name] = self._loop(name, target.concurrency, target.policy, target.merging, gate)
@@ -187,6 +209,7 @@ class Dispatcher:
             random=self._random,
             merging=merging,
             gate=gate,
+            caught_up=None if gate is None else partial(self._catch_up, name),
         )
 
     def _begin(self, nursery: trio.Nursery, name: str) -> None:
@@ -195,7 +218,7 @@ class Dispatcher:
             spool=self._spool,
             target=name,
             gate=gate,
-            started_by_ms=lambda now_ms: expired_started_by_ms(attempts.target.policy, now_ms),
+            started_by_ms=lambda: gate.started_by_ms(attempts.target.policy.give_up_after_seconds),
             give_up=attempts.give_up,
             now_ms=self._now_ms,
         )
@@ -209,6 +232,19 @@ class Dispatcher:
             nursery.cancel_scope.cancel()
         self._retired.discard(attempts)
         await attempts.aclose()
+
+    async def _catch_up(self, name: str) -> None:
+        try:
+            await self._book.catch_up(name)
+        except SpoolUnavailableError as error:
+            _log.error("lease_failed", target=name, error=error.message)
+            return  # the rate stands until it can be taken back
+        self._note_pauses(name)
+
+    def _note_pauses(self, name: str) -> None:
+        if (gate := self._gates.get(name)) is not None:
+            gate.set_pauses(self._book.of(name))
+            self._loops[name].wake()
 
     def _all_attempts(self) -> tuple[TargetAttempts, ...]:
         return (*self._attempts.values(), *self._retired)

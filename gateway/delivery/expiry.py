@@ -38,7 +38,7 @@ class Expiry:
         spool: Spool,
         target: str,
         gate: Gate,
-        started_by_ms: Callable[[int], int],
+        started_by_ms: Callable[[], int],
         give_up: GiveUp,
         now_ms: Callable[[], int],
     ) -> None:
@@ -69,7 +69,7 @@ class Expiry:
         """Give up what is past its time; return how long to wait for the next."""
         while self._gate.open:
             now_ms = self._now_ms()
-            started_by_ms = self._started_by_ms(now_ms)
+            started_by_ms = self._started_by_ms()
             leases = await self._spool.lease_oldest(
                 self._target, now_ms=now_ms, clock_started_by_ms=started_by_ms, limit=AT_ONCE
             )

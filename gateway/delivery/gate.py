@@ -1,31 +1,27 @@
-"""What lets one target's attempts out: the breaker's state, told to metrics and log. Decides nothing itself.
+"""What lets one target's attempts out: its pauses, and the breaker's state, told to metrics and log.
 
 Lives as long as the process keeps the target, over reloads of its settings.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import trio
 
-from gateway.core import breaker
+from gateway.core import breaker, pausing
 from gateway.core.breaker import Breaker, BreakerPolicy, State, Ticket
+from gateway.core.pausing import Pause, Pauses
 from gateway.delivery.parcel import Parcel
+from gateway.delivery.view import TargetState, TargetView
 from gateway.spool.contract import INTERRUPTED
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
+BURST_SECONDS: Final = 0.1
+"""With a rate: what could not start in time is made up for within this, since a lease takes a commit."""
+
 _log = get_logger("delivery")
-
-
-class TargetState(StrEnum):
-    """What a target's state is called: in metrics, on the admin port, and by the commands."""
-
-    DELIVERING = "delivering"
-    OPEN = "open"
-    RECOVERING = "recovering"
 
 
 _SHOWN: Final = {
@@ -35,16 +31,6 @@ _SHOWN: Final = {
     State.REFUSING: TargetState.OPEN,
     State.RECOVERING: TargetState.RECOVERING,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateView:
-    """How a target is, for people."""
-
-    state: TargetState
-    breaker: State
-    opened_at_ms: int | None
-    """Unix time; None while the breaker is closed."""
 
 
 class Gate:
@@ -70,6 +56,10 @@ class Gate:
         self._opened_at_ms: int | None = None
         self._changed = trio.Event()
         self._retired = False
+        self._pauses: Pauses = ()
+        self._was_paused = False
+        self._next_start_seconds = 0.0
+        """While there is a rate: the next attempt does not start before."""
         self._show()
 
     def adopt(self, policy: BreakerPolicy, *, hands: int) -> None:
@@ -83,23 +73,62 @@ class Gate:
         for state in TargetState:
             self._metrics.target_state.remove(self._name, str(state))
 
+    def set_pauses(self, pauses: Pauses) -> None:
+        """Take note of the pauses; the caller wakes the lease loop."""
+        self._pauses = pauses
+        self._look_at_pause()
+
+    def clock_ms(self, started_ms: int) -> int:
+        """Return when a give-up clock would have started that never stood still."""
+        return started_ms + pausing.standstill_ms(self._pauses, started_ms=started_ms, now_ms=self._now_ms())
+
+    def started_by_ms(self, running_seconds: float) -> int:
+        """Return the latest start of a give-up clock that has run for so long."""
+        return pausing.started_by_ms(
+            self._pauses, now_ms=self._now_ms(), running_ms=round(running_seconds * 1000)
+        )
+
     # -- what the lease loop asks
 
     def startable(self, under_way: int) -> int:
         """Return how many attempts may start now."""
-        return breaker.startable(
-            self._breaker, hands=self._hands, under_way=under_way, now_seconds=trio.current_time()
+        now_seconds = trio.current_time()
+        if self._look_at_pause() is not None:
+            return 0
+        startable = breaker.startable(
+            self._breaker, hands=self._hands, under_way=under_way, now_seconds=now_seconds
         )
+        if self.paced:
+            rate = pausing.rate_after(self._pauses) or 1.0
+            return min(startable, max(0, 1 + math.floor((now_seconds - self._next_start_seconds) * rate)))
+        return startable
 
-    def probe_in_seconds(self) -> float | None:
-        """Return when the next probe may go, from now; None where that is no question of time."""
-        if not self._breaker.open or self._breaker.probing:
-            return None
-        return max(0.0, self._breaker.probe_at_seconds - trio.current_time())
+    def startable_in_seconds(self) -> float | None:
+        """Return when more may start, from now; None where that is no question of time alone."""
+        now_seconds = trio.current_time()
+        if (pause := self._look_at_pause()) is not None:
+            return None if pause.until_ms is None else max(0.0, (pause.until_ms - self._now_ms()) / 1000)
+        waits: list[float] = []
+        if self._breaker.open:
+            if self._breaker.probing:
+                return None
+            waits.append(self._breaker.probe_at_seconds - now_seconds)
+        if self.paced:
+            waits.append(self._next_start_seconds - now_seconds)
+        return max(0.0, *waits) if waits else None
+
+    @property
+    def paced(self) -> bool:
+        """Whether attempts start at a rate."""
+        return pausing.rate_after(self._pauses) is not None
 
     def start(self, parcel: Parcel) -> None:
         """Note that an attempt starts; `end` must follow."""
         failed_before = any(record.error != INTERRUPTED for record in parcel.first.earlier)
+        if rate := pausing.rate_after(self._pauses):
+            self._next_start_seconds = (
+                max(self._next_start_seconds, trio.current_time() - 1 / rate) + 1 / rate
+            )
         after, ticket = breaker.start(self._breaker, failed_before=failed_before)
         self._tickets[parcel.first.token] = ticket
         self._become(after)
@@ -141,19 +170,37 @@ class Gate:
 
     @property
     def open(self) -> bool:
-        """Whether only probes are sent."""
-        return self._breaker.open
+        """Whether only probes are sent, which a pause stops, too."""
+        return self._breaker.open and not self._was_paused
 
     async def wait_open(self) -> None:
         """Return when only probes are sent."""
         while not self.open:
             await self._changed.wait()
 
-    def view(self) -> GateView:
+    def view(self) -> TargetView:
         """Return the state, for people."""
-        return GateView(
-            state=_SHOWN[self._breaker.state], breaker=self._breaker.state, opened_at_ms=self._opened_at_ms
+        pause = self._look_at_pause()
+        return TargetView(
+            state=_SHOWN[self._breaker.state] if pause is None else TargetState.PAUSED,
+            breaker=self._breaker.state,
+            opened_at_ms=self._opened_at_ms,
+            pause=pause,
+            rate_per_second=pausing.rate_after(self._pauses) if pause is None else None,
         )
+
+    def _look_at_pause(self) -> Pause | None:
+        """Return the pause that is going on; the first to see that it begins or ends tells."""
+        pause = pausing.current(self._pauses, self._now_ms())
+        if (pause is not None) is not self._was_paused:
+            self._was_paused = pause is not None
+            if pause is not None:
+                _log.warning("target_paused", target=self._name, reason=pause.reason)
+            else:
+                _log.info("target_resumed", target=self._name)
+            self._show()
+            self._change()
+        return pause
 
     def _become(self, after: Breaker) -> None:
         before, self._breaker = self._breaker, after
@@ -172,6 +219,9 @@ class Gate:
         elif before.state is State.RECOVERING:
             _log.info("breaker_closed", target=self._name)
         self._show()
+        self._change()
+
+    def _change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 

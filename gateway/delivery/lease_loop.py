@@ -4,12 +4,12 @@ The loop looks whenever something may have changed: a delivery was stored, a han
 is due. Whatever wakes it between its look and its sleep is not lost: the event is replaced before the look.
 """
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import trio
 
+from gateway.core.lanes import order_of_turn
 from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy, step_ms
 from gateway.delivery.gate import Gate
@@ -31,7 +31,7 @@ _log = get_logger("delivery")
 
 
 class LeaseLoop:
-    """Hands the deliveries of one target, oldest first, to at most `hands` takers at a time.
+    """Hands the deliveries of one target, lane by lane and oldest first, to at most `hands` takers at a time.
 
     `gate` may let fewer out, or none: then nothing is leased, and so nothing counts as an attempt.
     With `merging`, what waits for a free hand is put together; what finds one goes at once.
@@ -48,12 +48,16 @@ class LeaseLoop:
         random: Callable[[], float],
         merging: Merging | None = None,
         gate: Gate | None = None,
+        caught_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`caught_up` is called where attempts start at a rate, and nothing that is due waits any more."""
         self._spool = spool
         self._target = target
         self._hands = hands
         self._under_way = 0
+        self._turn = 0
         self._gate = gate
+        self._caught_up = caught_up
         self._policy = policy
         self._now_ms = now_ms
         self._random = random
@@ -96,16 +100,24 @@ class LeaseLoop:
                             self._gate.start(parcel)
                         nursery.start_soon(self._hand_over, take, parcel)
                 else:
+                    if self._caught_up is not None and self._gate is not None and self._gate.paced:
+                        await self._caught_up()
                     await self._sleep()
+
+    def _has_hands(self) -> bool:
+        return self._under_way < self._hands
 
     def _startable(self) -> int:
         free = self._hands - self._under_way
         return free if self._gate is None else min(free, self._gate.startable(self._under_way))
 
     async def _wait_startable(self) -> None:
-        """Wait for something new, or for the time of the next probe."""
-        probe_seconds = self._gate.probe_in_seconds() if self._gate is not None else None
-        with trio.move_on_after(math.inf if probe_seconds is None else probe_seconds):
+        """Wait for something new, or for the time of the next attempt: a probe, or the end of a pause."""
+        seconds = self._gate.startable_in_seconds() if self._gate is not None and self._has_hands() else None
+        # A wall clock that is set forward ends a pause, too.
+        with trio.move_on_after(
+            LONGEST_SLEEP_SECONDS if seconds is None else min(seconds, LONGEST_SLEEP_SECONDS)
+        ):
             await self._something_new.wait()
 
     async def _lease(self, limit: int) -> tuple[Parcel, ...]:
@@ -121,12 +133,14 @@ class LeaseLoop:
                 limit=limit,
                 next_due_ms=next_due_ms,
                 merging=self._merging,
+                lanes=order_of_turn(self._turn),
             )
         except SpoolUnavailableError as error:
             _log.error("lease_failed", target=self._target, error=error.message)
             with trio.move_on_after(SPOOL_PAUSE_SECONDS):
                 await self._stopping.wait()
             return ()
+        self._turn += bool(leases)
         found = parcels(leases)
         # Stopped, or the breaker opened, while the lease was under way: nothing of the rest has begun.
         startable = 0 if self._stopping.is_set() else max(0, self._startable())

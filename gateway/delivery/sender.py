@@ -1,8 +1,8 @@
-"""One attempt: one POST to a target, and what came back. The only importer of httpx in delivery.
+"""One attempt: one POST to a target, and what came back.
 
 A lane is one connection to one target, kept alive between attempts and opened anew after anything went
-wrong. httpx's transport is driven directly, without its client: no redirects, no cookies, no proxies from
-the environment, and one connection a lane is twice as fast as a shared pool.
+wrong. A transport of httpx is driven directly (see transport.py), without its client: no redirects, no
+cookies, no proxies from the environment, and no pool that several lanes would share.
 
 A kept connection that breaks before the head of an answer was most likely closed by the target between two
 requests; the attempt is then made once more, at once, on a fresh connection, and counts as one. That the
@@ -11,16 +11,15 @@ target may see it twice is within "at least once", and the Idempotency-Key is th
 
 import ssl
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import httpcore
 import httpx
 import trio
 
 from gateway.core.outcome import Answer, NoAnswer
 from gateway.delivery.faults import describe
 from gateway.delivery.message import OutgoingRequest
+from gateway.delivery.transport import OneConnection
 from gateway.errors import GatewayError
 from gateway.settings.model import TargetTls
 
@@ -30,8 +29,6 @@ KEEP_ALIVE_SECONDS: Final = 4.0
 """An idle connection is not used again after this: shorter than the 5 s after which Node and uvicorn
 close it.
 """
-CLOSE_SECONDS: Final = 1.0
-"""Closing a socket does not block; if it ever does, the lane goes on after this."""
 
 _FOREIGN: Final = (
     httpx.HTTPError,
@@ -43,12 +40,6 @@ _FOREIGN: Final = (
 )
 """Everything that httpx lets out for what the network and the target do; other exceptions are bugs and
 stay so.
-"""
-
-_CONNECTIONS: Final = attrgetter("_pool.connections")
-_UNREAD: Final = attrgetter("_connection._h11_state.trailing_data")
-"""From httpx's transport to the connection it keeps, and from there to what h11 holds of it. Names of their
-own, for which there are no public ones; a contract test holds them, and without them a lane works still.
 """
 
 
@@ -77,14 +68,6 @@ class Endpoint:
             httpx.URL(self.url)
         except httpx.InvalidURL as error:
             raise GatewayError("the URL of a target cannot be used", remedy="correct its url") from error
-
-
-class Closable(Protocol):
-    """What can be closed."""
-
-    async def aclose(self) -> None:
-        """Close it; again, to no effect."""
-        ...
 
 
 class AttemptLane(Protocol):
@@ -131,10 +114,8 @@ class Lane:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._url = httpx.URL(endpoint.url)
-        self._transport: httpx.AsyncHTTPTransport | None = None
-        self._stream: Closable | None = None
-        """The connection beneath, before any TLS."""
-        self._connected_now = False
+        self._host = ((b"Host", self._url.netloc),)
+        self._transport = OneConnection(endpoint.tls, keep_alive_seconds=KEEP_ALIVE_SECONDS)
         self._attempt: trio.CancelScope | None = None
         self._cut = False
 
@@ -171,22 +152,13 @@ class Lane:
 
     async def aclose(self) -> None:
         """Close the connection; the next attempt opens a new one."""
-        transport, self._transport = self._transport, None
-        stream, self._stream = self._stream, None
-        if transport is not None:
-            # Shielded: a socket that is left open because its task was cancelled is a leak.
-            with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await transport.aclose()
-                if stream is not None:
-                    # httpcore forgets a connection whose TLS handshake is cancelled; closing twice does no
-                    # harm.
-                    await stream.aclose()
+        await self._transport.aclose()
 
     async def _post(self, request: OutgoingRequest, reading: "_Reading") -> None:
         try:
             response = await self._head(request)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
-            if self._connected_now or _is_garbage(error):
+            if self._transport.opened_now or _is_garbage(error):
                 raise
             await self.aclose()
             response = await self._head(request)
@@ -199,52 +171,19 @@ class Lane:
                 if len(reading.excerpt) >= ANSWER_BYTES:
                     enough.cancel()
         await response.aclose()
-        if enough.cancelled_caught or self._has_more(response):
+        if enough.cancelled_caught or self._transport.has_more():
             await self.aclose()
 
-    def _has_more(self, response: httpx.Response) -> bool:
-        """Whether anything is left behind the answer, which would be read as the answer to the next request.
-
-        RFC 9112, section 6.3: what follows an answer on its connection was not asked for. httpx would keep
-        it. What is still in the socket is seen by the pool when it is about to use the connection again.
-        """
-        if self._transport is None:
-            return False
-        try:
-            unread = any(any(_UNREAD(connection)) for connection in _CONNECTIONS(self._transport))
-        except AttributeError:
-            return True  # where it cannot be seen, no connection is kept
-        return unread or _has_record(response.extensions["network_stream"])
-
     async def _head(self, request: OutgoingRequest) -> httpx.Response:
-        if self._transport is None:
-            self._transport = httpx.AsyncHTTPTransport(
-                verify=self._endpoint.tls,
-                trust_env=False,
-                limits=httpx.Limits(
-                    max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_SECONDS
-                ),
-            )
-        self._connected_now = False
+        length = (b"Content-Length", str(len(request.body)).encode())
+        named = any(name.lower() == b"host" for name, _ in request.headers)
         outgoing = httpx.Request(
             "POST",
             self._url,
-            headers=(*self._framing(request), *request.headers),
+            headers=(*(() if named else self._host), length, *request.headers),
             stream=_Body(request.body),
-            extensions={"trace": self._trace},
         )
         return await self._transport.handle_async_request(outgoing)
-
-    def _framing(self, request: OutgoingRequest) -> tuple[tuple[bytes, bytes], ...]:
-        length = (b"Content-Length", str(len(request.body)).encode())
-        if any(name.lower() == b"host" for name, _ in request.headers):
-            return (length,)
-        return (b"Host", self._url.netloc), length
-
-    async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            self._connected_now = True
-            self._stream = info["return_value"]
 
 
 class _Body(httpx.AsyncByteStream):
@@ -283,22 +222,7 @@ class _Reading:
         )
 
 
-def _has_record(stream: httpcore.AsyncNetworkStream) -> bool:
-    """Whether TLS holds more than was read: a record of which neither the parser nor the socket knows."""
-    secured: ssl.SSLObject | None = stream.get_extra_info("ssl_object")
-    if secured is None:
-        return False
-    try:
-        secured.read(1)
-    except ssl.SSLWantReadError:
-        return False
-    except ssl.SSLError:
-        return True  # it has ended, or is broken
-    return True
-
-
 def _is_garbage(error: httpx.TransportError) -> bool:
     """Whether bytes came that are not HTTP; where a connection just ended, no parser complained."""
-    # By context: httpcore's pool raises on "from None".
-    beneath = error.__cause__.__context__ if error.__cause__ is not None else None
+    beneath = error.__cause__.__cause__ if error.__cause__ is not None else None
     return isinstance(error, httpx.RemoteProtocolError) and beneath is not None

@@ -120,5 +120,8 @@ OLDEST_WARNING_SECONDS: Final = 600.0
 LATE_CLOCK_SECONDS: Final = 1.0
 """Of the kernel's own bound on its error."""
 
+RECENT_SECONDS: Final = 86_400.0
+"""A refusal that is older is history: Meta has come back many times since."""
+
 FEW_NOTIFICATIONS: Final = 100
 """With fewer on record, "safe to require" is said with a caution."""

@@ -45,7 +45,8 @@ def look_at_disk(directory: Path, *, min_free_bytes: int) -> Disk:
         free_bytes=space.f_bavail * space.f_frsize,
         min_free_bytes=min_free_bytes,
         holder=find_holder(directory),
-        owner=_another_owner(place),
+        # Where nothing stands yet, whose the directory above is says nothing.
+        owner=_another_owner(place) if place == directory or not os.access(place, os.X_OK) else "",
         fsync_seconds=seconds,
         fault=fault,
     )

@@ -2,10 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from gateway.core.identity import Reason
-from gateway.doctor.advice import FEW_NOTIFICATIONS, PROVED_ADVICE, REFUSAL_ADVICE, SWITCH_ON_MTLS
+from gateway.doctor.advice import (
+    FEW_NOTIFICATIONS,
+    PROVED_ADVICE,
+    RECENT_SECONDS,
+    REFUSAL_ADVICE,
+    SWITCH_ON_MTLS,
+)
 from gateway.doctor.finding import Area, Finding, Level, plural, say_ago
 from gateway.doctor.observed import EDGE, ClientCertificate, Observations
 from gateway.doctor.reading import mapping, mappings, number, text, time
@@ -29,7 +36,7 @@ def judge_clients(seen: Observations) -> Iterator[Finding]:
     refusals = list(mappings(edge, "refusals"))
     yield _count_refusals(refusals, seen)
     yield from _judge_claims(refusals, edge, seen)
-    yield from _judge_proved(refusals, seen)
+    yield from _judge_proved(refusals, edge, seen)
     yield from _judge_staged(refusals)
     yield from _judge_secrets(edge, seen)
 
@@ -82,7 +89,7 @@ def _count_refusals(refusals: list[_Entry], seen: Observations) -> Finding:
             code="refusals",
             level=Level.OK,
             area=Area.CLIENTS,
-            what="no certificate was refused, as far as kept",
+            what="nothing was refused, as far as kept",
         )
     counts = Counter(text(one, "reason") for one in refusals)
     newest = time(refusals[0], "at")
@@ -108,9 +115,10 @@ def _judge_claims(refusals: list[_Entry], edge: _Entry, seen: Observations) -> I
         newest = these[0]
         at = time(newest, "at")
         when = f", last {say_ago(at, seen.now)}" if at else ""
+        old = at is not None and (seen.now - at).total_seconds() > RECENT_SECONDS
         yield Finding(
             code="meta_refused",
-            level=Level.PROBLEM if locked_out else Level.WARNING,
+            level=Level.PROBLEM if locked_out else Level.NOTE if old else Level.WARNING,
             area=Area.CLIENTS,
             what=f"a certificate that calls itself Meta's was refused {plural(len(these), 'time')}"
             f" ({visible(reason)}{when})",
@@ -127,25 +135,37 @@ def _judge_claims(refusals: list[_Entry], edge: _Entry, seen: Observations) -> I
         )  # fmt: skip
 
 
-def _judge_proved(refusals: list[_Entry], seen: Observations) -> Iterator[Finding]:
+def _judge_proved(refusals: list[_Entry], edge: _Entry, seen: Observations) -> Iterator[Finding]:
     """Requests of a client that was proved to be Meta, refused for another reason: each is an alarm."""
     groups: dict[tuple[str, str, int], list[_Entry]] = {}
     for one in refusals:
         if one.get("proved") is True and text(one, "kind") == "request":
             key = (text(one, "app"), text(one, "reason"), int(number(one, "status")))
             groups.setdefault(key, []).append(one)
+    accepted: dict[str, datetime] = {}
+    for secret in mappings(edge, "secrets"):
+        if used := time(secret, "last_used_at"):
+            accepted[text(secret, "app")] = max(used, accepted.get(text(secret, "app"), used))
     for (app, reason, status), these in groups.items():
         at = time(these[0], "at")
         when = f", last {say_ago(at, seen.now)}" if at else ""
         yield Finding(
             code="proved_client_refused",
-            level=Level.PROBLEM,
+            level=_level_of_alarm(at, accepted.get(app), seen),
             area=Area.CLIENTS,
             what=f"{visible(app) or 'unknown path'}: a client with an accepted certificate was answered"
             f" {status}, {plural(len(these), 'time')} ({visible(reason)}{when})",
-            why="it is Meta, and what it sent was not taken",
+            why="it is one of the app's clients, Meta most likely, and what it sent was not taken",
             remedy=PROVED_ADVICE.get(status, ""),
         )
+
+
+def _level_of_alarm(at: datetime | None, accepted: datetime | None, seen: Observations) -> Level:
+    """What was refused long ago may be mended since; the ledger keeps it until the gateway is restarted."""
+    if at is not None and (seen.now - at).total_seconds() > RECENT_SECONDS:
+        return Level.NOTE
+    mended = at is not None and accepted is not None and accepted > at
+    return Level.WARNING if mended else Level.PROBLEM
 
 
 def _judge_staged(refusals: list[_Entry]) -> Iterator[Finding]:

@@ -1,17 +1,20 @@
 """Judge: what the running gateway says of itself. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gateway.doctor.advice import OLDEST_WARNING_SECONDS
-from gateway.doctor.finding import Area, Finding, Level, plural, say_ago, say_duration
-from gateway.doctor.observed import CONFIG, EDGE, READY, STATUS, Answer, Observations, Running
-from gateway.doctor.reading import mapping, mappings, number, text, texts, time
+from gateway.doctor.finding import Area, Finding, Level, say_ago
+from gateway.doctor.observed import CONFIG, EDGE, READY, Answer, Observations, Running
+from gateway.doctor.reading import mapping, mappings, text, texts, time
 from gateway.doctor.trust import out_of_term
 from gateway.errors import Problem
 
 _TOLD_BELOW: Final = {"certificates": READY, "configuration": CONFIG}
 """Checks of `/readyz` whose remarks are findings of their own, where these addresses answer."""
+
+_DENIED: Final = re.compile(r"\(Permission denied\)|cannot be written to")
+_UNKNOWN: Final = 404
 
 _EARLIER: Final = {EDGE: "when anchors last admitted somebody, refusals", CONFIG: "what was loaded, and when"}
 """Addresses that earlier versions have not, and what is missing then."""
@@ -29,17 +32,17 @@ def judge_gateway(seen: Observations) -> Iterator[Finding]:
         return
     yield from _judge_readiness(running, seen)
     yield from _judge_loaded(running, seen)
-    missing = [told for path, told in _EARLIER.items() if running.content(path) is None]
+    missing = {path: told for path, told in _EARLIER.items() if running.content(path) is None}
     if missing:
         yield Finding(
             code="gateway_older",
             level=Level.NOTE,
             area=Area.GATEWAY,
-            what="the running gateway does not tell " + ", nor ".join(missing),
+            what="the running gateway does not tell " + ", nor ".join(missing.values()),
             why="it is of an earlier version than this command"
-            if all(running.answers[path].status == 404 for path in _EARLIER if path in running.answers)
-            else "it did not answer, or refused",
-            remedy="restart it to bring it up to date",
+            if all(path in running.answers and running.answers[path].status == _UNKNOWN for path in missing)
+            else "it did not answer in time, or refused",
+            remedy="restart it: the version that is installed runs then",
         )
 
 
@@ -67,6 +70,16 @@ def _judge_files(seen: Observations) -> Iterator[Finding]:
     for problem in seen.plan.problems:
         if _is_told_below(problem, seen):
             continue
+        if seen.disk.owner and _DENIED.search(problem.message):
+            yield Finding(
+                code="not_readable_as_this_user",
+                level=Level.NOTE,
+                area=Area.GATEWAY,
+                what=f"{problem.key_path}: {problem.message}",
+                why="that is this user's case; the gateway's may be another",
+                remedy=f"run as: sudo -u {seen.disk.owner} gateway doctor",
+            )
+            continue
         place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else str(problem.file)
         yield Finding(
             code="check",
@@ -80,8 +93,10 @@ def _judge_files(seen: Observations) -> Iterator[Finding]:
 
 
 def _is_told_below(problem: Problem, seen: Observations) -> bool:
-    """A certificate that is out of its term is a finding of its own, with its fingerprint."""
+    """A certificate that is out of its term is a finding of its own, with its fingerprint; so is the disk."""
     own, anchors = seen.material.chain[:1], seen.material.anchors
+    if problem.key_path == "spool.directory":
+        return not seen.disk.writable
     if problem.key_path == "tls.certificate":
         return any(out_of_term(one, seen.now) for one in own)
     return any(
@@ -156,7 +171,8 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             area=Area.GATEWAY,
             what=f"the last reload{when} was refused: the gateway runs on what it had before",
             why="; ".join([*texts(last, "problems"), *map(_say_problem, mappings(last, "problems"))]),
-            remedy="mend it (gateway check), then reload: kill -HUP, or systemctl reload",
+            remedy="mend it (gateway check); files are then taken by themselves, the YAML with systemctl"
+            " reload (kill -HUP)",
         )
     loaded_at = time(content, "loaded_at")
     age = f", loaded {say_ago(loaded_at, seen.now)}" if loaded_at else ""
@@ -167,7 +183,7 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             area=Area.GATEWAY,
             what=f"{seen.plan.config} is not what the gateway runs on{age}",
             why="the file was changed since, or the gateway was started with another one",
-            remedy="reload to take it: kill -HUP, or systemctl reload; a restart where the keys demand it",
+            remedy="reload to take it: systemctl reload (kill -HUP)",
         )
     elif loaded:
         yield Finding(
@@ -181,29 +197,3 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
 def _say_problem(problem: Mapping[str, object]) -> str:
     place = ":".join(str(problem.get(part, "")) for part in ("file", "line", "column"))
     return f"{place}: {text(problem, 'key_path')}: {text(problem, 'message')}"
-
-
-def judge_backlog(seen: Observations) -> Iterator[Finding]:
-    """What waits for the targets, and what was given up."""
-    content = seen.running.content(STATUS) if seen.running is not None else None
-    for name, value in mapping((content or {}).get("targets")).items():
-        target = mapping(value)
-        pending, oldest = int(number(target, "pending")), number(target, "oldest_seconds")
-        if pending and oldest >= OLDEST_WARNING_SECONDS:
-            yield Finding(
-                code="target_backlog",
-                level=Level.WARNING,
-                area=Area.TARGETS,
-                what=f"{name}: {plural(pending, 'delivery', 'deliveries')} waiting, the oldest"
-                f" for {say_duration(oldest)}",
-                why="they are safe on disk, and tried again on its schedule until give_up_after",
-                remedy="see what the target answers: the log's event delivery_retried",
-            )
-        if letters := int(number(target, "dead_letters")):
-            yield Finding(
-                code="dead_letters",
-                level=Level.NOTE,
-                area=Area.TARGETS,
-                what=f"{name}: {plural(letters, 'dead letter')}",
-                remedy=f"gateway dead-letters list --target {name}; replay when its cause is mended",
-            )

@@ -8,7 +8,7 @@ from cryptography.x509 import Name
 from cryptography.x509.oid import NameOID
 
 from gateway.doctor.advice import ANCHOR_ADVICE, CLIENT_EXPIRY, EXPIRY, FULL_CHAIN, GET_META_CA
-from gateway.doctor.finding import Area, Finding, Level, plural, say_ago
+from gateway.doctor.finding import Area, Finding, Level, plural, say_ago, say_names
 from gateway.doctor.observed import EDGE, AnchorFile, ListFile, Observations
 from gateway.doctor.reading import mappings, number, text, time
 from gateway.tls.certificate import Description
@@ -35,7 +35,7 @@ def judge_certificate(seen: Observations) -> Iterator[Finding]:
         remedy="" if level is Level.OK else "renew it; see whether the renewal ran (certbot renew --dry-run)",
         facts=(
             ("subject", own.subject),
-            ("names", ", ".join(own.names) or "none"),
+            ("names", say_names(own.names)),
             ("issuer", own.issuer),
             ("key", own.key),
             ("SHA-256", own.sha256),
@@ -57,7 +57,7 @@ def judge_certificate(seen: Observations) -> Iterator[Finding]:
             level=Level.PROBLEM,
             area=Area.CERTIFICATE,
             what=f"the certificate is not for {host}, the host of listen.public_url",
-            why=f"it is for {', '.join(own.names) or 'no host at all'}: Meta refuses the connection",
+            why=f"it is for {say_names(own.names)}: Meta refuses the connection",
             remedy=f"get a certificate for {host}, or correct listen.public_url",
         )
 

@@ -19,7 +19,7 @@ from gateway.core.envelope import Envelope, parse_envelope
 from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
-from gateway.ingress.asgi import AsgiApp, Receive, Scope, Send, run_lifespan, send_accepted, send_answer
+from gateway.ingress.asgi import Receive, Scope, Send, run_lifespan, send_accepted, send_answer
 from gateway.ingress.body import (
     BODY_BYTES_PER_SECOND,
     BODY_SECONDS,
@@ -50,7 +50,7 @@ from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 
-__all__ = ["IngressApp", "IngressLimits", "build_ingress_app"]
+__all__ = ["Ingress", "IngressApp", "IngressLimits", "build_ingress_app"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +87,19 @@ def build_ingress_app(
     limits: IngressLimits,
     log_notifications: NotificationLog = "problems",
     journal: Journal | None = None,
-) -> AsgiApp:
+) -> "Ingress":
     """Make the app.
 
     `routing` is asked once a notification; `now_ms` is Unix time; `new_id` makes notification ids (core.ids);
     `journal` keeps the last refusals and who was seen when.
     """
     record = Record(metrics, now_ms=now_ms, notifications=log_notifications, journal=journal or Journal())
-    return _Ingress(apps, routing, spool, record, now_ms, new_id, limits)
+    return Ingress(apps, routing, spool, record, now_ms, new_id, limits)
 
 
-class _Ingress:
+class Ingress:
+    """The app; `build_ingress_app` makes it."""
+
     def __init__(
         self,
         apps: Mapping[str, IngressApp],
@@ -118,6 +120,19 @@ class _Ingress:
         self._new_id = new_id
         self._limits = limits
         self._memory = BodyMemory(limits.max_held_bytes)
+
+    def adopt(
+        self,
+        *,
+        apps: Mapping[str, IngressApp],
+        limits: IngressLimits,
+        log_notifications: NotificationLog,
+    ) -> None:
+        """Take the next requests by other settings; one that has begun goes on with its app as it was. It
+        cannot fail: paths differ (`settings.crosschecks`)."""
+        self._by_path = {app.path: app for app in apps.values()}
+        self._limits = limits
+        self._record.notifications = log_notifications
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -202,6 +217,7 @@ class _Ingress:
                     target=planned.target,
                     selection=planned.selection,
                     changes=changes if planned.selection is None else len(planned.selection),
+                    lane=planned.lane,
                 )
                 for planned in plan
             ),

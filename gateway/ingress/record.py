@@ -57,7 +57,8 @@ class Record:
         self._recent = journal.recent
         self._secret_last_used_ms = journal.last_seen.secrets
         self._now_ms = now_ms
-        self._notifications = notifications
+        self.notifications = notifications
+        """Which get a line of their own; may be changed."""
         self._seen = 0
         self._alarms: defaultdict[int, LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=_ALARM_LINES_PER_SECOND)
@@ -178,7 +179,7 @@ class Record:
 
     def _is_told(self) -> bool:
         self._seen += 1
-        match self._notifications:
+        match self.notifications:
             case "problems":
                 return False
             case "sample":

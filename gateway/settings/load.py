@@ -1,9 +1,8 @@
 """Reading the file: bytes -> tree -> `Loaded`, with every complaint at its place, all in one go."""
 
 import errno
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from gateway.errors import ConfigurationError, Problem
 from gateway.settings.complaints import complaints_of
 from gateway.settings.crosschecks import Found, cross_check
+from gateway.settings.files import digest
 from gateway.settings.form import examine_form
 from gateway.settings.model import Settings
 from gateway.settings.reading import Reading, reason, remedy
@@ -33,6 +33,8 @@ class Source:
     """Hexadecimal, of the file's bytes: `config_info{hash}`."""
     positions: Mapping[KeyPath, tuple[int, int]]
     """Line and column, 1-based."""
+    content: bytes = field(default=b"", repr=False)
+    """The file's bytes: a reload for the sake of another file reads these again, and not the file."""
 
     def problem(self, key_path: KeyPath, message: str, *, remedy: str) -> Problem:
         """Make a complaint about a key (at the place of the nearest parent that stands in the file)."""
@@ -56,10 +58,17 @@ class Loaded:
 
     settings: Settings
     source: Source
+    opened: Mapping[Path, str] = field(default_factory=dict)
+    """The files of secrets and lists -> the digest of what was read (`settings.files`)."""
 
 
 def load_settings(
-    path: Path, *, environ: Mapping[str, str], with_secrets: bool = True, with_lists: bool = True
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    with_secrets: bool = True,
+    with_lists: bool = True,
+    content: bytes | None = None,
 ) -> Loaded:
     """Load and validate one configuration file.
 
@@ -68,11 +77,12 @@ def load_settings(
         environ: The environment, for secrets and for where state lives.
         with_secrets: False: secrets are empty.
         with_lists: False: an id list in a file of its own stands for any id.
+        content: What to read in place of the file; paths are relative to the file all the same.
 
     Raises:
         ConfigurationError: every problem that was found, in order of position.
     """
-    source, tree = read_source(path)
+    source, tree = read_source(path, content=content)
     problems = [_place(source, complaint) for complaint in tree.complaints]
     if not isinstance(tree.root, dict):
         raise ConfigurationError(tuple(problems) or (_not_a_mapping(source, tree),))
@@ -83,18 +93,19 @@ def load_settings(
     problems += [source.problem(key_path, message, remedy=remedy) for key_path, message, remedy in found]
     if settings is None or problems:
         raise ConfigurationError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
-    return Loaded(settings=settings, source=source)
+    return Loaded(settings=settings, source=source, opened=context.opened)
 
 
-def read_source(path: Path) -> tuple[Source, Tree]:
-    """Read a file as a tree, with the place of every key.
+def read_source(path: Path, *, content: bytes | None = None) -> tuple[Source, Tree]:
+    """Read a file (or, in its place, `content`) as a tree, with the place of every key.
 
     Raises:
         ConfigurationError: it cannot be read, or is no text.
     """
-    content = _read(path)
+    if content is None:
+        content = _read(path)
     tree = read_tree(_decode(path, content))
-    return Source(file=path, sha256=hashlib.sha256(content).hexdigest(), positions=tree.positions), tree
+    return Source(file=path, sha256=digest(content), positions=tree.positions, content=content), tree
 
 
 def write_key_path(key_path: KeyPath) -> str:

@@ -2,13 +2,16 @@
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
+
+from gateway.settings.files import NO_FILE, digest
 
 FAULT: Final = "gateway_fault"
 """The error type of our own faults among pydantic's."""
@@ -30,6 +33,8 @@ class Reading:
     """False: secrets are neither looked up nor opened."""
     with_lists: bool = True
     """False: lists of ids in files of their own are not opened, and stand for any id."""
+    opened: dict[Path, str] = field(default_factory=dict)
+    """Every file that a `file:` key names -> the digest of what was read."""
 
 
 def reading(info: ValidationInfo) -> Reading:
@@ -78,10 +83,12 @@ def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
     try:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_BYTES + 1)
+            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except OSError as error:
         raise fault(
             f"{path} cannot be read: {reason(error)}", remedy(error, absent=_MAKE_IT), at=("file",)
         ) from None
+    reading(info).opened[path] = digest(content) if is_file else NO_FILE
     if len(content) > _LARGEST_BYTES:
         raise fault(f"{path} is larger than 1 MiB", "name the right file", at=("file",))
     return path, content

@@ -20,10 +20,11 @@ from gateway.settings.reading import Reading
 from gateway.settings.tree import KeyPath, Plain
 
 
-def load_remainder(path: Path, *, environ: Mapping[str, str]) -> Loaded | None:
-    """Load what is sound, without secrets and lists in files; None where too much is wrong."""
+def load_remainder(path: Path, *, environ: Mapping[str, str], content: bytes | None = None) -> Loaded | None:
+    """Load what is sound of a file (or, in its place, `content`), without secrets and lists in files; None
+    where too much is wrong."""
     try:
-        source, tree = read_source(path)
+        source, tree = read_source(path, content=content)
     except ConfigurationError:
         return None
     if not isinstance(tree.root, dict):

@@ -8,7 +8,8 @@ The promises, numbered; tests name them.
  3. The same bytes for the same app within the window are stored once; the second `append` returns
     `DUPLICATE`, and does so only when the first is durable. A batch that fails leaves no trace in the window.
  4. The window outlives a restart, and is bounded by age and by count; the oldest go first.
- 5. `lease` hands out deliveries that are due, oldest acceptance first, each to one holder at a time.
+ 5. `lease` hands out deliveries that are due, lane by lane, in a lane oldest acceptance first, each to one
+    holder at a time.
  6. The attempt's number and the time of the next attempt are durable before `lease` returns.
  7. A lease ends by one `settle`; a second settlement of the same lease changes nothing.
  8. `Done` and `Buried` remove the delivery; the body goes with the last delivery of it.
@@ -36,6 +37,8 @@ The promises, numbered; tests name them.
 22. `lease_oldest` hands out what need not be due, oldest acceptance first and groups whole, without starting
     an attempt: number, due time and group stay as they are, in the file and after a `Release`. Only `alone`
     takes a delivery out of its group.
+23. `set_pauses` replaces the pauses of a target, durable on return: after a crash at any moment either the
+    old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +48,9 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
+from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 
 
@@ -58,6 +63,7 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Positions of its changes; None: the original bytes."""
     changes: int = 1
     """How many that are."""
+    lane: Lane = Lane.NORMAL
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -194,8 +200,9 @@ class Spool(Protocol):
         limit: int,
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
+        lanes: Sequence[Lane] = ORDER,
     ) -> tuple[Lease, ...]:
-        """Lease what is due for up to `limit` attempts (5, 6, 19, 20).
+        """Lease what is due for up to `limit` attempts (5, 6, 19, 20), in this order of lanes.
 
         An attempt is for one delivery or for one group; the members of a group stand together, oldest
         acceptance first. There may be more that is due, unless nothing is returned. `merging` says how far
@@ -238,6 +245,14 @@ class Spool(Protocol):
 
     async def oldest_clock_ms(self) -> Mapping[str, int]:
         """Per target with anything pending: when the give-up clock that has run longest started."""
+        ...
+
+    async def pauses(self) -> Mapping[str, Pauses]:
+        """Per target that has any: its pauses, in order of time (23)."""
+        ...
+
+    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+        """Replace the pauses of a target, durable on return (23). Raises as `append`."""
         ...
 
     def pending(self) -> Mapping[str, int]:

@@ -15,14 +15,17 @@ from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.database import close_database, translate
 from gateway.spool.leasing import Leasing
+from gateway.spool.pauses import read_pauses, write_pauses
 from gateway.spool.requests import (
     Append,
     Effects,
+    GetPauses,
     NextDue,
     Oldest,
     OldestClock,
     Request,
     Restore,
+    SetPauses,
     Settle,
     Take,
     TakeOldest,
@@ -167,6 +170,10 @@ class Engine:
                 name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
                 rows = self._file.rows(name, json_rows(request.targets))
                 request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
+            elif isinstance(request, SetPauses):
+                write_pauses(self._file, request)
+            elif isinstance(request, GetPauses):
+                request.result = read_pauses(self._file)
 
     def _after_failure(self, error: apsw.Error) -> GatewayError:
         """Roll back where that is safe, and say what the failure means."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.core.pausing import Pauses
 from gateway.spool.contract import Lease, Notification, RetryLater, Settlement
 
 MAX_TIME_MS = 2**53
@@ -42,3 +43,19 @@ def check_settlements(settled: Sequence[tuple[Lease, Settlement]]) -> None:
             where = (lease.target, lease.attempt, settlement.at_ms)
             if together.setdefault(settlement.group, where) != where:
                 raise ValueError(f"the members of {settlement.group} have not one time and one attempt")
+
+
+def check_pauses(target: str, pauses: Pauses) -> None:
+    """Hold the pauses of a target to what every store can keep, and to their order.
+
+    Raises:
+        ValueError: a text is not printable, or the times are not in order.
+    """
+    if not target or not all(text.isprintable() for text in (target, *(pause.reason for pause in pauses))):
+        raise ValueError("a name is empty, or a reason is not printable")
+    last_ms = -1
+    for pause in pauses:
+        end_ms = MAX_TIME_MS - 1 if pause.until_ms is None else pause.until_ms
+        if not last_ms < pause.from_ms <= end_ms < MAX_TIME_MS:
+            raise ValueError(f"pauses overlap, or are out of range: {pauses}")
+        last_ms = max(pause.from_ms, end_ms - 1)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import trio
 
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import MAX_MERGED_CHANGES, Merging, group_key, plan_groups
+from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.contract import (
@@ -26,7 +28,7 @@ from gateway.spool.contract import (
     Room,
     Settlement,
 )
-from gateway.spool.intake import check_notification, check_settlements
+from gateway.spool.intake import check_notification, check_pauses, check_settlements
 
 _tokens = itertools.count(1)
 """Over all openings: a lease of one is never taken for one of another."""
@@ -52,6 +54,10 @@ class _Delivery:
         return self.notification.object
 
     @property
+    def lane(self) -> int:
+        return self.new.lane
+
+    @property
     def changes(self) -> int:
         return self.new.changes
 
@@ -69,6 +75,7 @@ class MemoryState:
     buckets: duplicates.Buckets = ()
     seen: dict[int, set[bytes]] = field(default_factory=dict)
     """Digests by bucket."""
+    pauses: dict[str, Pauses] = field(default_factory=dict)
     next_seq: int = 1
     opened: bool = False
     full: bool = False
@@ -137,6 +144,7 @@ class MemorySpool:
         limit: int,
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
+        lanes: Sequence[Lane] = ORDER,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`."""
         await self._enter()
@@ -144,7 +152,8 @@ class MemorySpool:
         wanted = (
             limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
         )
-        due = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
+        free = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
+        due = [(key, found) for lane in lanes for key, found in free if found.lane == lane]
         posts = plan_groups([found for _, found in due[:wanted]], limit=limit, merging=merging)
         starts: list[tuple[_Delivery, int, str | None]] = []
         for post in posts:
@@ -230,6 +239,19 @@ class MemorySpool:
             started_ms = found.clock_started_ms
             oldest[found.new.target] = min(started_ms, oldest.get(found.new.target, started_ms))
         return oldest
+
+    async def pauses(self) -> Mapping[str, Pauses]:
+        """See `Spool.pauses`."""
+        await self._enter()
+        return dict(self._state.pauses)
+
+    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+        """See `Spool.set_pauses`."""
+        check_pauses(target, pauses)
+        await self._enter(storing=True)
+        self._state.pauses.pop(target, None)
+        if pauses:
+            self._state.pauses[target] = pauses
 
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""

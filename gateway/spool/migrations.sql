@@ -15,3 +15,18 @@ CREATE TABLE seen_filter (
 
 -- name: to_4
 CREATE INDEX delivery_replayed ON delivery (target, clock_started_ms) WHERE clock_started_ms <> received_at_ms;
+
+-- name: to_5
+CREATE TABLE pause (
+    target TEXT NOT NULL,
+    from_ms INTEGER NOT NULL,
+    until_ms INTEGER,
+    reason TEXT NOT NULL,
+    rate_per_second REAL,
+    PRIMARY KEY (target, from_ms)
+) STRICT, WITHOUT ROWID;
+
+-- name: to_6
+ALTER TABLE delivery ADD COLUMN lane INTEGER NOT NULL DEFAULT 1;
+DROP INDEX delivery_due;
+CREATE INDEX delivery_due ON delivery (target, lane, due_ms, received_at_ms, notification, position);

@@ -1,11 +1,13 @@
 """What the Trio side asks of the writer thread: one object a call, with a place for the answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
+from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError
 from gateway.spool.contract import Appended, Lease, Notification, Settlement
 
@@ -59,6 +61,7 @@ class Take(Request):
     limit: int
     next_due_ms: Callable[[int], int]
     merging: Merging | None = None
+    lanes: Sequence[Lane] = ORDER
     result: tuple[Lease, ...] = ()
 
 
@@ -103,6 +106,21 @@ class OldestClock(Request):
 
     targets: tuple[str, ...]
     result: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class GetPauses(Request):
+    """`Spool.pauses`."""
+
+    result: dict[str, Pauses] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SetPauses(Request):
+    """`Spool.set_pauses`."""
+
+    target: str
+    pauses: Pauses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

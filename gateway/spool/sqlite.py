@@ -11,14 +11,16 @@ from pathlib import Path
 
 import trio
 
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
+from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import requests
 from gateway.spool.contract import Appended, Lease, Notification, Room, Settlement
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
 from gateway.spool.engine import Engine
-from gateway.spool.intake import check_notification, check_settlements
+from gateway.spool.intake import check_notification, check_pauses, check_settlements
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.room import DiskRoom
 from gateway.spool.writer import Writer
@@ -134,10 +136,16 @@ class SqliteSpool:
         limit: int,
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
+        lanes: Sequence[Lane] = ORDER,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`. SpoolUnavailableError: no room to write the attempts down; nothing is leased."""
         request = requests.Take(
-            target=target, now_ms=now_ms, limit=max(0, limit), next_due_ms=next_due_ms, merging=merging
+            target=target,
+            now_ms=now_ms,
+            limit=max(0, limit),
+            next_due_ms=next_due_ms,
+            merging=merging,
+            lanes=tuple(lanes),
         )
         await self._ask(request)
         return request.result
@@ -180,6 +188,17 @@ class SqliteSpool:
         request = requests.OldestClock(targets=tuple(self._pending))
         await self._ask(request)
         return request.result
+
+    async def pauses(self) -> Mapping[str, Pauses]:
+        """See `Spool.pauses`."""
+        request = requests.GetPauses()
+        await self._ask(request)
+        return request.result
+
+    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+        """See `Spool.set_pauses`. ValueError: a name, a reason or a time that cannot be kept."""
+        check_pauses(target, pauses)
+        await self._ask(requests.SetPauses(target=target, pauses=pauses))
 
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""

@@ -34,7 +34,24 @@ EVENTS: Final[Mapping[str, Event]] = {
         "limit max_connections remedy", "Fewer connections are let in than listen.max_connections says."
     ),
     "stopped": _event("", "The gateway has stopped in order; what was not delivered is in the spool."),
-    "reload_unavailable": _event("remedy", "SIGHUP came, and nothing was changed."),
+    # Reload.
+    "reloaded": _event(
+        "trigger hash changed", "A new state is taken up; `changed` names keys and files, never values."
+    ),
+    "reload_refused": _event(
+        "trigger problems remedy",
+        "A new state is broken, or not to be had without a restart: nothing changed.",
+    ),
+    "reload_failed": _event("error", "A defect kept a new state from being built; nothing was changed."),
+    "reload_not_audited": _event("error", "A reload could not be written to the audit log."),
+    "clients_reconsidered": _event(
+        "connections withdrawn",
+        "A reload changed whom to trust; so many open connections have lost their identity, and are closed.",
+    ),
+    "callback_url": _event("app url", "After a reload: the callback URL of an app is new, or another one."),
+    "watch_unavailable": _event(
+        "error look_seconds", "No word of changed files is to be had; they are looked at every so often."
+    ),
     # The door.
     "handshake_refused": _event(
         "reason detail address port subject issuer serial sha256 claims staged connection suppressed",
@@ -110,6 +127,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "deliveries_unjoinable": _event(
         "target delivery attempt members", "The bodies of a group make no envelope; its members go singly."
     ),
+    "target_paused": _event(
+        "target reason", "An operator has paused a target; its give-up clock stands still."
+    ),
+    "target_resumed": _event("target", "A pause has ended, by itself or because an operator said so."),
     "lease_failed": _event("target error", "The spool could not hand out deliveries; it is asked again."),
     "settlement_slow": _event("target delivery", "The outcome of an attempt is not on disk in time."),
     "settlement_failed": _event(

@@ -168,6 +168,13 @@ class Metrics:
             "secret",
         )
         self.config_info = gauge("config_info", "Hash of the loaded configuration.", "hash")
+        self.config_last_reload_success = gauge(
+            "config_last_reload_success",
+            "Whether the last reload was taken up; 0: refused, and what was loaded before still holds.",
+        )
+        self.config_last_reload_timestamp_seconds = gauge(
+            "config_last_reload_timestamp_seconds", "When the last reload was tried; at first, the start."
+        )
         self.build_info = gauge("build_info", "Version of the gateway.", "version")
 
     def start_series(self, *, version: str, apps: Iterable[str], targets: Iterable[str]) -> None:

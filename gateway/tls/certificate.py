@@ -1,7 +1,8 @@
 """Certificate and key files: reading them, and saying what they hold."""
 
+import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -30,6 +31,16 @@ MAX_FILE_BYTES: Final = 4 * 1024**2
 PUBLIC_POLICIES: Final = "2.23.140.1."
 """Policies of the CA/Browser Forum, of which a public CA names one in each certificate, and no other CA does
 (Baseline Requirements, section 7.1.6.1)."""
+
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,  # a name with a kind of string that its attribute does not have
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
+"""What cryptography raises of what is not encoded as RFC 5280 demands, at once or when a field is read."""
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -123,12 +134,7 @@ def describe(certificate: x509.Certificate) -> Description:
             purposes=_purposes(certificate),
             development=is_development(certificate),
         )
-    except (
-        ValueError,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-        UnsupportedAlgorithm,
-    ) as fault:
+    except UNREADABLE as fault:
         raise CertificateFileError(
             f"a certificate cannot be read ({fault})", remedy="ask whoever issued it for a valid one"
         ) from fault
@@ -199,7 +205,7 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
         )
     try:
         certificates = tuple(x509.load_pem_x509_certificates(data))
-    except ValueError as fault:
+    except UNREADABLE as fault:
         raise CertificateFileError(
             f"{path} is damaged: a certificate in it cannot be decoded",
             remedy="get the file again from its source",
@@ -242,15 +248,39 @@ def holds_private_key(path: Path) -> bool:
         return False
 
 
+def files_in(directory: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files of a directory that bear one of these suffixes, sorted.
+
+    Raises:
+        CertificateFileError: it cannot be read.
+    """
+    try:
+        return sorted(one for one in directory.iterdir() if one.suffix in suffixes and one.is_file())
+    except OSError as fault:
+        raise CertificateFileError(
+            f"{directory} cannot be read ({fault.strerror})", remedy="let the gateway's user read it"
+        ) from fault
+
+
 def anchor_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Return the files themselves, and in place of a directory the anchor files in it, sorted."""
+    """Return the files themselves, and in place of a directory the anchor files in it, sorted.
+
+    Raises:
+        CertificateFileError: a directory cannot be read.
+    """
     for path in paths:
-        if path.is_dir():
-            yield from sorted(
-                one for one in path.iterdir() if one.suffix in ANCHOR_SUFFIXES and one.is_file()
-            )
+        if is_directory(path):
+            yield from files_in(path, ANCHOR_SUFFIXES)
         else:
             yield path
+
+
+def is_directory(path: Path) -> bool:
+    """Say whether a path leads to a directory; False where it cannot be seen, which whoever opens it tells.
+
+    `Path.is_dir` raises where a directory above may not be looked into.
+    """
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read_anchors(paths: Sequence[Path]) -> tuple[Anchor, ...]:

@@ -122,6 +122,30 @@ class TlsListener:
         """Close the listening sockets. `serve` returns when the last connection has ended."""
         self._accepting.cancel()
 
+    def _judge(self, stream: TlsStream, context: ServerContext) -> Identity | Refusal:
+        verdict = judge(stream.connection, context.entries, context.ask_staged)
+        current = self._context()
+        if current is context or isinstance(verdict, Refusal):
+            return verdict
+        # A reload fell into the handshake: what was accepted must be so by what holds now.
+        return judge(stream.connection, current.entries, current.ask_staged)
+
+    def reconsider(self, stream: TlsStream, peer: Peer) -> Peer:
+        """Say who a client is now that anchors, names or lists are others; the same object: as before.
+
+        What was accepted under an anchor that is no longer there must not count for an entry that has lost
+        it. It fails closed.
+        """
+        if peer.identity is None:
+            return peer
+        try:
+            verdict = judge(stream.connection, self._context().entries)
+        except Exception as fault:  # noqa: BLE001 # whatever it is: no verdict, no identity
+            verdict = Refusal(reason=Reason.PROTOCOL, detail=f"no verdict ({type(fault).__name__})")
+        if isinstance(verdict, Identity):
+            return peer if verdict == peer.identity else replace(peer, identity=verdict)
+        return replace(peer, identity=None, refusal=verdict)
+
     async def serve(
         self, handle: Handler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -221,7 +245,7 @@ class TlsListener:
                 context = self._context()
                 stream = TlsStream.server(context.ssl, sock, app_data=ChainRecord())
                 await stream.do_handshake()
-                return stream, judge(stream.connection, context.entries, context.ask_staged)
+                return stream, self._judge(stream, context)
             except PeerError as fault:
                 self._refuse(Reason.PROTOCOL, fault.message, caller)
                 return None
@@ -248,7 +272,10 @@ class TlsListener:
             self._last_seen.admit(verdict, self._now_ms())
             self._ledger.accepted(verdict)
             peer = Peer(address=address, port=port, identity=verdict, refusal=None)
-            await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            try:
+                await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            finally:
+                self._last_seen.leave(verdict, self._now_ms())
             return
         if not goes_on(policy, verdict):
             self._ledger.refused(verdict, address=address, port=port)

@@ -55,20 +55,21 @@ class RevocationList:
     this_update: datetime
     next_update: datetime | None
     """None: the list does not say when the next is due, and never expires."""
-    serials: frozenset[int]
+    serials: frozenset[int] = field(repr=False)
     crl: x509.CertificateRevocationList = field(repr=False)
     known_issuer: bool
     """The signature was verified when the list was read; else its issuer is not in the configuration, and it
     is verified when a chain first shows that issuer."""
-    _signers: dict[x509.Certificate, bool] = field(default_factory=dict, repr=False)
+    signers: dict[x509.Certificate, bool] = field(default_factory=dict, repr=False)
+    """Of the issuers that were asked about: whether it bears their signature."""
 
     def is_signed_by(self, issuer: x509.Certificate) -> bool:
         """Verify the signature, once an issuer."""
-        known = self._signers.get(issuer)
+        known = self.signers.get(issuer)
         if known is None:
-            if len(self._signers) >= REMEMBERED_ISSUERS:
-                self._signers.clear()
-            known = self._signers[issuer] = is_signed(self.crl, issuer)
+            if len(self.signers) >= REMEMBERED_ISSUERS:
+                self.signers.clear()
+            known = self.signers[issuer] = is_signed(self.crl, issuer)
         return known
 
     def is_for(self, issuer: x509.Certificate) -> bool:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
-from gateway.tls.certificate import CertificateFileError, read_file
+from gateway.tls.certificate import UNREADABLE, CertificateFileError, files_in, is_directory, read_file
 from gateway.tls.revocation import RevocationList, is_for, is_signed
 
 LIST_SUFFIXES: Final = (".pem", ".crl", ".der")
@@ -35,15 +34,10 @@ def revocation_files(paths: Sequence[Path]) -> Iterator[Path]:
         CertificateFileError: a directory holds none, or cannot be read.
     """
     for path in paths:
-        if not path.is_dir():
+        if not is_directory(path):
             yield path
             continue
-        try:
-            found = sorted(one for one in path.iterdir() if one.suffix in LIST_SUFFIXES and one.is_file())
-        except OSError as fault:
-            raise CertificateFileError(
-                f"{path} cannot be read ({fault.strerror})", remedy="let the gateway's user read it"
-            ) from fault
+        found = files_in(path, LIST_SUFFIXES)
         if not found:
             raise CertificateFileError(
                 f"no revocation list in {path}",
@@ -64,13 +58,14 @@ def read_revocation_lists(
     Raises:
         CertificateFileError: a list cannot be read, is badly signed, or of a kind that is not understood.
     """
-    newest: dict[tuple[bytes, bytes | None, bytes], RevocationList] = {}
+    newest: dict[tuple[object, ...], RevocationList] = {}
     for path in revocation_files(paths):
         for crl in _decode(path, read_file(path, max_bytes=MAX_LIST_BYTES, what="revocation list")):
             try:
                 one = _read_list(path, crl, issuers)
-                key = (one.issuer.public_bytes(), one.issuer_key, _scope(crl))
-            except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as fault:
+                signer = next((issuer for issuer, signed in one.signers.items() if signed), None)
+                key = (one.issuer, one.issuer_key, signer, _scope(crl))
+            except UNREADABLE as fault:
                 raise CertificateFileError(f"{path} cannot be read ({fault})", remedy=_AGAIN) from fault
             if key not in newest or newest[key].this_update < one.this_update:
                 newest[key] = one
@@ -88,7 +83,7 @@ def _decode(path: Path, data: bytes) -> Iterable[x509.CertificateRevocationList]
         if blocks:
             return [x509.load_pem_x509_crl(block) for block in blocks]
         return [x509.load_der_x509_crl(data)]
-    except ValueError as fault:
+    except UNREADABLE as fault:
         raise CertificateFileError(
             f"{path} is no revocation list, or a damaged one (PEM and DER are read)", remedy=_AGAIN
         ) from fault
@@ -100,7 +95,8 @@ def _read_list(
     _refuse_what_is_not_understood(path, crl)
     issuer_key = _authority_key(crl)
     candidates = [one for one in issuers if is_for(crl.issuer, issuer_key, one)]
-    if candidates and not any(is_signed(crl, issuer) for issuer in candidates):
+    signers = {issuer: is_signed(crl, issuer) for issuer in candidates}
+    if candidates and not any(signers.values()):
         raise CertificateFileError(
             f"{path} is badly signed: {crl.issuer.rfc4514_string()} has not signed it, or may not sign lists",
             remedy=_AGAIN,
@@ -114,6 +110,7 @@ def _read_list(
         serials=frozenset(_serials(path, crl)),
         crl=crl,
         known_issuer=bool(candidates),
+        signers=signers,
     )
 
 

@@ -177,6 +177,7 @@ def decide(
         name=matched[first],
         leaf=summary,
         anchor_sha256=verified[first],
+        other_anchors=tuple((entry, verified[entry]) for entry in matched if entry != first),
     )
 
 
@@ -240,7 +241,7 @@ def _verify(
         if len(chain) > VERIFY_DEPTH + 2:
             return Fault(code=_CHAIN_TOO_LONG, depth=VERIFY_DEPTH + 2)
     if entry.revocation is not None:
-        readable = [certificate.to_cryptography() for certificate in chain]
+        readable = [_parse_verified(_der(certificate)) for certificate in chain]
         if (fault := entry.revocation.find_fault(readable, now=now)) is not None:
             return fault
     return _sha256(chain[-1])
@@ -258,8 +259,16 @@ _CHAIN_TOO_LONG: Final = 22
 
 def _read(leaf: crypto.X509) -> tuple[LeafSummary, list[str], list[str]]:
     """Return what a leaf says of itself, its common names and its dNSNames."""
-    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf)
+    der = _der(leaf)
     return _parse_remembered(der) if len(der) <= REMEMBERED_BYTES else _parse(der)
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+_parse_verified = lru_cache(REMEMBERED_LEAVES)(x509.load_der_x509_certificate)
+"""Of verified chains alone: what is in them was issued by one of our anchors."""
 
 
 def _parse(der: bytes) -> tuple[LeafSummary, list[str], list[str]]:

@@ -5,6 +5,8 @@ wrong is answered, counted and logged, and a defect of ours ends one connection 
 """
 
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -43,6 +45,23 @@ class _Connection(Protocol):
     def drain(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Served:
+    """A connection that is being served."""
+
+    stream: trio.abc.Stream
+    connection: _Connection
+    state: dict[str, Any]
+    """Copied for each request as it begins."""
+    leaving: trio.Event
+    """Every answer from now on is the last."""
+
+    def leave(self) -> None:
+        """Take no more requests: an idle connection ends, one in flight ends after its answer."""
+        self.leaving.set()
+        self.connection.drain()
+
+
 class WebServer:
     """An ASGI app, and the connections on which it is served."""
 
@@ -54,7 +73,7 @@ class WebServer:
         self._metrics = metrics
         self._config = hypercorn_config(limits)
         self._context = WorkerContext(None)
-        self._connections: set[_Connection] = set()
+        self._connections: set[_Served] = set()
         self._budgets: defaultdict[str, LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=LINES_PER_SECOND)
         )
@@ -74,8 +93,29 @@ class WebServer:
     def shutdown(self) -> None:
         """Let requests in flight finish, each as the last on its connection; end idle connections now."""
         self._shutdown.set()
-        for connection in self._connections:
-            connection.drain()
+        for served in self._connections:
+            served.leave()
+
+    def adopt(self, limits: HttpLimits) -> None:
+        """Serve the next connections within other limits; those that are open keep theirs."""
+        self._limits = limits
+        self._config = hypercorn_config(limits)
+
+    def reconsider(self, judge: Callable[[trio.abc.Stream, Peer], Peer]) -> int:
+        """Ask of every connection who its client is, for the requests that begin from now on.
+
+        A connection whose client has no identity any more is let finish, and then closed; returns how many
+        there are.
+        """
+        lost = 0
+        for served in self._connections:
+            peer: Peer | None = served.state.get("peer")
+            if peer is not None and peer.identity is not None:
+                served.state["peer"] = now = judge(served.stream, peer)
+                if now.identity is None:
+                    lost += 1
+                    served.leave()
+        return lost
 
     async def wait_shutdown(self) -> None:
         """Return once `shutdown` was called."""
@@ -102,17 +142,17 @@ class WebServer:
         request and 5 s. `client` is the address where there is no `peer` to have one.
         """
         is_anonymous = peer is not None and peer.identity is None
-        limits = self._limits
+        limits, leaving = self._limits, trio.Event()
         terms = Terms(
             limits=limits,
             max_requests=1 if is_anonymous else limits.max_requests,
             idle_seconds=limits.anonymous_idle_seconds if is_anonymous else limits.idle_seconds,
-            is_draining=self._shutdown.is_set,
+            is_draining=leaving.is_set,
             record_refusal=partial(self._record_refusal, peer),
             record_failure=self._count,
             record_abuse=partial(self._record_abuse, peer),
         )
-        state = {} if peer is None else {"peer": peer}
+        state: dict[str, Any] = {} if peer is None else {"peer": peer}
         address = client if peer is None else (peer.address, peer.port)
         connection: _Connection
         if alpn == "h2":
@@ -120,9 +160,10 @@ class WebServer:
         else:
             scope = {"scheme": scheme, "client": address, "server": server}
             connection = Http1Connection(stream, app=self._app, terms=terms, scope=scope, state=state)
-        self._connections.add(connection)
+        served = _Served(stream=stream, connection=connection, state=state, leaving=leaving)
+        self._connections.add(served)
         if self.is_shut_down:
-            connection.drain()
+            served.leave()
         try:
             await connection.run()
         except* Exception as errors:  # noqa: BLE001 (the last line of defence)
@@ -131,7 +172,7 @@ class WebServer:
                 "connection_failed", errors=describe(errors), **_address(peer)
             )
         finally:
-            self._connections.discard(connection)
+            self._connections.discard(served)
             if not self._connections:
                 self._nobody.unpark_all()
 

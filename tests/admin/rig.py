@@ -23,6 +23,7 @@ class Desk:
     hosts: frozenset[str] = frozenset({"gateway.internal", "10.0.0.5:9090"})
     asked: list[tuple[str, Any]] = field(default_factory=list)
     fault: Exception | None = None
+    config: dict[str, object] = field(default_factory=lambda: {"hash": "ab12", "last_reload": None})
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
@@ -32,6 +33,7 @@ class Desk:
             token=lambda: TOKEN,
             hosts=self.hosts,
             actions=self,
+            config=lambda: self.config,
             edge=lambda: {"anchors": [], "refusals": []},
         )
         self.metrics_app: Any = build_metrics_app(health=lambda: self.checks, render_metrics=self.render)
@@ -42,6 +44,14 @@ class Desk:
     async def status(self) -> Mapping[str, object]:
         self._act("status", None)
         return {"targets": {"support": {"pending": 3, "oldest_seconds": 1.5}}}
+
+    async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
+        self._act("pause", (target, seconds, reason))
+        return {"state": "paused"}
+
+    async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
+        self._act("resume", (target, rate_per_second))
+        return {"state": "delivering"}
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         self._act("replay", (list(ids), accept_edited))

@@ -320,3 +320,18 @@ def test_health_and_token_come_without_starlette() -> None:
         "sys.exit(sum(name.split('.')[0] in ('starlette', 'trio', 'msgspec') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_targets_are_paused_and_resumed_with_the_token(desk: Desk) -> None:
+    async with desk.client() as client:
+        assert (await client.post("/api/targets/pause", json={"target": "support"})).status_code == 401
+        asked = {"target": "support", "seconds": 7200.0, "reason": "deploy"}
+        answer = await client.post("/api/targets/pause", json=asked, headers=BEARER)
+        assert (answer.status_code, answer.json()) == (200, {"state": "paused"})
+        asked = {"target": "support", "rate_per_second": 0.5}
+        answer = await client.post("/api/targets/resume", json=asked, headers=BEARER)
+        assert (answer.status_code, answer.json()) == (200, {"state": "delivering"})
+        for wrong in ({}, {"target": 1}, {"target": "support", "for": "2h"}):
+            answer = await client.post("/api/targets/pause", json=wrong, headers=BEARER)
+            assert (answer.status_code, answer.json()["error"]) == (400, "body")
+    assert desk.asked == [("pause", ("support", 7200.0, "deploy")), ("resume", ("support", 0.5))]

@@ -24,12 +24,24 @@ def failing(*, listening: bool = True, draining: bool = False, room: Room = WELL
     checks = judge(
         listening=listening, draining=draining, room=room, certificates=[term(), term("meta")], now_ms=NOW_MS
     )
-    assert list(checks) == ["listener", "spool", "free_space", "certificates", "draining"]
+    assert list(checks) == ["listener", "spool", "free_space", "certificates", "draining", "configuration"]
     return {name: check.detail for name, check in checks.items() if not check.ok}
 
 
 def test_all_is_well() -> None:
     assert failing() == {}
+
+
+def test_a_reload_that_was_refused_is_told_and_takes_nothing_away() -> None:
+    told = judge(
+        listening=True,
+        draining=False,
+        room=WELL,
+        certificates=[],
+        now_ms=NOW_MS,
+        reload_refused="the key does not fit",
+    )
+    assert told["configuration"] == Check(ok=True, detail="the key does not fit")
 
 
 def test_each_condition_fails_its_own_check() -> None:

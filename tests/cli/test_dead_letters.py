@@ -26,6 +26,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import Reason
 from gateway.delivery.replay import Known
 from gateway.delivery.seal_key import load_or_make_seal_key
+from gateway.delivery.view import TargetView
 from gateway.errors import DeadLetterError, GatewayError, SpoolLockedError, UsageError
 from gateway.operations import Operations
 from gateway.settings.load import load_settings
@@ -129,7 +130,7 @@ class Rig:
                     table=routing_table(settings),
                 )
                 operations = Operations(
-                    views=dict,
+                    control=NoTargets(),
                     known=lambda: known,
                     spool=spool,
                     dead_letters=self.store,
@@ -143,6 +144,7 @@ class Rig:
                     token=lambda: token,
                     hosts=frozenset(),
                     actions=operations,
+                    config=dict,
                     edge=dict,
                 )
                 web = WebServer(app, limits=HttpLimits(), metrics=None)
@@ -163,6 +165,19 @@ class Rig:
     @staticmethod
     async def _no_metrics() -> bytes:
         return b""
+
+
+class NoTargets:
+    """What would be delivered to, where nothing is."""
+
+    def views(self) -> dict[str, TargetView]:
+        return {}
+
+    async def pause(self, name: str, *, seconds: float | None, reason: str) -> None:
+        raise NotImplementedError
+
+    async def resume(self, name: str, *, rate_per_second: float | None) -> None:
+        raise NotImplementedError
 
 
 def bind_anywhere() -> Bound:

@@ -10,7 +10,9 @@ import trio
 import trio.lowlevel
 import trio.testing
 
+from gateway.core.lanes import Lane
 from gateway.core.merging import Merging, group_key
+from gateway.core.pausing import Pause, Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool.contract import (
     INTERRUPTED,
@@ -212,6 +214,26 @@ async def test_5_the_oldest_acceptance_comes_first(stand: Stand) -> None:
         first = await take(spool, limit=2)
         assert bodies(first) == [b"first", b"second"]
         assert bodies(await take(spool)) == [b"third"]
+
+
+async def test_5_lanes_go_in_the_order_that_is_asked_for(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number, lane in enumerate((2, 1, 0, 2, 0)):
+            await spool.append(note(b"%d" % number, at_ms=NOW_MS + number, lane=Lane(lane)))
+        assert await spool.next_due_ms("support") == 0
+        leases = await take(spool)
+        assert bodies(leases) == [b"2", b"4", b"1", b"0", b"3"]
+        await spool.settle_together([(lease, Release()) for lease in leases])
+        turned = await spool.lease(
+            "support", now_ms=NOW_MS, limit=3, next_due_ms=in_an_hour, lanes=tuple(reversed(Lane))
+        )
+        assert bodies(turned) == [b"0", b"3", b"1"]
+        for lease in turned:
+            await spool.settle(lease, RetryLater(at_ms=NOW_MS + 5, record=record(lease.attempt)))
+    async with stand.open() as spool:
+        assert bodies(await take(spool, limit=2)) == [b"2", b"4"]
+        assert await spool.next_due_ms("support") == NOW_MS + 5
+        assert bodies(await take(spool, now_ms=NOW_MS + 5)) == [b"1", b"0", b"3"]
 
 
 async def test_5_a_retry_that_is_due_goes_before_what_came_later(stand: Stand) -> None:
@@ -810,6 +832,18 @@ async def test_19_bytes_are_bounded_too(stand: Stand) -> None:
         assert groups[2] is None
 
 
+async def test_19_a_group_is_of_one_lane_and_stays_whole(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for lane in (2, 0, 2, 0):
+            await spool.append(note(object_="page", lane=Lane(lane)))
+        leases = await take(spool, merging=TEN)
+        assert leases[0].group == leases[1].group != leases[2].group == leases[3].group
+        await spool.settle_together(again_at(NOW_MS + 9, leases))
+    async with stand.open() as spool:
+        again = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(again) == members(leases)
+
+
 @pytest.mark.parametrize("object_", ["page", None])
 async def test_19_without_merging_and_without_an_object_each_goes_alone(
     stand: Stand, object_: str | None
@@ -1033,3 +1067,53 @@ async def test_22_a_retry_without_an_attempt_is_a_mistake(stand: Stand) -> None:
         [lease] = await take_oldest(spool)
         with pytest.raises(ValueError, match="without an attempt"):
             await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(0)))
+
+
+# -- 23: pauses
+
+
+LUNCH = (
+    Pause(from_ms=NOW_MS - 900, until_ms=NOW_MS - 800, reason="lunch"),
+    Pause(from_ms=NOW_MS - 800, until_ms=NOW_MS, rate_per_second=2.5),
+    Pause(from_ms=NOW_MS, until_ms=None, reason="Zürich déploie"),
+)
+
+
+async def test_23_pauses_come_back_after_a_restart(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.pauses() == {}
+        await spool.set_pauses("support", LUNCH)
+        await spool.set_pauses("audit", LUNCH[:1])
+        assert await spool.pauses() == {"audit": LUNCH[:1], "support": LUNCH}
+    async with stand.open() as spool:
+        await spool.set_pauses("audit", ())
+        await spool.set_pauses("support", LUNCH[1:])
+        assert await spool.pauses() == {"support": LUNCH[1:]}
+        assert spool.pending() == {}
+
+
+async def test_23_without_room_the_old_ones_stay(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.set_pauses("support", LUNCH[:1])
+        stand.fill()
+        with pytest.raises(SpoolUnavailableError):
+            await spool.set_pauses("support", LUNCH)
+        stand.empty()
+        assert await spool.pauses() == {"support": LUNCH[:1]}
+
+
+@pytest.mark.parametrize(
+    ("target", "pauses"),
+    [
+        ("", LUNCH),
+        ("support", LUNCH[::-1]),
+        ("support", (Pause(from_ms=5, until_ms=4),)),
+        ("support", (Pause(from_ms=5, until_ms=None), Pause(from_ms=6, until_ms=7))),
+        ("support", (Pause(from_ms=5, until_ms=None, reason="\x1b[2J"),)),
+    ],
+)
+async def test_23_what_cannot_be_kept_is_a_mistake(stand: Stand, target: str, pauses: Pauses) -> None:
+    async with stand.open() as spool:
+        with pytest.raises(ValueError, match=r"pauses|a name"):
+            await spool.set_pauses(target, pauses)
+        assert await spool.pauses() == {}

@@ -9,31 +9,15 @@ import ssl
 
 import h11
 import httpcore
-import httpx
 import trio
 import trio.testing
-from httpcore._async.connection import AsyncHTTPConnection
-from httpcore._async.http11 import AsyncHTTP11Connection
-from httpcore._backends.trio import TrioStream
 
 _ORIGIN = httpcore.Origin(b"http", b"support.internal", 80)
 
 
-def test_the_way_from_the_transport_to_the_connection() -> None:
-    pool = httpx.AsyncHTTPTransport()._pool
-    assert isinstance(pool, httpcore.AsyncConnectionPool)
-    assert pool.connections == []
-    assert AsyncHTTPConnection(_ORIGIN)._connection is None
-    kept = AsyncHTTP11Connection(_ORIGIN, httpcore.AsyncMockStream([]))
+def test_where_h11_is_found() -> None:
+    kept = httpcore.AsyncHTTP11Connection(_ORIGIN, httpcore.AsyncMockStream([]))
     assert isinstance(kept._h11_state, h11.Connection)
-
-
-async def test_an_answer_leads_to_its_stream() -> None:
-    """What TLS holds is asked of it."""
-    stream = httpcore.AsyncMockStream([b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
-    connection = AsyncHTTP11Connection(_ORIGIN, stream)
-    response = await connection.request("POST", "http://support.internal/")
-    assert response.extensions["network_stream"] is stream
 
 
 def test_h11_keeps_what_stands_behind_an_answer_for_the_next_cycle() -> None:
@@ -48,14 +32,30 @@ def test_h11_keeps_what_stands_behind_an_answer_for_the_next_cycle() -> None:
     assert connection.trailing_data == (b"more", False)
 
 
-def test_a_connection_that_became_readable_while_idle_is_not_used_again() -> None:
+def test_a_connection_that_became_readable_while_idle_has_expired() -> None:
     """Why the socket need not be asked as well."""
-    assert 'get_extra_info("is_readable")' in inspect.getsource(AsyncHTTP11Connection.has_expired)
-    assert "has_expired()" in inspect.getsource(httpcore.AsyncConnectionPool._assign_requests_to_connections)
+    assert 'get_extra_info("is_readable")' in inspect.getsource(httpcore.AsyncHTTP11Connection.has_expired)
+
+
+async def test_a_request_ends_before_its_answer_is_awaited() -> None:
+    """What is written is held until something is to be read."""
+    calls: list[str] = []
+
+    class Stream(httpcore.AsyncMockStream):
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+            calls.append("write")
+
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+            calls.append("read")
+            return await super().read(max_bytes, timeout)
+
+    stream = Stream([b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"])
+    connection = httpcore.AsyncHTTP11Connection(_ORIGIN, stream)
+    await connection.request("POST", "http://support.internal/", content=b"body")
+    assert calls == ["write", "write", "write", "read", "read"]
 
 
 def test_the_ssl_object_can_be_asked_for_what_is_deciphered_but_unread() -> None:
     near, _ = trio.testing.memory_stream_pair()
     secured = trio.SSLStream(near, ssl.create_default_context(), server_hostname="support.internal")
-    assert isinstance(TrioStream(secured).get_extra_info("ssl_object"), ssl.SSLObject)
-    assert TrioStream(near).get_extra_info("ssl_object") is None
+    assert isinstance(secured._ssl_object, ssl.SSLObject)

@@ -5,16 +5,17 @@ import gc
 import socket
 import ssl
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import httpcore
 import pytest
 import trio
 import trio.testing
 import trustme
 
 from gateway.core.outcome import Answer, NoAnswer
+from gateway.delivery import transport
 from gateway.delivery.message import OutgoingRequest
 from gateway.delivery.sender import ANSWER_BYTES, CutShort, Endpoint, Lane, tls_context
 from gateway.errors import GatewayError
@@ -520,7 +521,7 @@ async def test_a_record_behind_the_one_of_the_answer_is_no_answer_to_the_next(tm
 async def test_where_it_cannot_be_seen_what_is_left_no_connection_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(httpcore.AsyncConnectionPool, "connections", [object()])
+    monkeypatch.setattr(transport, "_UNREAD", attrgetter("_gone"))
     async with serving(answer(200)) as target:
         lane = a_lane(target.url)
         for _ in range(3):

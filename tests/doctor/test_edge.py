@@ -85,6 +85,8 @@ def test_and_a_warning_once_somebody_is_since_anybody_may_write_that_name() -> N
     anchors = [{"client": "meta", "sha256": ANCHOR, "last_seen_at": ago(hours=1)}]
     seen = judged(refusals=[refusal(claims_meta=True)], anchors=anchors)
     assert the(judge_clients(seen), "meta_refused").level == "warning"
+    past = judged(refusals=[refusal(claims_meta=True, at=ago(hours=30))], anchors=anchors)
+    assert the(judge_clients(past), "meta_refused").level == "note"
 
 
 def test_a_proved_client_that_was_refused_is_an_alarm_with_its_remedy() -> None:
@@ -99,6 +101,18 @@ def test_a_proved_client_that_was_refused_is_an_alarm_with_its_remedy() -> None:
     assert "app_secrets" in finding.remedy
     # It calls itself Meta's and is: that is no refused certificate.
     assert "meta_refused" not in told(judge_clients, seen)
+
+
+def test_an_alarm_that_is_old_or_mended_since_is_none_any_more() -> None:
+    def level(at: str, used: str | None) -> str:
+        one = refusal("signature", kind="request", app="main", status=401, proved=True, at=at)
+        secrets = [{"app": "main", "index": 0, "last_used_at": used}]
+        return the(judge_clients(judged(refusals=[one], secrets=secrets)), "proved_client_refused").level
+
+    assert level(ago(hours=2), None) == "problem"
+    assert level(ago(hours=2), ago(hours=3)) == "problem"
+    assert level(ago(hours=2), ago(hours=1)) == "warning"
+    assert level(ago(hours=30), None) == "note"
 
 
 def test_each_reason_that_speaks_of_a_certificate_has_its_advice() -> None:

@@ -4,8 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gateway.doctor.backlog import judge_backlog
 from gateway.doctor.observed import Answer
-from gateway.doctor.state import judge_backlog, judge_gateway
+from gateway.doctor.state import judge_gateway
 from gateway.doctor.trust import judge_anchors, judge_certificate
 from gateway.errors import Problem
 from tests.doctor.seen import NOW, ago, anchor, certificate, running, sound, the, told
@@ -58,6 +59,8 @@ def test_an_older_gateway_is_named_as_such_and_the_rest_is_judged() -> None:
     older = the(findings, "gateway_older")
     assert older.level == "note"
     assert "earlier version" in older.why
+    half = sound(running=running(config=Answer(status=404)))
+    assert "earlier version" in the(judge_gateway(half), "gateway_older").why
 
 
 def test_a_port_that_refuses_is_not_called_older() -> None:
@@ -128,6 +131,30 @@ def test_what_is_out_of_its_term_is_not_complained_of_twice() -> None:
     assert the(judge_anchors(seen), "anchor").level == "problem"
 
 
+def test_what_another_user_may_not_read_is_no_problem_of_the_gateways() -> None:
+    denied = Problem(
+        file=Path("g.yaml"),
+        line=3,
+        column=5,
+        key_path="tls.certificate",
+        message="/c/fullchain.pem cannot be read (Permission denied)",
+        remedy="let the gateway's user read it",
+    )
+    assert told(judge_gateway, sound(problems=(denied,)))["check"] == "problem"
+    stranger = sound(problems=(denied,), owner="gateway")
+    finding = the(judge_gateway(stranger), "not_readable_as_this_user")
+    assert (finding.level, finding.remedy) == ("note", "run as: sudo -u gateway gateway doctor")
+    assert "check" not in told(judge_gateway, stranger)
+
+
+def test_a_spool_that_cannot_be_written_is_told_with_the_disk_alone() -> None:
+    denied = Problem(
+        file=Path("g.yaml"), line=3, column=5, key_path="spool.directory", message="is a file", remedy="x"
+    )
+    assert "check" not in told(judge_gateway, sound(problems=(denied,), writable=False))
+    assert told(judge_gateway, sound(problems=(denied,)))["check"] == "problem"
+
+
 def test_nonsense_from_the_admin_port_is_borne() -> None:
     odd = {
         "ok": "yes",
@@ -139,19 +166,3 @@ def test_nonsense_from_the_admin_port_is_borne() -> None:
     seen = sound(running=running(ready=odd, status=odd, edge=odd, config=odd))
     assert all(level != "problem" for level in told(judge_gateway, seen).values())
     assert told(judge_backlog, seen) == {}
-
-
-def test_a_backlog_warns_when_it_is_old_and_dead_letters_are_named() -> None:
-    status = {
-        "targets": {
-            "support": {"pending": 3, "oldest_seconds": 4000.0, "dead_letters": 0},
-            "fresh": {"pending": 9, "oldest_seconds": 2.0, "dead_letters": 1},
-        }
-    }
-    findings = list(judge_backlog(sound(running=running(status=status))))
-    assert [(one.code, one.level.value) for one in findings] == [
-        ("target_backlog", "warning"),
-        ("dead_letters", "note"),
-    ]
-    assert findings[0].what == "support: 3 deliveries waiting, the oldest for 1 h 6 min"
-    assert findings[1].what == "fresh: 1 dead letter"

@@ -101,15 +101,6 @@ async def test_a_failing_target_never_makes_the_gateway_unready(rig: Rig) -> Non
         assert await rig.metric('meta_gateway_spool_pending{target="support"}') == 1
 
 
-async def test_sighup_ends_nothing_and_changes_nothing(rig: Rig) -> None:
-    async with open_target() as target:
-        rig.write(targets={"support": target.url})
-        async with rig.running() as gateway:
-            os.kill(gateway.pid, signal.SIGHUP)
-            await until(lambda: "reload_unavailable" in rig.log)
-            assert (await rig.post(message(unique_id()))).status == 200
-
-
 async def test_while_draining_it_is_unready_and_still_accepts_until_the_delay_is_over(rig: Rig) -> None:
     def patient(config: Config) -> None:
         config["listen"]["drain"] = {"delay": "2s", "timeout": "5s"}

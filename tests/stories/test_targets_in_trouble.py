@@ -1,5 +1,6 @@
 """Targets that fail, refuse everything, or come back: against the real process."""
 
+import json
 import time
 
 import trio
@@ -77,3 +78,31 @@ async def test_a_bad_deploy_that_refuses_everything_costs_twenty_dead_letters(ri
         taken = {message_id(one.body) for one in target.received if one.status == 200}
         assert len(dead) == 20
         assert dead | taken == wanted
+
+
+async def test_a_paused_target_gets_nothing_until_it_is_resumed_and_a_restart_changes_nothing(
+    rig: Rig,
+) -> None:
+    async with open_target() as target:
+        rig.write(targets={"support": target.url})
+        async with rig.running():
+            done = await rig.command("targets", "pause", "support", "--reason", "deploy", "--json")
+            assert json.loads(done.stdout)["support"]["pause"]["reason"] == "deploy"
+            first = unique_id()
+            assert (await rig.post(message(first))).status == 200
+            assert await rig.metric('meta_gateway_target_state{state="paused",target="support"}') == 1
+            unknown = await rig.command("targets", "pause", "nobody", check=False)
+            assert unknown.returncode == 2
+        await rig.command("targets", "pause", "support", "--reason", "still")  # on the spool itself
+        async with rig.running():
+            await trio.sleep(0.5)
+            listed = (await rig.command("targets", "list")).stdout.decode()
+            assert listed.startswith("support\tpaused\t1\t")
+            assert "still" in listed
+            assert target.received == []
+            await rig.command("targets", "resume", "support", "--rate", "100/s")
+            with trio.fail_after(10):
+                await target.wait_received(1)
+            await until(lambda: [message_id(one.body) for one in target.received] == [first])
+        audit = (rig.spool_directory.parent / "audit.log").read_text()
+        assert [json.loads(line)["action"] for line in audit.splitlines()] == ["pause", "pause", "resume"]

@@ -1,14 +1,20 @@
 """`gateway doctor` beside a real gateway: what a tired person reads at night."""
 
 import json
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.x509.oid import NameOID
 
+from gateway.core.signature import sign
+from gateway.errors import PeerError
+from gateway.simulator.client import MetaClient
 from gateway.simulator.pki import SERVER_AUTH, common_name, issue, make_pki, subject_name
-from tests.stories.rig import Config, Rig, message, open_target, unique_id
+from tests.stories.rig import APP_SECRET, PATH, Config, Rig, message, open_target, unique_id, until
 
 
 async def examine(rig: Rig, *arguments: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
@@ -131,3 +137,97 @@ async def test_the_name_of_the_public_url_is_looked_at_over_each_of_its_addresse
     assert f"public address 127.0.0.1:{rig.port}" in where
     assert "server_name" not in found
     assert "localhost" in found["name"][0]["what"]
+
+
+async def test_under_report_it_says_whether_it_is_safe_to_require_and_who_was_refused(
+    rig: Rig, tmp_path: Path
+) -> None:
+    def migrate(config: Config) -> None:
+        config["apps"]["main"]["client_certificate"] = "report"
+
+    stranger = make_pki(tmp_path / "stranger")
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=migrate)
+        async with rig.running():
+            for _ in range(3):
+                assert (await rig.post(message(unique_id()))).status == 200
+            code, found = await examine(rig)
+            assert code == 0, found
+            assert found["safe_to_require"][0]["what"] == (
+                "main: safe to require: 0 of the last 3 notifications came without an accepted certificate"
+            )
+            assert found["anchor"][0]["facts"]["admitted"].endswith(" ago")
+            async with MetaClient(
+                rig.public_url,
+                secret=APP_SECRET,
+                ca=rig.pki.server_ca,
+                certificate=stranger.client_certificate,
+                private_key=stranger.client_key,
+            ) as nobody:
+                assert (await nobody.post(PATH, message(unique_id()))).status == 200
+            _, found = await examine(rig)
+    assert "safe_to_require" not in found
+    assert "1 of the last 4 notifications" in found["not_safe_to_require"][0]["what"]
+    (claim,) = found["meta_refused"]
+    assert claim["level"] == "warning"
+    assert "unknown_issuer" in claim["what"]
+    assert "Meta-like" in claim["facts"]["issuer"]
+
+
+async def test_a_staged_anchor_says_whom_it_would_admit(rig: Rig, tmp_path: Path) -> None:
+    coming = make_pki(tmp_path / "coming")
+
+    def stage(config: Config) -> None:
+        config["tls"]["clients"]["meta"]["staged_anchors"] = [str(coming.meta_ca)]
+
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=stage)
+        async with rig.running():
+            async with MetaClient(
+                rig.public_url,
+                secret=APP_SECRET,
+                ca=rig.pki.server_ca,
+                certificate=coming.client_certificate,
+                private_key=coming.client_key,
+            ) as meta:
+                with pytest.raises(PeerError):
+                    await meta.post(PATH, message(unique_id()))
+            code, found = await examine(rig)
+    assert code == 1
+    # Nobody else was ever admitted: by all appearances that was Meta.
+    assert found["meta_refused"][0]["level"] == "problem"
+    assert (
+        "1 refused connection would be admitted by the staged anchor meta"
+        in (found["staged_would_admit"][0]["what"])
+    )
+    assert [one["facts"].get("admits", "") for one in found["anchor"]] == ["", "nobody: it is staged"]
+
+
+async def test_metas_own_requests_with_the_wrong_secret_are_an_alarm(rig: Rig) -> None:
+    async with open_target() as target:
+        rig.write(targets={"support": target.url})
+        async with rig.running(), rig.meta() as meta:
+            body = message(unique_id())
+            assert (await meta.post(PATH, body, signature=sign(b"rotated away", body))).status == 401
+            code, found = await examine(rig)
+    assert code == 1
+    assert "answered 401, 1 time" in found["proved_client_refused"][0]["what"]
+    assert "app_secrets" in found["proved_client_refused"][0]["remedy"]
+
+
+async def test_a_refused_reload_is_told_with_the_place_of_the_mistake(rig: Rig) -> None:
+    async with open_target() as target:
+        rig.write(targets={"support": target.url})
+        async with rig.running() as gateway:
+            good = rig.config.read_text()
+            rig.config.write_text(good.replace('"timeout": "5s"', '"timeout": "soon"'))
+            os.kill(gateway.pid, signal.SIGHUP)
+            await until(lambda: "reload_refused" in rig.log or "reload_failed" in rig.log)
+            broken = await rig.command("doctor", "--json", check=False)
+            assert broken.returncode == 2  # and check says the same as the reload
+            rig.config.write_text(good)
+            code, found = await examine(rig)
+    assert code == 1
+    (refused,) = found["reload_failed"]
+    assert "targets.support.timeout" in refused["why"]
+    assert f"{rig.config}:" in refused["why"]

@@ -30,7 +30,7 @@ def test_times_outlive_a_restart(tmp_path: Path) -> None:
     seen.admit(identity(), 5_000)
     seen.secrets["main", OLD] = 6_000
     again = restarted(seen, tmp_path / "last-seen.json")
-    assert again.anchor("aa" * 32) == 5_000
+    assert again.anchor("meta", "aa" * 32) == 5_000
     assert again.secret("main", OLD) == 6_000
     assert [(name, one.not_after_ms, one.at_ms) for name, one in again.clients()] == [("meta", 9_000, 5_000)]
     assert again.content() == seen.content()
@@ -58,10 +58,35 @@ def test_the_file_is_private_and_holds_no_secret(tmp_path: Path) -> None:
     assert restarted(seen, path, key=bytes(32)).secret("main", OLD) is None
 
 
+def test_each_entry_that_accepts_has_its_own_anchor_noted() -> None:
+    """An anchor that only the second entry needs must not look as if nobody did."""
+    seen = LastSeen(key=KEY)
+    both = Identity(
+        clients=frozenset({"meta", "probe"}), name="x", leaf=LEAF, anchor_sha256="aa" * 32,
+        other_anchors=(("probe", "bb" * 32),),
+    )  # fmt: skip
+    seen.admit(both, 5_000)
+    assert seen.anchor("meta", "aa" * 32) == seen.anchor("probe", "bb" * 32) == 5_000
+    assert seen.anchor("probe", "aa" * 32) is seen.anchor("meta", "bb" * 32) is None
+
+
+def test_an_anchor_is_in_use_as_long_as_a_connection_is_open() -> None:
+    """Meta keeps connections open; one that began days ago is no sign that nobody comes."""
+    seen, root = LastSeen(key=KEY), "aa" * 32
+    seen.admit(identity(), 1_000)
+    seen.admit(identity(), 2_000)
+    seen.leave(identity(), 3_000)
+    seen.touch(9_000)
+    assert seen.anchor("meta", root) == 9_000
+    seen.leave(identity(), 9_500)
+    seen.touch(20_000)
+    assert seen.anchor("meta", root) == 9_500
+
+
 def test_no_file_is_a_first_start(tmp_path: Path) -> None:
     seen = LastSeen(key=KEY)
     seen.load(tmp_path / "last-seen.json")
-    assert seen.anchor("aa" * 32) is None
+    assert seen.anchor("meta", "aa" * 32) is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +100,7 @@ def test_a_file_that_cannot_be_read_is_told_and_changes_nothing(tmp_path: Path, 
     seen = LastSeen(key=KEY)
     with pytest.raises(LastSeenFileError, match=r"last-seen\.json cannot be used"):
         seen.load(path)
-    assert seen.anchor("aa" * 32) is None
+    assert seen.anchor("meta", "aa" * 32) is None
 
 
 def test_a_file_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
@@ -96,5 +121,5 @@ def test_the_file_does_not_grow_for_ever() -> None:
     for number in range(KEPT + 100):
         seen.admit(identity(f"{number:064x}"), number)
     content = seen.content()
-    assert content.count(b'"' + b"0" * 60) == KEPT
+    assert content.count(b'"meta ' + b"0" * 60) == KEPT
     assert f"{KEPT + 99:064x}".encode() in content

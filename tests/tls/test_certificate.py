@@ -1,11 +1,14 @@
 """Certificate and key files: what is read, and how it is told where it cannot be."""
 
+import base64
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -162,6 +165,11 @@ def test_anchors_come_from_files_and_directories(tmp_path: Path, pki: Developmen
     assert len(anchors[0].sha256) == 64
 
 
+def test_a_path_that_cannot_be_looked_at_is_told_and_not_raised(tmp_path: Path) -> None:
+    with pytest.raises(CertificateFileError, match="File name too long"):
+        read_anchors((tmp_path / ("x" * 300),))
+
+
 def test_what_is_no_anchor_is_refused(tmp_path: Path, pki: DevelopmentPki) -> None:
     with pytest.raises(CertificateFileError, match="no trust anchor"):
         read_anchors((tmp_path,))
@@ -173,3 +181,27 @@ def test_what_is_no_anchor_is_refused(tmp_path: Path, pki: DevelopmentPki) -> No
     )
     with pytest.raises(CertificateFileError, match="not a CA"):
         read_anchors((tmp_path,))
+
+
+def test_a_certificate_of_no_known_version_is_damaged(tmp_path: Path, pki: DevelopmentPki) -> None:
+    """X.509 ends with version 3; cryptography says so with an exception of its own kind."""
+    der = pki.meta_root.certificate.public_bytes(serialization.Encoding.DER)
+    body = base64.encodebytes(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03", 1))
+    path = tmp_path / "meta.pem"
+    path.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n")
+    with pytest.raises(CertificateFileError, match="damaged"):
+        read_certificates(path)
+
+
+def test_a_name_with_a_kind_of_string_that_it_cannot_have_is_an_error(tmp_path: Path) -> None:
+    """cryptography raises TypeError there, and only once the name is read."""
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "\0abc")])
+    der = issue(name, issuer=None, ca=True).certificate.public_bytes(serialization.Encoding.DER)
+    bits = der.replace(b"\x0c\x04\0abc", b"\x03\x04\0abc")
+    assert bits != der
+    path = tmp_path / "odd.pem"
+    path.write_bytes(
+        b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bits) + b"-----END CERTIFICATE-----\n"
+    )
+    with pytest.raises(CertificateFileError, match="cannot be read"):
+        read_anchors([path])

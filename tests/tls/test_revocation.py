@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -15,28 +14,13 @@ from gateway.tls.revocation import (
     LIST_NOT_YET_VALID,
     REMEMBERED_ISSUERS,
     REVOKED,
-    RevocationList,
     RevocationLists,
     outdated,
 )
+from tests.tls.files import as_read
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-
-
-def as_read(crl: x509.CertificateRevocationList, *, known: bool = True) -> RevocationList:
-    """Take a list in as its file would be."""
-    keys = [one.value.key_identifier for one in crl.extensions if hasattr(one.value, "key_identifier")]
-    return RevocationList(
-        path=Path("list.crl"),
-        issuer=crl.issuer,
-        issuer_key=keys[0] if keys else None,
-        this_update=crl.last_update_utc,
-        next_update=crl.next_update_utc,
-        serials=frozenset(one.serial_number for one in crl),
-        crl=crl,
-        known_issuer=known,
-    )
 
 
 def fault_of(
@@ -166,7 +150,7 @@ def test_signatures_are_verified_once_an_issuer_and_their_memory_has_a_bound(pki
     for _ in range(REMEMBERED_ISSUERS + 3):
         assert not one.is_signed_by(authority("another").certificate)
         assert one.is_signed_by(pki.meta_root.certificate)
-        assert len(one._signers) <= REMEMBERED_ISSUERS
+        assert len(one.signers) <= REMEMBERED_ISSUERS
 
 
 def test_the_state_of_a_list_is_told_for_people(pki: DevelopmentPki) -> None:

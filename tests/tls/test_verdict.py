@@ -34,8 +34,8 @@ from gateway.simulator.pki import (
 )
 from gateway.tls.revocation import RevocationLists
 from gateway.tls.verdict import ChainRecord, VerdictMissingError, decide
+from tests.tls.files import as_read
 from tests.tls.rig import ANSWER, Maker
-from tests.tls.test_revocation import as_read
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -492,6 +492,24 @@ def test_of_what_several_entries_say_the_most_telling_is_told(maker: Maker, pki:
     verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=sent, entries=(first, revoking), now=NOW)
     assert isinstance(verdict, Refusal)
     assert (verdict.reason, verdict.claims) == (Reason.REVOKED, "meta")
+
+
+def test_of_each_entry_that_accepts_the_anchor_is_told(maker: Maker, pki: DevelopmentPki) -> None:
+    entries = maker.context(
+        entries={
+            "meta": ((pki.meta_root,), (META_CLIENT_NAME,)),
+            "probe": ((pki.meta_intermediate,), (META_CLIENT_NAME,)),
+            "other": ((pki.meta_root,), ("other.example",)),
+        }
+    ).entries
+    leaf, *sent = (
+        crypto.X509.from_cryptography(one.certificate) for one in (pki.meta_client, pki.meta_intermediate)
+    )
+    verdict = decide(record=ChainRecord(seen=True), leaf=leaf, sent=sent, entries=entries, now=NOW)
+    assert isinstance(verdict, Identity)
+    assert verdict.clients == {"meta", "probe"}
+    assert verdict.anchor_sha256 == maker.sha256(pki.meta_root)
+    assert verdict.other_anchors == (("probe", maker.sha256(pki.meta_intermediate)),)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,297 @@
+"""`gateway targets`: list them, leave one alone for a while, and deliver to it again."""
+
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from gateway.cli.output import err, options, out, out_json
+from gateway.errors import PeerError, UsageError
+
+if TYPE_CHECKING:
+    from gateway.cli.admin_client import AdminClient
+    from gateway.delivery.pause_book import PauseBook
+    from gateway.settings.model import Settings
+    from gateway.spool.contract import Spool
+
+commands = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="List the targets, pause one, resume it. A pause survives restarts: what comes in meanwhile waits in"
+    " the spool, attempts under way end, and the give-up clock stands still. The running gateway is asked"
+    " through its admin port; where none runs, the command works on the spool itself.\n\n"
+    "Before maintenance: gateway targets pause NAME --for 2h --reason 'database upgrade'. After an incident:"
+    " gateway targets resume NAME --rate 50/s. A target that fails needs no pause: its breaker opens by"
+    " itself.",
+)
+
+RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])")
+RATE_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A target of the configuration.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
+
+Work = Callable[["PauseBook"], Awaitable[None]]
+
+STOPPED: Final = "stopped"
+UNKNOWN: Final = "unknown"
+
+COLUMNS: Final = ("target", "state", "pending", "oldest", "dead letters", "note")
+
+
+@commands.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the targets: a table on a terminal, tab-separated in a pipe.
+
+    States: delivering; recovering (back, released gradually); open (the breaker: probes alone); paused;
+    stopped (no gateway runs); unknown (deliveries wait for a target that the configuration has lost).
+    """
+    settings = _settings()
+    gateway = _gateway(settings)
+    found = _ask_status(gateway) if gateway is not None else _on_spool(settings, _nothing)
+    if as_json:
+        out_json({"targets": found})
+        return
+    rows = [_cells(name, target) for name, target in found.items()]
+    if os.isatty(1):
+        _print_table(rows)
+    else:
+        for row in rows:
+            out("\t".join(row))
+
+
+@commands.command()
+def pause(
+    name: Name,
+    for_: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="Ends by itself after 30m, 2h, 1d; else until resumed."),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Shown by list, and put on the audit log.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Leave a target alone. One that is paused already takes the new end and reason."""
+    seconds = None if for_ is None else _duration(for_)
+    content: dict[str, object] = {"seconds": seconds, "reason": reason}
+
+    async def alone(book: "PauseBook") -> None:
+        await book.pause(name, seconds=seconds, reason=reason)
+
+    _change("pause", name, content, alone, as_json=as_json)
+
+
+@commands.command()
+def resume(
+    name: Name,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            "--rate",
+            metavar="N/s",
+            help="Start so many attempts a second (or N/m, N/h) until nothing that is due waits any more.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver to a target again. Of one that is not paused it changes the rate."""
+    per_second = None if rate is None else _rate(rate)
+
+    async def alone(book: "PauseBook") -> None:
+        await book.resume(name, rate_per_second=per_second)
+
+    _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
+
+
+# -- what is asked
+
+
+def _settings() -> "Settings":
+    from gateway.settings.load import load_settings
+
+    return load_settings(options.config, environ=os.environ, with_secrets=False).settings
+
+
+def _duration(text: str) -> float:
+    from pydantic_core import PydanticCustomError
+
+    from gateway.settings.amounts import read_duration
+
+    try:
+        return read_duration(text)
+    except PydanticCustomError as error:
+        raise UsageError(f"--for: {error.message()}", remedy="write 30m, 2h or 1d") from error
+
+
+def _rate(text: str) -> float:
+    parts = RATE.fullmatch(text)
+    if parts is None:
+        raise UsageError(f"--rate {text!r:.40} is no rate", remedy="write 100/s, 30/m or 5/h")
+    return float(parts[1]) / RATE_UNITS[parts[2]]
+
+
+def _demand_target(settings: "Settings", name: str) -> None:
+    if name not in settings.targets:
+        raise UsageError(f"there is no target {name!r:.80}", remedy=f"targets: {', '.join(settings.targets)}")
+
+
+# -- doing it
+
+
+def _gateway(settings: "Settings") -> "AdminClient | None":
+    from gateway.cli.admin_client import running_gateway
+
+    return running_gateway(options.config, settings)
+
+
+def _ask_status(gateway: "AdminClient") -> dict[str, Any]:
+    from gateway.cli.admin_client import get_json
+
+    status, content = get_json(gateway.address, "/api/status")
+    if status != HTTPStatus.OK or not isinstance(content.get("targets"), dict):
+        raise PeerError(
+            f"the admin port answered {status}", remedy="see what listens there: it is no gateway"
+        )
+    return dict(content["targets"])
+
+
+def _change(
+    action: str,
+    name: str,
+    content: Mapping[str, object],
+    alone: Work,
+    *,
+    as_json: bool,
+) -> None:
+    """Have the running gateway do it; where none runs, do it on the spool."""
+    settings = _settings()
+    _demand_target(settings, name)
+    gateway = _gateway(settings)
+    if gateway is not None:
+        found = gateway.post(f"/api/targets/{action}", {"target": name, **content})
+    else:
+
+        async def work(book: "PauseBook") -> None:
+            from gateway.telemetry.audit import FILE_NAME, AuditLog
+
+            audit = AuditLog(settings.spool.directory.parent / FILE_NAME)
+            audit.record(action, by="command", target=name, **content)
+            await alone(book)
+
+        err("no gateway runs: doing it here")
+        found = _on_spool(settings, work)[name]
+    if as_json:
+        out_json({name: found})
+    else:
+        out("\t".join(part for part in (name, str(found["state"]), _note(found)) if part))
+
+
+def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
+    """Open the spool, with its lock, do something there, and return how the targets are then."""
+    import trio
+
+    from gateway.cli.state_owner import refuse_another_user
+    from gateway.delivery.pause_book import PauseBook
+    from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
+    from gateway.telemetry.metrics import Metrics
+
+    refuse_another_user(settings.spool.directory)
+    spool_options = SqliteOptions(
+        duplicates_window_seconds=settings.spool.duplicates_window_seconds,
+        duplicates_max=settings.spool.duplicates_max,
+        min_free_bytes=settings.spool.min_free_bytes,
+    )
+
+    async def run() -> dict[str, Any]:
+        async with open_sqlite_spool(
+            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=_now_ms
+        ) as spool:
+            book = PauseBook(spool, _now_ms)
+            await book.load()
+            await work(book)
+            return await _describe(settings, spool, book)
+
+    return trio.run(run)
+
+
+async def _nothing(_: "PauseBook") -> None:
+    """Only look."""
+
+
+async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> dict[str, Any]:
+    """Say what `/api/status` would, of a spool that nobody delivers from."""
+    from gateway.core import pausing
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.view import TargetState, shown_pause
+
+    now_ms = _now_ms()
+    store = DeadLetterStore(settings.dead_letter.directory, b"")
+    store.count()
+    dead, oldest = store.counts(), await spool.oldest_received_ms()
+    found = {}
+    for name, pending in {**dict.fromkeys(settings.targets, 0), **spool.pending()}.items():
+        pause = pausing.current(book.of(name), now_ms)
+        stopped = STOPPED if name in settings.targets else UNKNOWN
+        found[name] = {
+            "pending": pending,
+            "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
+            "dead_letters": dead.get(name, 0),
+            "state": stopped if pause is None else str(TargetState.PAUSED),
+            "pause": shown_pause(pause),
+            "rate_per_second": pausing.rate_after(book.of(name)) if pause is None else None,
+        }
+    return found
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+# -- showing it
+
+
+def _cells(name: str, target: Mapping[str, Any]) -> tuple[str, ...]:
+    age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else "-"
+    return (
+        name,
+        str(target.get("state", UNKNOWN)),
+        str(target["pending"]),
+        age,
+        str(target["dead_letters"]),
+        _note(target),
+    )
+
+
+def _note(target: Mapping[str, Any]) -> str:
+    """Say what there is to say of a state, in one line."""
+    notes = []
+    if pause := target.get("pause"):
+        notes.append(f"until {pause['until']}" if pause["until"] else "until resumed")
+        if pause["reason"]:
+            notes.append(pause["reason"])
+    if (breaker := target.get("breaker")) and breaker["open"]:
+        notes.append(f"{breaker['state']} since {breaker['opened_at']}")
+    if rate := target.get("rate_per_second"):
+        notes.append(f"{rate:g}/s until caught up")
+    return ", ".join(notes)
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in COLUMNS:
+        table.add_column(
+            column, justify="right" if column in ("pending", "oldest", "dead letters") else "left"
+        )
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,73 @@
+"""The pauses of all targets: in the spool, and at hand."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway.core import pausing
+from gateway.core.pausing import Pauses
+from gateway.errors import UsageError
+from gateway.spool.contract import Spool
+
+LONGEST_REASON: Final = 200
+"""Characters: it stands in a table."""
+LONGEST_SECONDS: Final = 3650 * 86400.0
+"""As for every duration of the configuration."""
+LEAST_RATE: Final = 1 / 3600
+GREATEST_RATE: Final = 100_000.0
+"""Attempts a second: beyond what one process can make."""
+
+
+class PauseBook:
+    """Changes pauses on disk first, then at hand. One for each spool that is open."""
+
+    def __init__(self, spool: Spool, now_ms: Callable[[], int]) -> None:
+        self._spool = spool
+        self._now_ms = now_ms
+        self._pauses: Mapping[str, Pauses] = {}
+
+    async def load(self) -> None:
+        """Read what the spool has."""
+        self._pauses = await self._spool.pauses()
+
+    def of(self, target: str) -> Pauses:
+        """Return the pauses of a target."""
+        return self._pauses.get(target, ())
+
+    async def pause(self, target: str, *, seconds: float | None, reason: str) -> None:
+        """Leave a target alone from now on, for so long or until it is resumed; durable on return.
+
+        Raises:
+            UsageError: a reason that cannot be kept, or no time.
+            SpoolUnavailableError: nothing has changed.
+        """
+        if len(reason) > LONGEST_REASON or not reason.isprintable():
+            raise UsageError(
+                "the reason is too long, or not printable",
+                remedy=f"write one line of {LONGEST_REASON} characters",
+            )
+        if seconds is not None and not 0 < seconds <= LONGEST_SECONDS:
+            raise UsageError("a pause of no time, or of too much", remedy="leave the time out: until resumed")
+        now_ms = self._now_ms()
+        until_ms = None if seconds is None else now_ms + max(1, round(seconds * 1000))
+        await self._set(
+            target, pausing.paused(self.of(target), now_ms=now_ms, until_ms=until_ms, reason=reason)
+        )
+
+    async def resume(self, target: str, *, rate_per_second: float | None) -> None:
+        """Deliver again, at that rate until nothing that is due waits. Raises as `pause`."""
+        if rate_per_second is not None and not LEAST_RATE <= rate_per_second <= GREATEST_RATE:
+            raise UsageError("the rate is out of range", remedy="write 1/h at least, 100000/s at most")
+        now_ms = self._now_ms()
+        await self._set(
+            target, pausing.resumed(self.of(target), now_ms=now_ms, rate_per_second=rate_per_second)
+        )
+
+    async def catch_up(self, target: str) -> None:
+        """Lift the rate. Raises as `pause`."""
+        await self._set(target, pausing.caught_up(self.of(target)))
+
+    async def _set(self, target: str, pauses: Pauses) -> None:
+        oldest = (await self._spool.oldest_clock_ms()).get(target)
+        pauses = pausing.kept(pauses, now_ms=self._now_ms(), oldest_clock_ms=oldest)
+        await self._spool.set_pauses(target, pauses)
+        self._pauses = {**self._pauses, target: pauses}

@@ -1,0 +1,56 @@
+"""How a target is, for people: in metrics, on the admin port, and by the commands."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.core.breaker import State
+from gateway.core.pausing import Pause
+from gateway.delivery.message import rfc3339
+
+
+class TargetState(StrEnum):
+    """What a target's state is called."""
+
+    DELIVERING = "delivering"
+    OPEN = "open"
+    RECOVERING = "recovering"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetView:
+    """The state of one target."""
+
+    state: TargetState
+    breaker: State
+    opened_at_ms: int | None
+    """Unix time; None while the breaker is closed."""
+    pause: Pause | None
+    """What is going on."""
+    rate_per_second: float | None
+    """At which what has gathered goes out; None: no limit."""
+
+
+def shown_view(view: TargetView) -> dict[str, object]:
+    """Return it fit for JSON."""
+    return {
+        "state": str(view.state),
+        "breaker": {
+            "open": view.opened_at_ms is not None,
+            "state": str(view.breaker),
+            "opened_at": None if view.opened_at_ms is None else rfc3339(view.opened_at_ms),
+        },
+        "pause": shown_pause(view.pause),
+        "rate_per_second": view.rate_per_second,
+    }
+
+
+def shown_pause(pause: Pause | None) -> dict[str, object] | None:
+    """Return it fit for JSON; null where none is going on."""
+    if pause is None:
+        return None
+    return {
+        "from": rfc3339(pause.from_ms),
+        "until": None if pause.until_ms is None else rfc3339(pause.until_ms),
+        "reason": pause.reason,
+    }

@@ -1,0 +1,108 @@
+"""`gateway targets` where no gateway runs: on the spool itself. With one that runs: tests/stories."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from gateway.cli.output import options
+from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
+from gateway.telemetry.metrics import Metrics
+from tests.cli.calling import Called, call
+from tests.delivery.rig import notification
+from tests.stories.rig import free_port
+
+LOOSE = SqliteOptions(duplicates_window_seconds=1, duplicates_max=1, min_free_bytes=0)
+
+
+class Site:
+    """A configuration with the targets `support` and `accounts`, and no gateway."""
+
+    def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.var = directory / "x" / "var"
+        self.config = directory / "x" / "gateway.yaml"
+        self._capsys = capsys
+        assert call(capsys, "init", str(directory / "x")).code == 0
+        with self.config.open("a") as file:
+            file.write(f"\nadmin: {{address: '127.0.0.1:{free_port()}'}}\n")
+
+    def call(self, *arguments: str) -> Called:
+        return call(self._capsys, "--config", str(self.config), "targets", *arguments)
+
+    def store(self, target: str) -> None:
+        async def run() -> None:
+            async with open_sqlite_spool(
+                self.var / "spool", LOOSE, metrics=Metrics(), now_ms=lambda: 0
+            ) as spool:
+                await spool.append(notification(target.encode(), target))
+
+        self.var.mkdir(exist_ok=True)
+        trio.run(run)
+
+    def audit(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (self.var / "audit.log").read_text().splitlines()]
+
+
+@pytest.fixture
+def site(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr(options, "config", options.config)
+    return Site(tmp_path, capsys)
+
+
+def test_a_pause_is_kept_shown_audited_and_ended(site: Site) -> None:
+    paused = site.call("pause", "support", "--for", "2h", "--reason", "db upgrade")
+    assert paused.code == 0
+    assert paused.out.startswith("support\tpaused\tuntil 20")
+    assert "no gateway runs" in paused.err
+    listed = json.loads(site.call("list", "--json").out)["targets"]
+    assert listed["support"]["state"] == "paused"
+    assert listed["support"]["pause"]["reason"] == "db upgrade"
+    assert listed["accounts"]["state"] == "stopped"
+    assert site.call("pause", "support").out == "support\tpaused\tuntil resumed\n"
+    resumed = json.loads(site.call("resume", "support", "--rate", "30/m", "--json").out)["support"]
+    assert (resumed["state"], resumed["rate_per_second"]) == ("stopped", 0.5)
+    assert [(line["action"], line["by"], line["target"]) for line in site.audit()] == [
+        ("pause", "command", "support"),
+        ("pause", "command", "support"),
+        ("resume", "command", "support"),
+    ]
+
+
+def test_in_a_pipe_a_line_a_target(site: Site) -> None:
+    site.store("support")
+    site.store("former")
+    rows = [line.split("\t") for line in site.call("list").out.splitlines()]
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        ("support", "stopped", "1"), ("accounts", "stopped", "0"), ("former", "unknown", "1"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("pause", "nobody"), "there is no target 'nobody'; targets: support, accounts"),
+        (("resume", "nobody"), "there is no target"),
+        (("pause", "support", "--for", "2"), "--for: "),
+        (("pause", "support", "--for", "0s"), "no time"),
+        (("pause", "support", "--reason", "x" * 201), "too long"),
+        (("resume", "support", "--rate", "fast"), "write 100/s"),
+        (("resume", "support", "--rate", "0/s"), "out of range"),
+        (("resume", "support", "--rate", "1000000/s"), "out of range"),
+    ],
+)
+def test_what_cannot_be_done_is_wrong_usage(site: Site, arguments: tuple[str, ...], complaint: str) -> None:
+    called = site.call(*arguments)
+    assert called.code == 2
+    assert complaint in called.err
+    assert json.loads(site.call("list", "--json").out)["targets"]["support"]["state"] == "stopped"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_state_is_left_alone(site: Site) -> None:
+    site.store("support")
+    os.chown(site.var / "spool", 12345, -1)
+    called = site.call("pause", "support")
+    assert called.code == 2
+    assert "sudo -u" in called.err

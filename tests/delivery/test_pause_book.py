@@ -1,0 +1,209 @@
+"""Pauses between a real spool and a real target: kept, ended, and considerate afterwards."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from gateway.core.breaker import BreakerPolicy
+from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.view import TargetState
+from gateway.errors import UsageError
+from tests.delivery.dispatching import BODY, Rig, a_target, asked, emptied, unix_ms
+from tests.delivery.rig import FakeTarget, Received, answer, notification, serving
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def state(dispatcher: Dispatcher) -> TargetState:
+    return dispatcher.views()["support"].state
+
+
+def shown(rig: Rig, state: str) -> float | None:
+    labels = {"target": "support", "state": state}
+    return rig.metrics.registry.get_sample_value("meta_gateway_target_state", labels)
+
+
+async def until_asked_no_more(target: FakeTarget, seconds: float = 0.2) -> int:
+    await trio.sleep(seconds)
+    return len(target.requests)
+
+
+async def test_a_paused_target_gets_nothing_over_restarts_until_it_is_resumed(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving(answer(200)) as target:
+        targets = {"support": a_target(target.url)}
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, targets)
+            await nursery.start(dispatcher.run)
+            await dispatcher.pause("support", seconds=None, reason="deploy")
+            for number in range(5):
+                await spool.append(notification(BODY + b" " * number, "support", number=number))
+            assert await until_asked_no_more(target) == 0
+            assert state(dispatcher) is TargetState.PAUSED
+            assert (shown(rig, "paused"), shown(rig, "delivering")) == (1.0, 0.0)
+            await dispatcher.drain(0)
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, targets)
+            await nursery.start(dispatcher.run)
+            assert await until_asked_no_more(target) == 0
+            pause = dispatcher.views()["support"].pause
+            assert pause is not None
+            assert pause.reason == "deploy"
+            await dispatcher.resume("support", rate_per_second=None)
+            await emptied(spool)
+            assert state(dispatcher) is TargetState.DELIVERING
+            assert shown(rig, "delivering") == 1.0
+            await dispatcher.drain(0)
+    assert {request.headers["gateway-attempt"] for request in target.requests} == {"1"}
+    log = "".join(capsys.readouterr())
+    assert log.count("target_paused") == 2, "and once more after the restart"
+    assert log.count("target_resumed") == 1
+
+
+async def test_it_ends_by_itself_and_lets_attempts_under_way_end(rig: Rig) -> None:
+    release = trio.Event()
+
+    async def slow(received: Received, stream: trio.abc.Stream) -> bool:
+        await release.wait()
+        return await answer(200)(received, stream)
+
+    async with (
+        serving(slow) as target,
+        rig.spool() as spool,
+        trio.open_nursery() as nursery,
+    ):
+        dispatcher = rig.dispatcher(spool, {"support": a_target(target.url, concurrency=1)})
+        await nursery.start(dispatcher.run)
+        for number in range(3):
+            await spool.append(notification(BODY + b" " * number, "support", number=number))
+        await asked(target, 1)
+        paused_at = trio.current_time()
+        await dispatcher.pause("support", seconds=0.4, reason="")
+        release.set()
+        with trio.fail_after(5):
+            while rig.counted("support", "delivered") < 1:  # noqa: ASYNC110 - a metric has no event
+                await trio.sleep(0.01)
+        assert len(target.requests) == 1
+        await asked(target, 2)
+        assert trio.current_time() - paused_at > 0.35
+        await emptied(spool)
+        await dispatcher.drain(0)
+
+
+async def test_the_give_up_clock_stands_still_over_restarts(rig: Rig) -> None:
+    async with serving(answer(503)) as target:
+        targets = {
+            "support": a_target(
+                target.url,
+                schedule=(0.05,),
+                give_up_after=0.6,
+                breaker=BreakerPolicy(failures=2, probe_every_seconds=60),
+            )
+        }
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, targets)
+            await nursery.start(dispatcher.run)
+            await dispatcher.pause("support", seconds=None, reason="")
+            await spool.append(notification(BODY, "support", received_at_ms=unix_ms()))
+            await dispatcher.drain(0)
+        await trio.sleep(0.7)
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, targets)
+            await nursery.start(dispatcher.run)
+            (clock_ms,) = (await spool.oldest_clock_ms()).values()
+            left_ms = dispatcher.next_give_ups_ms({"support": clock_ms})["support"] - unix_ms()
+            assert 400 < left_ms <= 600
+            await trio.sleep(0.2)
+            assert spool.pending() == {"support": 1}
+            resumed_at = trio.current_time()
+            await dispatcher.resume("support", rate_per_second=None)
+            await emptied(spool)
+            assert 0.35 < trio.current_time() - resumed_at < 3
+            await dispatcher.drain(0)
+    (letter,) = rig.letters()
+    assert len(letter.attempts) == len(target.requests) == 2
+
+
+async def test_what_has_gathered_goes_out_at_a_rate_until_it_is_caught_up(rig: Rig) -> None:
+    at: list[float] = []
+
+    async def script(received: Received, stream: trio.abc.Stream) -> bool:
+        at.append(trio.current_time())
+        return await answer(200)(received, stream)
+
+    async with serving(script) as target:
+        targets = {"support": a_target(target.url, concurrency=8)}
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, targets)
+            await nursery.start(dispatcher.run)
+            await dispatcher.pause("support", seconds=None, reason="")
+            for number in range(30):
+                await spool.append(notification(BODY + b" " * number, "support", number=number))
+            await dispatcher.resume("support", rate_per_second=50)
+            assert dispatcher.views()["support"].rate_per_second == 50
+            await emptied(spool)
+            with trio.fail_after(5):
+                while dispatcher.views()["support"].rate_per_second is not None:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            assert await spool.pauses() == {}
+            await dispatcher.drain(0)
+    assert 0.4 < at[-1] - at[0] < 2
+    assert max(sum(1 for other in at if 0 <= other - one < 0.1) for one in at) <= 5 + 6
+
+
+async def test_pausing_stops_the_probes_of_an_open_breaker(rig: Rig) -> None:
+    breaker = BreakerPolicy(failures=1, probe_every_seconds=0.05)
+    async with (
+        serving(answer(503)) as target,
+        rig.spool() as spool,
+        trio.open_nursery() as nursery,
+    ):
+        dispatcher = rig.dispatcher(spool, {"support": a_target(target.url, breaker=breaker)})
+        await nursery.start(dispatcher.run)
+        await spool.append(notification(BODY, "support", received_at_ms=unix_ms()))
+        await asked(target, 3)
+        await dispatcher.pause("support", seconds=None, reason="")
+        await trio.sleep(0.05)
+        known = len(target.requests)
+        assert await until_asked_no_more(target) == known
+        await dispatcher.resume("support", rate_per_second=None)
+        await asked(target, known + 1)
+        await dispatcher.drain(0)
+
+
+async def test_new_settings_keep_a_pause_and_so_does_a_target_that_comes_back(rig: Rig) -> None:
+    async with (
+        serving(answer(200)) as target,
+        rig.spool() as spool,
+        trio.open_nursery() as nursery,
+    ):
+        dispatcher = rig.dispatcher(spool, {"support": a_target(target.url)})
+        await nursery.start(dispatcher.run)
+        await dispatcher.pause("support", seconds=None, reason="")
+        dispatcher.adopt({"support": a_target(target.url, concurrency=3)})
+        assert state(dispatcher) is TargetState.PAUSED
+        dispatcher.adopt({})
+        dispatcher.adopt({"support": a_target(target.url)})
+        await spool.append(notification(BODY, "support"))
+        assert await until_asked_no_more(target) == 0
+        assert state(dispatcher) is TargetState.PAUSED
+        await dispatcher.drain(0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [(0.0, ""), (-1.0, ""), (1e12, ""), (float("nan"), ""), (None, "a\nb"), (None, "x" * 201)],
+)
+async def test_what_makes_no_pause_is_refused(rig: Rig, seconds: float | None, reason: str) -> None:
+    async with rig.spool() as spool:
+        dispatcher = rig.dispatcher(spool, {})
+        with pytest.raises(UsageError):
+            await dispatcher.pause("support", seconds=seconds, reason=reason)
+        with pytest.raises(UsageError):
+            await dispatcher.resume("support", rate_per_second=seconds or 0.0)
+        assert await spool.pauses() == {}
