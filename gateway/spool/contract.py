@@ -46,14 +46,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+import msgspec
+
 from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDelivery:
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One delivery of a notification, as planned by the routes."""
 
     id: str
@@ -65,8 +66,7 @@ class NewDelivery:
     lane: Lane = Lane.NORMAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One notification with its deliveries, to be stored in one transaction."""
 
     id: str
