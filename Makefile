@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check format lint types imports bench conformance lock
+.PHONY: help setup demo run test check format lint types imports bench conformance fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,15 @@ conformance/.venv/.installed: conformance/requirements.txt
 	-conformance/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+fuzz: setup fuzz/.venv/.installed ## look for inputs that break something; FUZZ="http1 --seconds 600"
+	nice fuzz/.venv/bin/python -m fuzz $(FUZZ)
+
+fuzz/.venv/.installed: fuzz/requirements.txt requirements-runtime.lock
+	$(PYTHON) -m venv fuzz/.venv
+	fuzz/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements-runtime.lock -r fuzz/requirements.txt
+	@touch $@
+
 bench/load: bench/load.c bench/install.sh
 	sh bench/install.sh
 	gcc -O2 -Wall -D_GNU_SOURCE -o $@ bench/load.c -lssl -lcrypto -lpthread
@@ -74,3 +83,5 @@ lock: ## pin all dependencies anew (needs uv)
 	  --output-file bench/requirements.txt --upgrade bench/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file conformance/requirements.txt --upgrade conformance/requirements.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --output-file fuzz/requirements.txt --upgrade fuzz/requirements.in

@@ -134,6 +134,7 @@ def _write(directory: Path, ground: Ground, settings: dict[str, Any], *, secret:
         "server.pem": ground.pki.server_chain_pem,
         "server.key": ground.pki.server.key_pem,
         "meta.pem": ground.metas_anchors,
+        "meta.crl": ground.revocation_lists,
         "partner.pem": ground.partner.pem,
     }
     for name, content in files.items():
@@ -152,7 +153,11 @@ def _settings(port: int, admin_port: int, kind: DoorKind) -> dict[str, Any]:
             "private_key": "server.key",
             "handshake": "demand" if kind is DoorKind.DEMAND else "ask",
             "clients": {
-                "meta": {"trust_anchors": ["meta.pem"], "names": [META_CLIENT_NAME]},
+                "meta": {
+                    "trust_anchors": ["meta.pem"],
+                    "names": [META_CLIENT_NAME],
+                    "revocation_lists": ["meta.crl"],
+                },
                 "partner": {"trust_anchors": ["partner.pem"], "names": [PARTNER_NAME]},
             },
         },

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from conformance.surgery import Raw
 from gateway.core.identity import Reason
@@ -18,6 +19,7 @@ from gateway.simulator.pki import (
     chain_pem,
     client_leaf,
     development_pki,
+    revocation_list,
     subject_name,
 )
 
@@ -53,6 +55,38 @@ class Ground:
         """An anchor of Meta's entry that has expired."""
         now = datetime.now(UTC)
         return authority("Meta-like root of the past", not_before=now - 900 * DAY, not_after=now - DAY)
+
+    @cached_property
+    def revoked(self) -> Issued:
+        """Meta's certificate, and then not any more."""
+        return client_leaf(self.pki.meta_intermediate)
+
+    @cached_property
+    def revoked_authority(self) -> Issued:
+        """An issuing CA of Meta's that was revoked."""
+        return authority("Meta-like issuing CA that lost its key", issuer=self.pki.meta_root)
+
+    @cached_property
+    def revoked_by_an_old_list(self) -> Issued:
+        """Revoked, and no newer list has come since."""
+        return client_leaf(self.lone_intermediate)
+
+    @cached_property
+    def revocation_lists(self) -> bytes:
+        """PEM; the last has expired."""
+        now = datetime.now(UTC)
+        old = revocation_list(
+            self.lone_intermediate,
+            self.revoked_by_an_old_list,
+            this_update=now - 9 * DAY,
+            next_update=now - DAY,
+        )
+        lists = (
+            revocation_list(self.pki.meta_root, self.revoked_authority),
+            revocation_list(self.pki.meta_intermediate, self.revoked),
+            old,
+        )
+        return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in lists)
 
     @cached_property
     def metas_anchors(self) -> bytes:

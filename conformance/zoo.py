@@ -73,7 +73,7 @@ ADMITTED: Final = _of(
     ("three authorities between", "contract: depth 3", lambda g: breeds.deep(g, 3)),
     (
         "an anchor that is an intermediate",
-        "contract: partial chains to any anchor",
+        "contract: partial chains to any anchor; that its revocation list has expired locks nobody out",
         lambda g: (client_leaf(g.lone_intermediate),),
     ),
     (
@@ -239,6 +239,20 @@ BAD_CHAINS: Final = (
             "the gateway's own server certificate",
             "its CA is no anchor for clients",
             lambda g: (g.pki.server,),
+        ),
+    ),
+    *_of(
+        Reason.REVOKED,
+        ("revoked", "RFC 5280, 6.1.3 (a)(3)", lambda g: g.chain(g.revoked)),
+        (
+            "issued by a CA that was revoked",
+            "every certificate of the path",
+            lambda g: (client_leaf(g.revoked_authority), g.revoked_authority),
+        ),
+        (
+            "revoked by a list that has expired",
+            "what was revoked stays so",
+            lambda g: (g.revoked_by_an_old_list,),
         ),
     ),
     *_of(

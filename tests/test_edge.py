@@ -75,6 +75,7 @@ class Site:
         )
         identity = Identity(clients=frozenset({"meta"}), name="x", leaf=leaf, anchor_sha256=anchor.sha256)
         self.journal.last_seen.admit(identity, at_ms)
+        self.journal.last_seen.leave(identity, at_ms)
         return anchor.sha256
 
     def report(self) -> Any:

@@ -31,6 +31,7 @@ def test_the_runtime_lock_is_part_of_the_whole_lock() -> None:
         "requirements-runtime.lock",
         "bench/requirements.txt",
         "conformance/requirements.txt",
+        "fuzz/requirements.txt",
     ],
 )
 def test_every_pin_is_hashed_and_no_index_is_named(name: str) -> None:

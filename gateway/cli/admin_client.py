@@ -79,8 +79,8 @@ def is_listening(address: Address) -> bool:
     return True
 
 
-def get_json(address: Address, path: str, *, token: bytes | None = None) -> tuple[int, dict[str, Any]]:
-    """GET one address of the admin port; return the status, and the JSON object of the answer.
+def get_json(address: Address, path: str) -> tuple[int, dict[str, Any]]:
+    """GET one address of the admin port, without token; return the status, and the JSON object of the answer.
 
     An answer that is no JSON object, such as that of a program which is no gateway, reads as an empty one.
 
@@ -89,11 +89,8 @@ def get_json(address: Address, path: str, *, token: bytes | None = None) -> tupl
     """
     host, port = _reachable(address)
     connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
-    headers = {"Host": "localhost"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token.decode('latin-1')}"
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request("GET", path, headers={"Host": "localhost"})
         answer = connection.getresponse()
         status, body = answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:

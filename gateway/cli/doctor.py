@@ -10,8 +10,6 @@ import typer
 from gateway.cli.output import EXIT_FAILED, EXIT_USAGE, err, options, out, out_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.doctor.examination import Ask
     from gateway.settings.model import Settings
 
@@ -47,7 +45,7 @@ def command(
         for problem in problems:
             err(str(problem))
         raise typer.Exit(EXIT_USAGE)
-    ask = _way_to(loaded.settings, options.config)
+    ask = _way_to(loaded.settings)
     report = trio.run(partial(examine, loaded, problems, ask=ask, offline=offline))
     if json:
         from gateway.cli.doctor_report import as_json
@@ -66,7 +64,7 @@ def command(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _way_to(settings: "Settings", path: "Path") -> "Ask | None":
+def _way_to(settings: "Settings") -> "Ask | None":
     """Return the way to the running gateway; None where none listens."""
     from gateway.cli.admin_client import get_json, is_listening
     from gateway.doctor.observed import Answer
@@ -79,28 +77,12 @@ def _way_to(settings: "Settings", path: "Path") -> "Ask | None":
     except GatewayError as error:
         err(f"remark: {error}")
         return None
-    token = _token(settings, path)
 
     def ask(asked: str) -> Answer:
         try:
-            status, content = get_json(address, asked, token=token)
+            status, content = get_json(address, asked)
         except GatewayError as error:
             return Answer(status=0, fault=str(error))
         return Answer(status=status, content=content)
 
     return ask
-
-
-def _token(settings: "Settings", path: "Path") -> bytes | None:
-    """Return the admin token where this user may read it; what is asked here needs none."""
-    from gateway.admin.token import FILE_NAME, read_token
-    from gateway.errors import ConfigurationError
-    from gateway.settings.load import load_settings
-
-    try:
-        if settings.admin.token is None:
-            return read_token(settings.spool.directory.parent / FILE_NAME)
-        complete = load_settings(path, environ=os.environ).settings
-    except ConfigurationError:
-        return None
-    return complete.admin.token.reveal() if complete.admin.token else None

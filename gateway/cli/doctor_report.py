@@ -1,6 +1,7 @@
 """The doctor's report: for a terminal, for a pipe, for scripts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.doctor.finding import Area, Finding, Level, Report, plural
+from gateway.telemetry.redaction import visible
 
 _MARKS: Final = {
     Level.OK: ("✓", "green"),
@@ -46,7 +48,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def lines(report: Report) -> Iterator[str]:
     """Return a line for each finding, and one that counts them: `LEVEL CODE: what; why; remedy (facts)`."""
-    for finding in report.findings:
+    for finding in map(_harmless, report.findings):
         told = "; ".join(part for part in (finding.what, finding.why, finding.remedy) if part)
         facts = ", ".join(f"{label} {value}" for label, value in finding.facts)
         yield f"{finding.level} {finding.code}: {told}" + (f" ({facts})" if facts else "")
@@ -62,13 +64,14 @@ def summary(report: Report) -> str:
 def show(report: Report, console: Console | None = None) -> None:
     """Print the report on a terminal: by area, and at the end, where the eye is, what to do first."""
     screen = console or Console(highlight=False)
+    harmless = tuple(map(_harmless, report.findings))
     for area, findings in groupby(
-        sorted(report.findings, key=lambda one: _AREAS.index(one.area)), key=attrgetter("area")
+        sorted(harmless, key=lambda one: _AREAS.index(one.area)), key=attrgetter("area")
     ):
         screen.print(Text(f"\n{area.value.capitalize()}", style="bold cyan"))
         screen.print(_area(findings))
     screen.print()
-    urgent = [one for one in report.findings if one.level is Level.PROBLEM]
+    urgent = [one for one in harmless if one.level is Level.PROBLEM]
     style = "bold red" if urgent else "bold yellow" if report.count(Level.WARNING) else "bold green"
     screen.print(Text(summary(report).capitalize(), style=style))
     todo = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
@@ -80,6 +83,17 @@ def show(report: Report, console: Console | None = None) -> None:
             todo.add_row("", Text(finding.remedy, style="dim"))
     if urgent:
         screen.print(Padding(todo, (0, 0, 0, 1)))
+
+
+def _harmless(finding: Finding) -> Finding:
+    """Escape what could steer a terminal: certificates and answers are strangers' texts."""
+    return replace(
+        finding,
+        what=visible(finding.what),
+        why=visible(finding.why),
+        remedy=visible(finding.remedy),
+        facts=tuple((label, visible(value)) for label, value in finding.facts),
+    )
 
 
 def _area(findings: Iterator[Finding]) -> Table:

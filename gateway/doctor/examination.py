@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from gateway.doctor.backlog import judge_backlog
 from gateway.doctor.clock import ask_kernel
 from gateway.doctor.disk import look_at_disk
 from gateway.doctor.edge import judge_clients
@@ -36,7 +37,7 @@ from gateway.doctor.observed import (
     Running,
 )
 from gateway.doctor.public_port import judge_outside
-from gateway.doctor.state import judge_backlog, judge_gateway
+from gateway.doctor.state import judge_gateway
 from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
 from gateway.doctor.trust import judge_anchors, judge_certificate
 from gateway.errors import Problem
@@ -136,6 +137,7 @@ def make_plan(loaded: Loaded, problems: tuple[Problem, ...]) -> Plan:
             name for name, client in settings.tls.clients.items() if META_NAME in client.names
         ),
         apps={name: app.client_certificate for name, app in settings.apps.items()},
+        known_targets=frozenset(settings.targets),
         shadows=frozenset(name for name, one in settings.targets.items() if one.on_give_up == "drop"),
         problems=problems,
     )

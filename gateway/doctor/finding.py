@@ -1,5 +1,6 @@
 """What the doctor says: findings, each with a stable code."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -68,6 +69,9 @@ class Report:
         return sum(finding.level is level for finding in self.findings)
 
 
+NAMES_SHOWN: Final = 8
+"""Of one certificate; those of a content network have a hundred."""
+
 _SECONDS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -93,6 +97,12 @@ def say_milliseconds(seconds: float) -> str:
     """Write a short time: `0.42 ms`, `310 ms`."""
     milliseconds = seconds * 1000
     return f"{milliseconds:.2f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+
+
+def say_names(names: Sequence[str]) -> str:
+    """List the names of a certificate, a few of them where there are many."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return (", ".join(names[:NAMES_SHOWN]) + more) or "no host at all"
 
 
 def plural(count: int, noun: str, several: str = "") -> str:

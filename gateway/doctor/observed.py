@@ -79,6 +79,7 @@ class Plan:
     meta_clients: frozenset[str]
     """Entries of `tls.clients` that let Meta's name in."""
     apps: Mapping[str, ClientCertificate]
+    known_targets: frozenset[str] = frozenset()
     shadows: frozenset[str] = frozenset()
     """Targets with `on_give_up: drop`."""
     problems: tuple[Problem, ...] = ()

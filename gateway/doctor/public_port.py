@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.doctor.advice import FULL_CHAIN
-from gateway.doctor.finding import Area, Finding, Level
+from gateway.doctor.finding import Area, Finding, Level, say_names
 from gateway.doctor.observed import Observations, Outside
 from gateway.doctor.trust import judge_term
 from gateway.tls.certificate import Description
@@ -104,7 +104,7 @@ def _judge_identity(where: str, outside: Outside, leaf: Description, seen: Obser
             level=Level.PROBLEM,
             area=Area.OUTSIDE,
             what=f"{where}: the certificate is not for {host}",
-            why=f"it is for {', '.join(leaf.names) or 'no host at all'}: Meta refuses the connection",
+            why=f"it is for {say_names(leaf.names)}: Meta refuses the connection",
             remedy=f"get a certificate for {host}, or correct listen.public_url",
         )
     own = seen.material.chain

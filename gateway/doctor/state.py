@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gateway.doctor.advice import OLDEST_WARNING_SECONDS
-from gateway.doctor.finding import Area, Finding, Level, plural, say_ago, say_duration
-from gateway.doctor.observed import CONFIG, EDGE, READY, STATUS, Answer, Observations, Running
-from gateway.doctor.reading import mapping, mappings, number, text, texts, time
+from gateway.doctor.finding import Area, Finding, Level, say_ago
+from gateway.doctor.observed import CONFIG, EDGE, READY, Answer, Observations, Running
+from gateway.doctor.reading import mapping, mappings, text, texts, time
 from gateway.doctor.trust import out_of_term
 from gateway.errors import Problem
 
@@ -87,7 +86,7 @@ def _judge_files(seen: Observations) -> Iterator[Finding]:
             level=Level.PROBLEM,
             area=Area.GATEWAY,
             what=f"{problem.key_path}: {problem.message}" if problem.key_path else problem.message,
-            why="with this gateway run would not start",
+            why="as it is, the gateway would not start",
             remedy=problem.remedy,
             facts=(("where", place),),
         )
@@ -198,29 +197,3 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
 def _say_problem(problem: Mapping[str, object]) -> str:
     place = ":".join(str(problem.get(part, "")) for part in ("file", "line", "column"))
     return f"{place}: {text(problem, 'key_path')}: {text(problem, 'message')}"
-
-
-def judge_backlog(seen: Observations) -> Iterator[Finding]:
-    """What waits for the targets, and what was given up."""
-    content = seen.running.content(STATUS) if seen.running is not None else None
-    for name, value in mapping((content or {}).get("targets")).items():
-        target = mapping(value)
-        pending, oldest = int(number(target, "pending")), number(target, "oldest_seconds")
-        if pending and oldest >= OLDEST_WARNING_SECONDS:
-            yield Finding(
-                code="target_backlog",
-                level=Level.WARNING,
-                area=Area.TARGETS,
-                what=f"{name}: {plural(pending, 'delivery', 'deliveries')} waiting, the oldest"
-                f" for {say_duration(oldest)}",
-                why="they are safe on disk, and tried again on its schedule until give_up_after",
-                remedy="see what the target answers: the log's event delivery_retried",
-            )
-        if letters := int(number(target, "dead_letters")):
-            yield Finding(
-                code="dead_letters",
-                level=Level.NOTE,
-                area=Area.TARGETS,
-                what=f"{name}: {plural(letters, 'dead letter')}",
-                remedy=f"gateway dead-letters list --target {name}; replay when its cause is mended",
-            )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from gateway.doctor.advice import FILE_SYSTEMS, FSYNC, LATE_CLOCK_SECONDS, SLOW_LOOKUP_SECONDS
+from gateway.doctor.backlog import paused_targets
 from gateway.doctor.finding import Area, Finding, Level, plural, say_milliseconds
 from gateway.doctor.observed import Disk, Observations, Reached
 
@@ -12,8 +13,9 @@ _MIB = 1024**2
 
 def judge_targets(seen: Observations) -> Iterator[Finding]:
     """Can each target be reached? Nothing was posted to it."""
+    bearable = seen.plan.shadows | paused_targets(seen)
     for target in seen.targets:
-        yield _judge_target(target, shadow=target.name in seen.plan.shadows)
+        yield _judge_target(target, bearable=target.name in bearable)
         if target.unreachable and not target.fault:
             yield Finding(
                 code="target_partly_unreachable",
@@ -25,7 +27,7 @@ def judge_targets(seen: Observations) -> Iterator[Finding]:
             )
 
 
-def _judge_target(target: Reached, *, shadow: bool) -> Finding:
+def _judge_target(target: Reached, *, bearable: bool) -> Finding:
     if not target.fault:
         over = f" over {target.protocol}" if target.protocol else ""
         return Finding(
@@ -36,7 +38,7 @@ def _judge_target(target: Reached, *, shadow: bool) -> Finding:
         )
     return Finding(
         code="target_unreachable",
-        level=Level.WARNING if shadow else Level.PROBLEM,
+        level=Level.WARNING if bearable else Level.PROBLEM,
         area=Area.TARGETS,
         what=f"{target.name} cannot be reached: {target.fault}",
         remedy=target.remedy or "start it, or correct its url; what waits for it is safe on disk meanwhile",

@@ -8,7 +8,7 @@ from cryptography.x509 import Name
 from cryptography.x509.oid import NameOID
 
 from gateway.doctor.advice import ANCHOR_ADVICE, CLIENT_EXPIRY, EXPIRY, FULL_CHAIN, GET_META_CA
-from gateway.doctor.finding import Area, Finding, Level, plural, say_ago
+from gateway.doctor.finding import Area, Finding, Level, plural, say_ago, say_names
 from gateway.doctor.observed import EDGE, AnchorFile, ListFile, Observations
 from gateway.doctor.reading import mappings, number, text, time
 from gateway.tls.certificate import Description
@@ -35,7 +35,7 @@ def judge_certificate(seen: Observations) -> Iterator[Finding]:
         remedy="" if level is Level.OK else "renew it; see whether the renewal ran (certbot renew --dry-run)",
         facts=(
             ("subject", own.subject),
-            ("names", ", ".join(own.names) or "none"),
+            ("names", say_names(own.names)),
             ("issuer", own.issuer),
             ("key", own.key),
             ("SHA-256", own.sha256),
@@ -57,7 +57,7 @@ def judge_certificate(seen: Observations) -> Iterator[Finding]:
             level=Level.PROBLEM,
             area=Area.CERTIFICATE,
             what=f"the certificate is not for {host}, the host of listen.public_url",
-            why=f"it is for {', '.join(own.names) or 'no host at all'}: Meta refuses the connection",
+            why=f"it is for {say_names(own.names)}: Meta refuses the connection",
             remedy=f"get a certificate for {host}, or correct listen.public_url",
         )
 
@@ -107,6 +107,10 @@ def _judge_anchor(
     anchor: AnchorFile, last_seen: Mapping[tuple[str, str], datetime | None] | None, seen: Observations
 ) -> Finding:
     level, left = judge_term(anchor.description, seen.now)
+    remedy = "" if level is Level.OK else "add its successor beside it, or under staged_anchors first"
+    if level is not Level.OK and (anchor.staged or _has_successor(anchor, seen)):
+        # A rotation: nobody is locked out when it goes.
+        level, remedy = Level.NOTE, "take it out when it has admitted nobody for weeks"
     facts = [
         ("subject", anchor.description.subject),
         ("SHA-256", anchor.description.sha256),
@@ -126,8 +130,17 @@ def _judge_anchor(
         level=level,
         area=Area.ANCHORS,
         what=f"{anchor.client}: {short_name(anchor.description)}: {left}",
-        remedy="" if level is Level.OK else "add its successor beside it, or under staged_anchors first",
+        remedy=remedy,
         facts=tuple(facts),
+    )
+
+
+def _has_successor(anchor: AnchorFile, seen: Observations) -> bool:
+    """Say whether another live anchor of the same client is good for longer."""
+    return any(
+        judge_term(one.description, seen.now)[0] is Level.OK
+        for one in seen.material.anchors
+        if one.client == anchor.client and not one.staged
     )
 
 

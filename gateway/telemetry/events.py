@@ -44,6 +44,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "reload_failed": _event("error", "A defect kept a new state from being built; nothing was changed."),
     "reload_not_audited": _event("error", "A reload could not be written to the audit log."),
+    "clients_reconsidered": _event(
+        "connections withdrawn",
+        "A reload changed whom to trust; so many open connections have lost their identity, and are closed.",
+    ),
     "callback_url": _event("app url", "After a reload: the callback URL of an app is new, or another one."),
     "watch_unavailable": _event(
         "error look_seconds", "No word of changed files is to be had; they are looked at every so often."

@@ -10,6 +10,7 @@ must not inherit the time of the old.
 
 import hmac
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,8 @@ class LastSeen:
         """(app, secret) -> Unix time in milliseconds. Never shown, never stored."""
         self._anchors: dict[str, int] = {}
         """By client entry and SHA-256: an anchor that several entries hold may be needed by one alone."""
+        self._open: Counter[str] = Counter()
+        """Connections that an anchor has admitted and that are open: it is in use for as long as they are."""
         self._clients: dict[str, ClientSeen] = {}
         self._stored_secrets: dict[str, int] = {}
         """Of former lives, by digest."""
@@ -71,11 +74,23 @@ class LastSeen:
 
     def admit(self, identity: Identity, now_ms: int) -> None:
         """A client was admitted."""
-        others = dict(identity.other_anchors)
         seen = ClientSeen(not_after_ms=identity.leaf.not_after_ms, at_ms=now_ms)
-        for client in identity.clients:
-            self._anchors[f"{client} {others.get(client, identity.anchor_sha256)}"] = now_ms
+        for client, anchor in _anchors_of(identity):
+            self._anchors[anchor] = now_ms
+            self._open[anchor] += 1
             self._clients[client] = seen
+
+    def leave(self, identity: Identity, now_ms: int) -> None:
+        """A connection of an admitted client has ended."""
+        for _, anchor in _anchors_of(identity):
+            self._anchors[anchor] = now_ms
+            self._open[anchor] -= 1
+
+    def touch(self, now_ms: int) -> None:
+        """Note which anchors have open connections: one may be open for days. Before times are read."""
+        for anchor, connections in self._open.items():
+            if connections:
+                self._anchors[anchor] = now_ms
 
     def anchor(self, client: str, sha256: str) -> int | None:
         """When an anchor of a client entry last admitted somebody; Unix, milliseconds."""
@@ -123,6 +138,13 @@ class LastSeen:
         # A key for this alone is derived from the gateway's: what it signs must not be mistaken for a seal.
         keyed = hmac.digest(self._key, b"last-seen", "sha256")
         return hmac.digest(keyed, app.encode() + b"\0" + secret, "sha256").hex()[:_DIGITS]
+
+
+def _anchors_of(identity: Identity) -> Iterator[tuple[str, str]]:
+    """Return each client entry with the key of its anchor."""
+    others = dict(identity.other_anchors)
+    for client in identity.clients:
+        yield client, f"{client} {others.get(client, identity.anchor_sha256)}"
 
 
 def write_last_seen(path: Path, content: bytes) -> None:

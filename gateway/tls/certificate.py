@@ -34,6 +34,7 @@ PUBLIC_POLICIES: Final = "2.23.140.1."
 
 UNREADABLE: Final = (
     ValueError,
+    TypeError,  # a name with a kind of string that its attribute does not have
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,

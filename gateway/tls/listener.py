@@ -144,7 +144,6 @@ class TlsListener:
             verdict = Refusal(reason=Reason.PROTOCOL, detail=f"no verdict ({type(fault).__name__})")
         if isinstance(verdict, Identity):
             return peer if verdict == peer.identity else replace(peer, identity=verdict)
-        self._ledger.refused(verdict, address=peer.address, port=peer.port)
         return replace(peer, identity=None, refusal=verdict)
 
     async def serve(
@@ -273,7 +272,10 @@ class TlsListener:
             self._last_seen.admit(verdict, self._now_ms())
             self._ledger.accepted(verdict)
             peer = Peer(address=address, port=port, identity=verdict, refusal=None)
-            await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            try:
+                await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            finally:
+                self._last_seen.leave(verdict, self._now_ms())
             return
         if not goes_on(policy, verdict):
             self._ledger.refused(verdict, address=address, port=port)

@@ -55,7 +55,7 @@ class RevocationList:
     this_update: datetime
     next_update: datetime | None
     """None: the list does not say when the next is due, and never expires."""
-    serials: frozenset[int]
+    serials: frozenset[int] = field(repr=False)
     crl: x509.CertificateRevocationList = field(repr=False)
     known_issuer: bool
     """The signature was verified when the list was read; else its issuer is not in the configuration, and it

@@ -58,12 +58,13 @@ def read_revocation_lists(
     Raises:
         CertificateFileError: a list cannot be read, is badly signed, or of a kind that is not understood.
     """
-    newest: dict[tuple[bytes, bytes | None, bytes], RevocationList] = {}
+    newest: dict[tuple[object, ...], RevocationList] = {}
     for path in revocation_files(paths):
         for crl in _decode(path, read_file(path, max_bytes=MAX_LIST_BYTES, what="revocation list")):
             try:
                 one = _read_list(path, crl, issuers)
-                key = (one.issuer.public_bytes(), one.issuer_key, _scope(crl))
+                signer = next((issuer for issuer, signed in one.signers.items() if signed), None)
+                key = (one.issuer, one.issuer_key, signer, _scope(crl))
             except UNREADABLE as fault:
                 raise CertificateFileError(f"{path} cannot be read ({fault})", remedy=_AGAIN) from fault
             if key not in newest or newest[key].this_update < one.this_update:

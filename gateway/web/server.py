@@ -101,17 +101,21 @@ class WebServer:
         self._limits = limits
         self._config = hypercorn_config(limits)
 
-    def reconsider(self, judge: Callable[[trio.abc.Stream, Peer], Peer]) -> None:
+    def reconsider(self, judge: Callable[[trio.abc.Stream, Peer], Peer]) -> int:
         """Ask of every connection who its client is, for the requests that begin from now on.
 
-        A connection whose client has no identity any more is let finish, and then closed.
+        A connection whose client has no identity any more is let finish, and then closed; returns how many
+        there are.
         """
+        lost = 0
         for served in self._connections:
             peer: Peer | None = served.state.get("peer")
             if peer is not None and peer.identity is not None:
                 served.state["peer"] = now = judge(served.stream, peer)
                 if now.identity is None:
+                    lost += 1
                     served.leave()
+        return lost
 
     async def wait_shutdown(self) -> None:
         """Return once `shutdown` was called."""

@@ -78,3 +78,11 @@ def test_json_has_every_finding_with_its_code() -> None:
     assert told["counts"]["problem"] == 3
     assert [one["code"] for one in told["findings"]] == [one.code for one in report.findings]
     assert told["findings"][0].keys() == {"code", "level", "area", "what", "why", "remedy", "facts"}
+
+
+def test_a_strangers_text_steers_no_terminal() -> None:
+    seen = sound()
+    evil = look(chain=(certificate("CN=\x1b[2J\r\nproblem x: y", sha256="77" * 32),))
+    report = judge(replace(seen, outside=(replace(seen.outside[1], look=evil),)))
+    assert "\x1b" not in screen(report)
+    assert all(line.isprintable() for line in lines(report))

@@ -38,6 +38,17 @@ def test_a_text_with_a_half_is_read_and_cut_like_any_other(text: str) -> None:
     assert cut(raw, [0, 1, 2]) is raw
 
 
+def test_a_half_behind_a_shape_that_the_typed_reader_leaves_alone_is_read_too() -> None:
+    """An id that is a number, or an item of Messenger's: then the patient reader meets the half."""
+    for entry in (
+        rb'{"id":1,"changes":[{"field":"a","value":"\ud83d"}]}',
+        rb'{"messaging":[{"x":"\ud83d"}]}',
+    ):
+        parsed = parse_envelope(rb'{"object":"page","entry":[%b]}' % entry)
+        assert isinstance(parsed, Envelope)
+        assert len(parsed.changes) == 1
+
+
 def test_a_half_in_a_name_stays_too() -> None:
     raw = rb'{"\ud83d":1,"entry":[{"x\udfffy":2,"changes":[{"field":"a"},{"field":"b"}]}]}'
     assert cut(raw, [1]) == rb'{"\ud83d":1,"entry":[{"x\udfffy":2,"changes":[{"field":"b"}]}]}'

@@ -351,3 +351,18 @@ def test_the_directory_is_made_at_start_or_the_start_says_why_not(tmp_path: Path
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DeadLetterError, match="cannot be made"):
         DeadLetterStore(tmp_path / "file" / "b", b"k" * 32).prepare()
+
+
+def test_in_another_directory_it_writes_finds_and_counts_what_is_there(
+    store: DeadLetterStore, tmp_path: Path
+) -> None:
+    before, after = a_letter(), a_letter(target="audit")
+    store.write(before)
+    store.move(tmp_path / "elsewhere")
+    store.prepare()
+    store.count()
+    assert store.counts() == {}
+    store.write(after)
+    assert [one.target for one in store.iterate()] == ["audit"]
+    assert store.counts() == {"audit": 1}
+    assert (tmp_path / "var" / "dead-letter" / "support").is_dir()

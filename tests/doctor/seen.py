@@ -125,6 +125,7 @@ def sound(**changes: Any) -> Observations:
             handshake="ask",
             meta_clients=frozenset({"meta"}),
             apps={"main": "required"},
+            known_targets=frozenset({"support"}),
         ),
         material=Material(
             certificate_path=Path("/c/fullchain.pem"), chain=(certificate(),), anchors=(anchor(),)

@@ -51,3 +51,5 @@ def test_who_holds_the_spool_is_seen_without_trying_the_lock(tmp_path: Path) -> 
         assert look_at_disk(spool, min_free_bytes=1).holder == os.getpid()
     assert (spool / "holder").exists()
     assert find_holder(spool) is None
+    with DirectoryLock(tmp_path / "another"):  # held by this process too, and not the one asked for
+        assert find_holder(spool) is None

@@ -4,8 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gateway.doctor.backlog import judge_backlog
 from gateway.doctor.observed import Answer
-from gateway.doctor.state import judge_backlog, judge_gateway
+from gateway.doctor.state import judge_gateway
 from gateway.doctor.trust import judge_anchors, judge_certificate
 from gateway.errors import Problem
 from tests.doctor.seen import NOW, ago, anchor, certificate, running, sound, the, told
@@ -165,19 +166,3 @@ def test_nonsense_from_the_admin_port_is_borne() -> None:
     seen = sound(running=running(ready=odd, status=odd, edge=odd, config=odd))
     assert all(level != "problem" for level in told(judge_gateway, seen).values())
     assert told(judge_backlog, seen) == {}
-
-
-def test_a_backlog_warns_when_it_is_old_and_dead_letters_are_named() -> None:
-    status = {
-        "targets": {
-            "support": {"pending": 3, "oldest_seconds": 4000.0, "dead_letters": 0},
-            "fresh": {"pending": 9, "oldest_seconds": 2.0, "dead_letters": 1},
-        }
-    }
-    findings = list(judge_backlog(sound(running=running(status=status))))
-    assert [(one.code, one.level.value) for one in findings] == [
-        ("target_backlog", "warning"),
-        ("dead_letters", "note"),
-    ]
-    assert findings[0].what == "support: 3 deliveries waiting, the oldest for 1 h 6 min"
-    assert findings[1].what == "fresh: 1 dead letter"

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.doctor.observed import Clock, Reached, Resolved
 from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
-from tests.doctor.seen import HOST, NOW, certificate, sound, the, told
+from tests.doctor.seen import HOST, NOW, certificate, running, sound, the, told
 
 
 def targets(**changes: Any) -> tuple[Reached, ...]:
@@ -25,6 +25,13 @@ def test_a_target_that_does_not_is_a_problem_and_a_shadow_a_warning() -> None:
     assert told(judge_targets, sound(targets=dead)) == {"target_unreachable": "problem"}
     shadow = sound(targets=dead, shadows=frozenset({"support"}))
     assert told(judge_targets, shadow) == {"target_unreachable": "warning"}
+
+
+def test_a_paused_target_may_be_away() -> None:
+    dead = targets(fault="127.0.0.1:1: connection refused")
+    status = {"targets": {"support": {"pending": 0, "pause": {"from": "2026-11-20T10:00:00Z"}}}}
+    seen = sound(targets=dead, running=running(status=status))
+    assert told(judge_targets, seen) == {"target_unreachable": "warning"}
 
 
 def test_one_of_two_addresses_is_a_warning() -> None:
@@ -50,6 +57,8 @@ def test_where_a_spool_should_not_live(file_system: str, level: str | None) -> N
 @pytest.mark.parametrize(("seconds", "level"), [(0.02, "ok"), (0.12, "warning"), (0.3, "problem")])
 def test_a_slow_disk_is_measured_against_metas_bar(seconds: float, level: str) -> None:
     assert told(judge_spool, sound(fsync_seconds=(seconds,) * 5))["fsync"] == level
+    # One write that another program's held up says nothing of the disk.
+    assert told(judge_spool, sound(fsync_seconds=(seconds, seconds, 9.0)))["fsync"] == level
 
 
 def test_a_full_disk_and_one_that_cannot_be_written_are_problems() -> None:

@@ -12,7 +12,7 @@ from gateway.core.ids import new_notification_id
 from gateway.core.routing import Route, RoutingTable
 from gateway.core.signature import sign
 from gateway.ingress.app import IngressApp, IngressLimits, build_ingress_app
-from gateway.ingress.asgi import AsgiApp, Message
+from gateway.ingress.asgi import Message
 from gateway.spool.contract import Appended, Notification, Room
 from gateway.spool.duplicates import Limits
 from gateway.spool.memory import MemorySpool, MemoryState
@@ -105,7 +105,7 @@ class Edge:
     def __post_init__(self) -> None:
         table = RoutingTable(self.routes, payload_original=frozenset(), drop_unrouted=False)
         numbers = count(1)
-        self.app: AsgiApp = build_ingress_app(
+        self.app = build_ingress_app(
             apps={
                 "main": _app("main", b"/webhooks/main", required=True),
                 "lax": _app("lax", b"/webhooks/lax", required=False),

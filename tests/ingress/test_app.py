@@ -520,3 +520,25 @@ def test_secrets_are_in_no_repr() -> None:
     )
     assert "secret" not in repr(one)
     assert "token" not in repr(one)
+
+
+# -- other settings
+
+
+async def test_other_settings_hold_from_the_next_request_on(edge: Edge) -> None:
+    """One that has begun is verified with the secrets that its app had."""
+
+    async def adopt() -> None:
+        app = IngressApp(
+            name="main",
+            path=b"/elsewhere",
+            secrets=(b"another",),
+            verify_token=VERIFY_TOKEN,
+            clients=frozenset({"meta"}),
+            certificate_required=True,
+        )
+        edge.app.adopt(apps={"main": app}, limits=IngressLimits(max_body_bytes=10), log_notifications="all")
+
+    assert (await edge.post(chunks=(MESSAGE[:10], adopt, MESSAGE[10:]))).status == 200
+    assert (await edge.post()).status == 404
+    assert (await edge.post(path=b"/elsewhere")).status == 413

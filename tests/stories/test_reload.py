@@ -17,7 +17,7 @@ import trio
 from gateway.core.signature import sign
 from gateway.simulator.client import ClosedWithoutAnswerError, MetaClient
 from gateway.simulator.pki import PkiFiles, make_pki
-from gateway.simulator.process import GatewayProcess
+from gateway.simulator.process import GatewayProcess, start_gateway
 from tests.stories.rig import (
     APP_SECRET,
     PATH,
@@ -30,6 +30,7 @@ from tests.stories.rig import (
     until,
 )
 
+HOOK = Path(__file__).parents[2] / "deploy/certbot-deploy-hook.sh"
 NOWHERE = {"support": "http://127.0.0.1:9/"}
 
 
@@ -72,7 +73,8 @@ async def serving(rig: Rig) -> AsyncGenerator[Desk, None]:
 
 
 async def test_a_hundred_reloads_under_load_drop_no_connection_and_no_request(rig: Rig) -> None:
-    """Every other one changes something that is served with: routes, a secret more, a concurrency."""
+    """Every other one changes what is served with: the certificate, an anchor more, a target, the log."""
+    second = make_pki(rig.directory / "second")
     sent: set[str] = set()
     stop = trio.Event()
 
@@ -87,22 +89,28 @@ async def test_a_hundred_reloads_under_load_drop_no_connection_and_no_request(ri
         rig.write(targets={"support": target.url})
         async with serving(rig) as desk:
             async with trio.open_nursery() as nursery:
-                for number in range(4):
-                    nursery.start_soon(post, number % 2 == 1)
+                for number in range(2):
+                    nursery.start_soon(post, number == 1)
                 for number in range(100):
                     if number % 2:
-                        rig.write(targets={"support": target.url}, change=_varied(number))
+                        rig.write(targets={"support": target.url}, change=_varied(number, second))
                     assert (await desk.reload())["success"] is True
                 stop.set()
             accepted = await rig.metric('meta_gateway_handshakes_total{reason="none",result="accepted"}')
-            assert accepted == 4
+            assert accepted == 2
             await until(lambda: len(target.received) >= len(sent))
             assert len(sent) > 100
         assert rig.dead_letters == []
 
 
-def _varied(number: int) -> Callable[[Config], None]:
+def _varied(number: int, second: PkiFiles) -> Callable[[Config], None]:
     def change(config: Config) -> None:
+        if number % 4 == 1:
+            config["tls"] |= {
+                "certificate": str(second.server_certificate),
+                "private_key": str(second.server_key),
+            }
+            config["tls"]["clients"]["meta"]["trust_anchors"].append(str(second.meta_ca))
         config["targets"]["support"]["concurrency"] = 1 + number % 7
         config["log"]["notifications"] = "all" if number % 3 else "problems"
 
@@ -234,16 +242,23 @@ async def test_an_anchor_that_is_removed_shuts_its_clients_out_at_once(rig: Rig)
         config["tls"]["clients"]["meta"]["trust_anchors"] = ["anchors"]
 
     rig.write(targets=NOWHERE, change=in_a_directory)
-    async with serving(rig) as desk, rig.meta() as mine, _meta(rig, other) as theirs:
-        assert (await mine.post(PATH, message(unique_id()))).status == 200
+    async with (
+        serving(rig) as desk,
+        rig.meta() as mine,
+        rig.meta(http2=True) as mine_too,
+        _meta(rig, other) as theirs,
+    ):
+        for client in (mine, mine_too):
+            assert (await client.post(PATH, message(unique_id()))).status == 200
         assert (await theirs.post(PATH, message(unique_id()))).status == 200
         (anchors / "first.pem").unlink()
         assert (await desk.next_reload(None))["success"] is True
         assert (await theirs.post(PATH, message(unique_id()))).status == 200
-        with pytest.raises(ClosedWithoutAnswerError):
-            await mine.post(PATH, message(unique_id()))
+        for client in (mine, mine_too):
+            with pytest.raises(ClosedWithoutAnswerError):
+                await client.post(PATH, message(unique_id()))
         accepted = 'meta_gateway_handshakes_total{reason="none",result="accepted"}'
-        assert await rig.metric(accepted) == 2  # theirs is the connection that it was
+        assert await rig.metric(accepted) == 3  # theirs is the connection that it was
 
 
 async def test_a_secret_that_is_rotated_in_its_file_is_taken_up_whatever_the_clock_says(rig: Rig) -> None:
@@ -259,6 +274,59 @@ async def test_a_secret_that_is_rotated_in_its_file_is_taken_up_whatever_the_clo
             assert (await meta.post(PATH, body)).status == 401
             assert (await meta.post(PATH, body, signature=sign(b"another-secret", body))).status == 200
         assert "another-secret" not in rig.log
+
+
+async def test_a_renewal_that_certbots_hook_installs_is_taken_up_in_one_go(rig: Rig) -> None:
+    """Chain and key change at one moment, so nothing is refused on the way; no restart, no signal."""
+    lineage = rig.directory / "live"
+    lineage.mkdir()
+
+    async def renew(name: str) -> None:
+        pki = make_pki(rig.directory / name)
+        shutil.copy(pki.server_certificate, lineage / "fullchain.pem")
+        shutil.copy(pki.server_key, lineage / "privkey.pem")
+        environ = {"RENEWED_LINEAGE": str(lineage), "GATEWAY_CERTS": str(rig.directory / "certs")}
+        await trio.run_process([HOOK], env={**os.environ, **environ, "GATEWAY_GROUP": str(os.getgid())})
+
+    def installed(config: Config) -> None:
+        config["tls"] |= {"certificate": "certs/fullchain.pem", "private_key": "certs/privkey.pem"}
+
+    await renew("one")
+    rig.write(targets=NOWHERE, change=installed)
+    async with serving(rig) as desk:
+        before = await _served(rig)
+        await renew("two")
+        assert (await desk.next_reload(None))["success"] is True
+        assert await _served(rig) != before
+        assert "reload_refused" not in rig.log
+
+
+async def test_a_signal_that_comes_while_it_starts_is_kept_for_when_it_runs(rig: Rig) -> None:
+    """A secret in a named pipe holds the start up until somebody writes, and then the reload."""
+    pipe = rig.directory / "pipe"
+    os.mkfifo(pipe)
+
+    def piped(config: Config) -> None:
+        config["apps"]["main"]["verify_token"] = {"file": "pipe"}
+
+    rig.write(targets=NOWHERE, change=piped)
+    async with (
+        start_gateway(
+            rig.config,
+            admin_url=rig.admin_url,
+            log_path=rig.directory / "gateway.log",
+            environ=os.environ,
+        ) as gateway,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        with trio.fail_after(20):
+            async with await trio.open_file(pipe, "w") as file:  # there is a reader: it is loading
+                os.kill(gateway.pid, signal.SIGHUP)
+                await file.write("token")
+            await trio.to_thread.run_sync(pipe.write_text, "another token")
+            await gateway.wait_ready()
+        last = await Desk(rig, gateway, client).next_reload(None)
+        assert (last["success"], last["trigger"]) == (True, "signal")
 
 
 async def test_the_configuration_itself_waits_for_the_signal(rig: Rig) -> None:

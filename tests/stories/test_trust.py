@@ -164,9 +164,9 @@ async def test_who_was_last_seen_is_known_after_a_restart(rig: Rig) -> None:
         assert await rig.metric(
             'meta_gateway_certificate_expiry_timestamp_seconds{certificate="client:meta"}'
         )
-    assert before["anchors"] == after["anchors"]
     assert before["secrets"] == after["secrets"]
-    assert after["anchors"][0]["last_seen_at"] is not None
+    # The connection may have ended after it was asked about, and an anchor is in use until then.
+    assert after["anchors"][0]["last_seen_at"] >= before["anchors"][0]["last_seen_at"]
     assert APP_SECRET.decode() not in str(after)
 
 

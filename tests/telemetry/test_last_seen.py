@@ -70,6 +70,19 @@ def test_each_entry_that_accepts_has_its_own_anchor_noted() -> None:
     assert seen.anchor("probe", "aa" * 32) is seen.anchor("meta", "bb" * 32) is None
 
 
+def test_an_anchor_is_in_use_as_long_as_a_connection_is_open() -> None:
+    """Meta keeps connections open; one that began days ago is no sign that nobody comes."""
+    seen, root = LastSeen(key=KEY), "aa" * 32
+    seen.admit(identity(), 1_000)
+    seen.admit(identity(), 2_000)
+    seen.leave(identity(), 3_000)
+    seen.touch(9_000)
+    assert seen.anchor("meta", root) == 9_000
+    seen.leave(identity(), 9_500)
+    seen.touch(20_000)
+    assert seen.anchor("meta", root) == 9_500
+
+
 def test_no_file_is_a_first_start(tmp_path: Path) -> None:
     seen = LastSeen(key=KEY)
     seen.load(tmp_path / "last-seen.json")

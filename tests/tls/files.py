@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+
 from gateway.settings.model import Client, Tls
 from gateway.settings.values import Address
 from gateway.simulator.pki import (
@@ -16,6 +18,7 @@ from gateway.simulator.pki import (
     make_pki,
 )
 from gateway.tls.material import MaterialProblem, examine_tls
+from gateway.tls.revocation import RevocationList
 
 PUBLIC = Address(host="::", port=8443)
 
@@ -66,6 +69,21 @@ class Files:
 
     def examine(self, address: Address = PUBLIC) -> list[MaterialProblem]:
         return examine_tls(self.tls, address=address)
+
+
+def as_read(crl: x509.CertificateRevocationList, *, known: bool = True) -> RevocationList:
+    """Take a list in as its file would be."""
+    keys = [one.value.key_identifier for one in crl.extensions if hasattr(one.value, "key_identifier")]
+    return RevocationList(
+        path=Path("list.crl"),
+        issuer=crl.issuer,
+        issuer_key=keys[0] if keys else None,
+        this_update=crl.last_update_utc,
+        next_update=crl.next_update_utc,
+        serials=frozenset(one.serial_number for one in crl),
+        crl=crl,
+        known_issuer=known,
+    )
 
 
 def development_tls(directory: Path) -> Tls:

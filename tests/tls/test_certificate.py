@@ -5,8 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -189,3 +191,17 @@ def test_a_certificate_of_no_known_version_is_damaged(tmp_path: Path, pki: Devel
     path.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n")
     with pytest.raises(CertificateFileError, match="damaged"):
         read_certificates(path)
+
+
+def test_a_name_with_a_kind_of_string_that_it_cannot_have_is_an_error(tmp_path: Path) -> None:
+    """cryptography raises TypeError there, and only once the name is read."""
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "\0abc")])
+    der = issue(name, issuer=None, ca=True).certificate.public_bytes(serialization.Encoding.DER)
+    bits = der.replace(b"\x0c\x04\0abc", b"\x03\x04\0abc")
+    assert bits != der
+    path = tmp_path / "odd.pem"
+    path.write_bytes(
+        b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bits) + b"-----END CERTIFICATE-----\n"
+    )
+    with pytest.raises(CertificateFileError, match="cannot be read"):
+        read_anchors([path])

@@ -12,10 +12,11 @@ import structlog
 import trio
 import trio.testing
 
-from gateway.core.identity import Peer
+from gateway.core.identity import Peer, Reason
 from gateway.settings.values import Address
 from gateway.simulator.pki import DevelopmentPki, Issued, authority, client_leaf
 from gateway.telemetry.line_budget import BURST_LINES
+from gateway.tls.context import ServerContext
 from gateway.tls.stream import TlsStream
 from tests.tls.rig import ANSWER, PATIENCE_SECONDS, REQUEST, Maker, hello_of, send_raw
 
@@ -332,6 +333,9 @@ async def test_the_anchor_that_admitted_a_client_is_noted(maker: Maker, pki: Dev
         assert seen is not None
         assert seen > 1_700_000_000_000
         assert [name for name, _ in door.journal.last_seen.clients()] == ["meta"]
+        await until(lambda: door.listener.open_connections == 0)
+        door.journal.last_seen.touch(9_000_000_000_000)
+        assert door.journal.last_seen.anchor("meta", maker.sha256(pki.meta_root)) != 9_000_000_000_000
 
 
 async def test_an_ipv4_client_on_the_dual_stack_has_its_ipv4_address(maker: Maker) -> None:
@@ -374,3 +378,49 @@ async def test_who_looks_in_without_a_word_is_not_in_the_ledger(maker: Maker) ->
         assert await maker.knock(door) == ANSWER
         await until(lambda: door.listener.open_connections == 0)
         assert door.journal.ledger.newest_first() == []
+
+
+async def test_an_identity_is_held_against_what_is_trusted_now(maker: Maker, pki: DevelopmentPki) -> None:
+    """An anchor more, or a name more: the same client. Its anchor gone, or its name: nobody."""
+    other = authority("Another root")
+    chain = (pki.meta_client, pki.meta_intermediate)
+    now = maker.context()
+    said: list[Peer] = []
+
+    async def handle(stream: TlsStream, peer: Peer, alpn: str) -> None:
+        nonlocal now
+        for changed in (
+            maker.context(pki.meta_root, other),
+            maker.context(entries={"meta": ((pki.meta_root,), ("somebody.else",))}),
+            maker.context(other),
+        ):
+            now = changed
+            said.append(door.listener.reconsider(stream, peer))
+        await stream.aclose()
+
+    async with maker.door(lambda: now, handler=handle) as door:
+        await maker.knock(door, chain)
+        await until(lambda: len(said) == 3)
+        same, unnamed, gone = said
+        assert same.identity is not None
+        assert unnamed.refusal is not None
+        assert unnamed.refusal.reason is Reason.WRONG_NAME
+        assert gone.identity is None
+        assert gone.refusal is not None
+        assert gone.refusal.reason is Reason.UNKNOWN_ISSUER
+        assert door.count("refused", "unknown_issuer") == 0, "it is no handshake"
+
+
+async def test_a_client_whose_anchor_goes_while_it_shakes_hands_is_judged_by_what_holds(
+    maker: Maker, pki: DevelopmentPki
+) -> None:
+    chain = (pki.meta_client, pki.meta_intermediate)
+    contexts = [maker.context(), maker.context(authority("Another root"))]
+
+    def current() -> ServerContext:
+        return contexts.pop(0) if len(contexts) > 1 else contexts[0]
+
+    async with maker.door(current, handshake="demand") as door:
+        assert await maker.knock(door, chain) == b""
+        assert door.peers == []
+        await until(lambda: door.count("refused", "unknown_issuer") == 1)

@@ -96,3 +96,5 @@ def test_one_that_says_nothing_is_given_up_in_time() -> None:
         port = silent.getsockname()[1]
         with pytest.raises(PeerError, match="timed out"):
             look(port, seconds=0.2)
+        with pytest.raises(PeerError, match="timed out"):
+            look(port, seconds=0.0)

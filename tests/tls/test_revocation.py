@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -15,28 +14,13 @@ from gateway.tls.revocation import (
     LIST_NOT_YET_VALID,
     REMEMBERED_ISSUERS,
     REVOKED,
-    RevocationList,
     RevocationLists,
     outdated,
 )
+from tests.tls.files import as_read
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-
-
-def as_read(crl: x509.CertificateRevocationList, *, known: bool = True) -> RevocationList:
-    """Take a list in as its file would be."""
-    keys = [one.value.key_identifier for one in crl.extensions if hasattr(one.value, "key_identifier")]
-    return RevocationList(
-        path=Path("list.crl"),
-        issuer=crl.issuer,
-        issuer_key=keys[0] if keys else None,
-        this_update=crl.last_update_utc,
-        next_update=crl.next_update_utc,
-        serials=frozenset(one.serial_number for one in crl),
-        crl=crl,
-        known_issuer=known,
-    )
 
 
 def fault_of(

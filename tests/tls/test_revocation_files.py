@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.simulator.pki import DevelopmentPki, authority, client_leaf, p256_key, revocation_list
+from gateway.simulator.pki import DevelopmentPki, authority, client_leaf, issue, p256_key, revocation_list
 from gateway.tls.certificate import CertificateFileError
 from gateway.tls.revocation import RevocationList, RevocationLists
 from gateway.tls.revocation_files import MAX_LIST_BYTES, read_revocation_lists
@@ -227,3 +227,26 @@ def test_whatever_the_bytes_are_they_are_a_list_or_an_error(
     chain = [issued.certificate for issued in (pki.meta_client, pki.meta_intermediate, pki.meta_root)]
     RevocationLists((one,), strict=True).find_fault(chain, now=NOW)
     assert one.issuer.rfc4514_string() is not None
+
+
+def test_a_name_with_a_kind_of_string_that_it_cannot_have_is_an_error(
+    pki: DevelopmentPki, path: Path
+) -> None:
+    """cryptography raises TypeError there, and only once the name is read."""
+    issuer = issue(
+        x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "\0abc")]), issuer=None, ca=True
+    )
+    der = revocation_list(issuer).public_bytes(Encoding.DER)
+    path.write_bytes(der.replace(b"\x0c\x04\0abc", b"\x03\x04\0abc"))
+    assert path.read_bytes() != der
+    assert "cannot be read" in complaint(pki, path)
+
+
+def test_lists_of_two_cas_of_one_name_stand_side_by_side(tmp_path: Path) -> None:
+    """Without key identifiers it is the signature that tells them apart."""
+    cas = [authority("one name"), authority("one name")]
+    for number, ca in enumerate(cas):
+        crl = revocation_list(ca, ca, identified=False)
+        (tmp_path / f"{number}.crl").write_bytes(crl.public_bytes(Encoding.DER))
+    lists = read_revocation_lists((tmp_path,), issuers=[ca.certificate for ca in cas])
+    assert {serial for one in lists for serial in one.serials} == {ca.certificate.serial_number for ca in cas}

@@ -34,8 +34,8 @@ from gateway.simulator.pki import (
 )
 from gateway.tls.revocation import RevocationLists
 from gateway.tls.verdict import ChainRecord, VerdictMissingError, decide
+from tests.tls.files import as_read
 from tests.tls.rig import ANSWER, Maker
-from tests.tls.test_revocation import as_read
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

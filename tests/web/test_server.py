@@ -1,6 +1,8 @@
 """What reaches the app, and what never leaves a connection."""
 
 import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import trio
 import trio.testing
 import trustme
 
+from gateway.core.identity import Peer
 from gateway.web.limits import HttpLimits
 from gateway.web.server import WebServer
 from tests.web.rig import (
@@ -71,7 +74,7 @@ async def test_nothing_but_a_stream_is_asked_of_a_stream(alpn: str) -> None:
         else:
             assert (await Client(ours).ask(GET)).status == 200
         nursery.cancel_scope.cancel()
-    assert poisoned.touched == []
+    assert set(poisoned.touched) <= {"send_eagerly"}, "this one is asked for, and done without"
     assert seen[0]["scheme"] == "https"
 
 
@@ -224,3 +227,74 @@ async def test_answer_helper_is_what_apps_do() -> None:
     async with serving(app) as rig:
         got = await Client(await rig.connect()).ask(GET)
         assert (got.status, got.headers.get(b"content-length")) == (204, None)
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+async def test_a_client_judged_anew_is_another_one_from_its_next_request_on(alpn: str) -> None:
+    """The request under way goes on as it began; a connection that is not asked about is left alone."""
+    seen: list[Peer | None] = []
+    begun, go_on = trio.Event(), trio.Event()
+    other = replace(KNOWN, port=1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        seen.append(scope["state"]["peer"])
+        await upper(scope, receive, send)
+
+    async with serving(app, peer=KNOWN, alpn=alpn) as rig, trio.open_nursery() as nursery:
+        ask = _asker(await rig.connect(), alpn)
+        nursery.start_soon(ask)
+        await begun.wait()
+        assert rig.web.reconsider(lambda _, peer: replace(peer, port=1)) == 0
+        go_on.set()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await ask()
+    assert seen == [KNOWN, other]
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+async def test_a_client_without_identity_finishes_its_request_and_is_closed(alpn: str) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+    withdrawn = replace(KNOWN, identity=None, refusal=ANONYMOUS.refusal)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        await upper(scope, receive, send)
+
+    async with serving(app, peer=KNOWN, alpn=alpn) as rig, trio.open_nursery() as nursery:
+        ask = _asker(await rig.connect(), alpn)
+        nursery.start_soon(ask)
+        idle = await rig.connect()
+        await begun.wait()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert rig.web.reconsider(lambda _, __: withdrawn) == 2
+        await read_all(idle)
+        await rig.wait_ended(1)
+        assert rig.web.open_connections == 1
+        go_on.set()
+        await rig.wait_ended(2)
+
+
+async def test_whoever_has_no_identity_is_not_asked_about() -> None:
+    async with serving(upper, peer=ANONYMOUS) as rig:
+        await rig.connect()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert rig.web.reconsider(lambda _, __: KNOWN) == 0
+
+
+def _asker(stream: trio.SocketStream, alpn: str) -> Callable[[], Awaitable[None]]:
+    if alpn == "h2":
+        h2 = H2Client(stream)
+
+        async def ask() -> None:
+            assert (await h2.finish(h2.request())).status == 200
+
+    else:
+        h1 = Client(stream)
+
+        async def ask() -> None:
+            assert (await h1.ask(GET)).status == 200
+
+    return ask
