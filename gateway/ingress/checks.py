@@ -45,8 +45,8 @@ class Head:
     method: str
     path: bytes | None
     """None where the server does not say what stood in the request line; then no app is found."""
-    query: bytes
-    headers: Sequence[Header]
+    query: bytes = field(repr=False)
+    headers: Sequence[Header] = field(repr=False)
     """Names in lower case (ASGI 3)."""
     peer: Peer | None
     """None where the server does not speak TLS."""

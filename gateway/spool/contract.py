@@ -41,7 +41,7 @@ The promises, numbered; tests name them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -95,7 +95,7 @@ class AttemptRecord:
     error: str
     """Empty after an answer."""
     duration_ms: int
-    response_excerpt: str
+    response_excerpt: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class Lease:
     notification_id: str
     app: str
     target: str
-    raw: bytes
+    raw: bytes = field(repr=False)
     selection: tuple[int, ...] | None
     received_at_ms: int
     clock_started_ms: int
