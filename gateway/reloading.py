@@ -43,6 +43,15 @@ _FIXED: Final[Mapping[KeyPath, Callable[[Settings], object]]] = {
 }
 """What sockets, locks and the way in hang on: a change of it is refused (contract, section 7)."""
 
+_REMEDIES: Final[Mapping[Trigger, str]] = {
+    "signal": "nothing was changed; mend it (`gateway check`), then send SIGHUP again",
+    "file": "nothing was changed; mend the file, and it is taken up by itself",
+}
+
+PREPARE_SECONDS: Final = 30.0
+"""Building takes milliseconds; a file that is a pipe nobody writes to, or lies on a server that is gone, must
+not keep all later reloads waiting."""
+
 log = get_logger("configuration")
 
 
@@ -99,9 +108,11 @@ class Reloader:
         """Build a new generation and install it; or say why not, and change nothing."""
         async with self._lock:
             former = self._generation
-            prepared = await trio.to_thread.run_sync(
-                _prepare, former, trigger, self._environ, abandon_on_cancel=True
-            )
+            prepared = _overdue(former)
+            with trio.move_on_after(PREPARE_SECONDS):
+                prepared = await trio.to_thread.run_sync(
+                    _prepare, former, trigger, self._environ, abandon_on_cancel=True
+                )
             generation = prepared.generation
             changed = [] if generation is None else list(changes(former, generation))
             await self._put_on_record(trigger, prepared, changed)
@@ -119,7 +130,7 @@ class Reloader:
                     "reload_refused",
                     trigger=trigger,
                     problems=[str(problem) for problem in prepared.problems],
-                    remedy="nothing was changed; mend it (`gateway check`), then send SIGHUP again",
+                    remedy=_REMEDIES[trigger],
                 )
             self._record.tried(Outcome(at_ms=self._now_ms(), trigger=trigger, problems=prepared.problems))
 
@@ -171,6 +182,15 @@ def _prepare(former: Generation, trigger: Trigger, environ: Mapping[str, str]) -
         message = f"cannot be taken up: a defect of the gateway ({type(error).__name__})"
         problems = (source.problem((), message, remedy="restart the gateway, and report this"),)
     return _Prepared(generation=None, problems=problems, sight=sight)
+
+
+def _overdue(former: Generation) -> _Prepared:
+    problem = former.loaded.source.problem(
+        (),
+        f"could not be read within {PREPARE_SECONDS:g} s, or a file that it names",
+        remedy="is one of them a pipe, or on a file system that does not answer?",
+    )
+    return _Prepared(generation=None, problems=(problem,), sight=None)
 
 
 def _fixed_problems(former: Generation, loaded: Loaded) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ flight and attempts in flight end within `drain.timeout`; everything else stays 
 skips the waiting.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -36,14 +37,21 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """How long a thread may keep the others from running: the spool's writer and the loop contend for the
 interpreter, and the default of 5 ms would be added to acknowledgements."""
 
+YOUNG_OBJECTS: Final = 20_000
+"""How many more objects there are before cycles among them are looked for. With the default of 700 a few
+dozen requests in flight set it off again and again: a tenth of the processor, and pauses in the slowest
+answers."""
+
 log = get_logger("service")
 
 Announce = Callable[[str], None]
 """Tells the operator a line: `gateway run` prints it."""
 
 
-async def serve(loaded: Loaded, *, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(
+    loaded: Loaded, *, announce: Announce, reload_asked: Callable[[], bool] = lambda: False
+) -> None:
+    """Serve until SIGTERM or SIGINT. `reload_asked`: whether a SIGHUP has come while it was started.
 
     Raises:
         GatewayError: it could not start, or the spool has failed for good.
@@ -93,6 +101,7 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
                     nursery.start_soon(_fail_with, spool)
                     await assembly.start(nursery, admin=admin, metrics_port=metrics_port)
                     await assembly.open_door(nursery)
+                    _settle_memory()
                     life.listening = True
                     _announce(generation, public, announce)
                     log.info(
@@ -101,12 +110,21 @@ async def serve(loaded: Loaded, *, announce: Announce) -> None:
                     )
                     async with trio.open_nursery() as reloading:
                         reloading.start_soon(reloader.run)
+                        if reload_asked():
+                            reloader.ask()
                         await life.stop.wait()
                         # What is about to stop takes up nothing new.
                         reloading.cancel_scope.cancel()
                     await assembly.drain()
                     scope.cancel()
     log.info("stopped")
+
+
+def _settle_memory() -> None:
+    """Look for cycles more rarely, and no more among what the start has made."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 class _Sockets(ExitStack):

@@ -1,6 +1,7 @@
 """A reload is a whole new generation or nothing; what was tried, and why not, is told."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,22 @@ async def test_a_defect_of_ours_changes_nothing_and_quotes_nothing(
     assert site.installed == []
     assert "KeyError" in site.last["problems"][0]["message"]
     assert SECRET not in str(logs) + str(site.last)
+
+
+async def test_a_file_that_cannot_be_read_to_its_end_keeps_no_later_reload_waiting(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that nobody writes to."""
+    monkeypatch.setattr(reloading, "PREPARE_SECONDS", 0.2)
+    (site.directory / "app_secret").unlink()
+    os.mkfifo(site.directory / "app_secret")
+    await site.reloader.reload("signal")
+    assert site.installed == []
+    assert "could not be read within" in site.record.refusal()
+    with (site.directory / "app_secret").open("w"):  # lets the thread go that waits
+        pass
+    (site.directory / "app_secret").unlink()
+    (site.directory / "app_secret").write_text(SECRET)
+    monkeypatch.undo()
+    await site.reloader.reload("signal")
+    assert len(site.installed) == 1

@@ -57,6 +57,8 @@ def one(data: bytes) -> None:
     routed = {position for one in plan for position in one.selection or range(len(model))}
     if routed != set(range(len(model))):
         raise DefectError("a change goes nowhere")
+    if model and envelope.object != joinable_object(raw):
+        raise DefectError("two readers do not agree on what can be joined")
     _check_cut(raw, envelope, model, choice)
     _check_join(raw, parsed)
 

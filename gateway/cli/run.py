@@ -12,8 +12,18 @@ def command() -> None:
     remarks are logged. Logs go to stderr. On SIGTERM the gateway takes nothing new, finishes what is in
     flight within `listen.drain.timeout`, and exits with 0; what is not delivered yet stays in the spool and
     goes out after the next start.
+
+    On SIGHUP everything is read anew: settings, certificates, anchors, lists, file secrets. A certificate,
+    key, anchor, list or secret file that changes is taken up by itself, a second after it came to rest. No
+    connection is dropped. A new state that is broken, or that changes listen.address, listen.workers, spool,
+    admin or metrics, changes nothing: the log, /readyz and /api/config of the admin port say why.
     """
+    import signal
     import sys
+
+    # Until the gateway listens to signals itself: not the end of the process, and not forgotten either.
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
 
     import trio
 
@@ -41,5 +51,5 @@ def command() -> None:
         out(line)
         sys.stdout.flush()
 
-    trio.run(lambda: serve(loaded, announce=announce))
+    trio.run(lambda: serve(loaded, announce=announce, reload_asked=lambda: bool(early)))
     err("stopped; what was not delivered is in the spool")

@@ -2,8 +2,8 @@
 
 The rules (contract, section 4, "Merging"), and how they are read here:
 
-- Only whole deliveries of one app and one object, in order of acceptance. Whoever does not fit closes the
-  group: nothing of that app and object overtakes it into an earlier POST. Other apps and objects in between
+- Only whole deliveries of one app, one object and one lane, in order of acceptance. Whoever does not fit
+  closes the group: nothing of that app, object and lane overtakes it into an earlier POST. Others in between
   do not.
 - Only what was never attempted. A delivery that went out alone has been seen under its own key, and a target
   that took it before its answer was lost could not know it again under another.
@@ -43,6 +43,9 @@ class Waiting(Protocol):
         """None: it cannot be joined with others."""
 
     @property
+    def lane(self) -> int: ...
+
+    @property
     def changes(self) -> int: ...
 
     @property
@@ -63,20 +66,20 @@ Member = TypeVar("Member")
 
 
 def plan_groups(due: Sequence[Due], *, limit: int, merging: Merging | None) -> list[list[Due]]:
-    """Divide what is due, in order of acceptance, into at most `limit` POSTs, in order of their first member.
+    """Divide what is due, by lane and acceptance, into at most `limit` POSTs, in order of their first member.
 
     A POST of one member is a delivery alone. Of a group that has gone out before, the members that are in
     `due` make one POST: the caller adds the rest.
     """
     posts: list[list[Due]] = []
     known: dict[str, list[Due]] = {}
-    room: dict[tuple[str, str], _Room[Due]] = {}
+    room: dict[tuple[str, str, int], _Room[Due]] = {}
     for one in due:
         if one.group_key is not None and one.group_key in known:
             known[one.group_key].append(one)
             continue
         fits = one.group_key is None and merging is not None and may_merge(one, merging)
-        kind = (one.app, one.object or "")
+        kind = (one.app, one.object or "", one.lane)
         if fits and kind in room and room[kind].take(one):
             continue
         closes = one.group_key is None and one.attempt == 0 and one.object is not None

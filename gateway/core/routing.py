@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from gateway.core.change import Change, Kind
 from gateway.core.envelope import Envelope, Unparseable
 from gateway.core.globs import Glob, compile_globs
+from gateway.core.lanes import Lane, lane_of
 
 UNROUTED: Final = "_unrouted"
 """The pseudo-target of what no route takes; its deliveries are dead letters at once."""
@@ -34,16 +37,18 @@ class Route:
     waba: tuple[str, ...] | None = None
     phone_number_id: tuple[str, ...] | None = None
     display_phone_number: tuple[str, ...] | None = None
+    priority: Lane | None = None
+    """The lane of what it takes; None: by kind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedDelivery:
+class PlannedDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Those changes of one notification that the routes give to one target."""
 
     target: str
     selection: tuple[int, ...] | None
     """Positions in `Envelope.changes`, ascending; None: the original bytes go (all changes, or `payload:
     original`)."""
+    lane: Lane = Lane.NORMAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ class _CompiledRoute:
     field: Glob
     kind: Glob | None
     ids: tuple[tuple[Callable[[Change], str], Glob], ...]
+    priority: Lane | None
 
     def may_take(self, app: str, object_: str, field: str, kinds: frozenset[Kind]) -> bool:
         """Whether everything but the ids matches."""
@@ -86,12 +92,26 @@ class _Candidates:
     """The routes that may take the changes of one app, object, field and set of kinds."""
 
     routes: tuple[_CompiledRoute, ...]
-    targets: tuple[str, ...] | None
-    """Where all of these changes go, if no route looks at ids."""
+    targets: Mapping[str, Lane] | None
+    """Where all of these changes go, and by which lane, if no route looks at ids."""
+    whole: tuple[PlannedDelivery, ...] | None
+    """The plan of a notification that is one such change."""
 
 
 def _targets_of(routes: Iterable[_CompiledRoute]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(target for route in routes for target in route.to))
+
+
+def _lanes_of(routes: Iterable[_CompiledRoute], by_kind: Lane) -> Mapping[str, Lane]:
+    """Return target -> lane, in order of first mention: the most urgent priority that a route states, else
+    `by_kind`."""
+    lanes: dict[str, Lane | None] = {}
+    for route in routes:
+        for target in route.to:
+            known = lanes.setdefault(target, route.priority)
+            if route.priority is not None and (known is None or route.priority < known):
+                lanes[target] = route.priority
+    return {target: by_kind if lane is None else lane for target, lane in lanes.items()}
 
 
 def _compile(position: int, route: Route) -> _CompiledRoute:
@@ -108,6 +128,7 @@ def _compile(position: int, route: Route) -> _CompiledRoute:
         field=compile_globs(route.field),
         kind=None if route.kind is None else compile_globs(route.kind),
         ids=tuple((read, compile_globs(patterns)) for read, patterns in ids if patterns is not None),
+        priority=route.priority,
     )
 
 
@@ -134,20 +155,26 @@ class RoutingTable:
         Targets stand in order of first mention: by change, then by route; `UNROUTED` is last.
         """
         changes = envelope.changes if isinstance(envelope, Envelope) else ()
+        if len(changes) == 1 and (plan := self._candidates_for(app, changes[0]).whole) is not None:
+            return plan
         positions: dict[str, list[int]] = {}
+        lanes: dict[str, Lane] = {}
         unrouted: list[int] = []
         for position, change in enumerate(changes):
             targets = self._targets(app, change)
             if not targets:
                 unrouted.append(position)
-            for target in targets:
+            for target, lane in targets.items():
                 positions.setdefault(target, []).append(position)
+                if lane < lanes.setdefault(target, lane):
+                    lanes[target] = lane
         deliveries = [
             PlannedDelivery(
                 target=target,
                 selection=None
                 if len(taken) == len(changes) or target in self._payload_original
                 else tuple(taken),
+                lane=lanes[target],
             )
             for target, taken in positions.items()
         ]
@@ -165,21 +192,33 @@ class RoutingTable:
             targets=_targets_of(matched),
         )
 
-    def _targets(self, app: str, change: Change) -> tuple[str, ...]:
+    def _targets(self, app: str, change: Change) -> Mapping[str, Lane]:
         candidates = self._candidates_for(app, change)
         if candidates.targets is not None:
             return candidates.targets
-        return _targets_of(route for route in candidates.routes if route.takes_ids(change))
+        routes = (route for route in candidates.routes if route.takes_ids(change))
+        return _lanes_of(routes, lane_of(change.kinds, change.field))
+
+    def _plan_whole(self, targets: Mapping[str, Lane] | None) -> tuple[PlannedDelivery, ...] | None:
+        if targets is None:
+            return None
+        if not targets:
+            return () if self._drop_unrouted else (PlannedDelivery(target=UNROUTED, selection=None),)
+        return tuple(
+            PlannedDelivery(target=target, selection=None, lane=lane) for target, lane in targets.items()
+        )
 
     def _candidates_for(self, app: str, change: Change) -> _Candidates:
         key = (app, change.object, change.field, change.kinds)
         found = self._candidates.get(key)
         if found is None:
             routes = tuple(route for route in self._routes if route.may_take(*key))
-            found = _Candidates(
-                routes=routes,
-                targets=None if any(route.ids for route in routes) else _targets_of(routes),
+            targets = (
+                None
+                if any(route.ids for route in routes)
+                else _lanes_of(routes, lane_of(change.kinds, change.field))
             )
+            found = _Candidates(routes=routes, targets=targets, whole=self._plan_whole(targets))
             # Names come from outside: the cache is emptied rather than let grow, and long ones stay out.
             if len(self._candidates) >= _MAX_CACHED_KEYS:
                 self._candidates.clear()

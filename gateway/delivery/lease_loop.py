@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 
+from gateway.core.lanes import order_of_turn
 from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy, step_ms
 from gateway.delivery.gate import Gate
@@ -30,7 +31,7 @@ _log = get_logger("delivery")
 
 
 class LeaseLoop:
-    """Hands the deliveries of one target, oldest first, to at most `hands` takers at a time.
+    """Hands the deliveries of one target, lane by lane and oldest first, to at most `hands` takers at a time.
 
     `gate` may let fewer out, or none: then nothing is leased, and so nothing counts as an attempt.
     With `merging`, what waits for a free hand is put together; what finds one goes at once.
@@ -54,6 +55,7 @@ class LeaseLoop:
         self._target = target
         self._hands = hands
         self._under_way = 0
+        self._turn = 0
         self._gate = gate
         self._caught_up = caught_up
         self._policy = policy
@@ -131,12 +133,14 @@ class LeaseLoop:
                 limit=limit,
                 next_due_ms=next_due_ms,
                 merging=self._merging,
+                lanes=order_of_turn(self._turn),
             )
         except SpoolUnavailableError as error:
             _log.error("lease_failed", target=self._target, error=error.message)
             with trio.move_on_after(SPOOL_PAUSE_SECONDS):
                 await self._stopping.wait()
             return ()
+        self._turn += bool(leases)
         found = parcels(leases)
         # Stopped, or the breaker opened, while the lease was under way: nothing of the rest has begun.
         startable = 0 if self._stopping.is_set() else max(0, self._startable())

@@ -112,7 +112,9 @@ def _route_again(letter: DeadLetter, table: RoutingTable) -> tuple[NewDelivery, 
         plan.append(PlannedDelivery(target=UNROUTED, selection=left))
     ids = rerouted_delivery_ids(letter.id, plan)
     return tuple(
-        NewDelivery(id=ids[planned.target], target=planned.target, selection=planned.selection)
+        NewDelivery(
+            id=ids[planned.target], target=planned.target, selection=planned.selection, lane=planned.lane
+        )
         for planned in plan
     )
 

@@ -69,10 +69,13 @@ def look(paths: Iterable[Path]) -> Sight:
 def directories_of(paths: Iterable[Path]) -> frozenset[Path]:
     """Return the directories in which an entry must change for one of the paths to lead to other content.
 
-    That is where the file itself stands, and where each symbolic link on the way to it does. Of what is not
-    there, the nearest directory that is.
+    That is where the file itself stands, where each symbolic link on the way to it does, and the directory
+    above each of these, in which it may be replaced as a whole. Of what is not there, the nearest directory
+    that is.
     """
-    return frozenset(directory for path in paths for directory in _directories(path))
+    return frozenset(
+        one for path in paths for directory in _directories(path) for one in (directory, directory.parent)
+    )
 
 
 def _look(path: Path) -> str:
@@ -86,8 +89,11 @@ def _look(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    # O_NONBLOCK: opening a named pipe would otherwise wait for a writer.
     try:
+        # A named pipe is not even opened: its writer would take us for the reader that it waits for. Nor is
+        # one waited for that has just taken the file's place (O_NONBLOCK).
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (beside os.open)
+            return NO_FILE
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         return _word(error)

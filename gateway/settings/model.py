@@ -295,6 +295,10 @@ class Route(Model):
     """Business phone numbers as Meta shows them, digits alone."""
     to: ListOrOne
     """Names of the targets."""
+    priority: Annotated[
+        Literal["high", "normal", "low"] | None, Otherwise("by kind: messages `high`, statuses `low`")
+    ] = None
+    """Which of what waits for a target goes first; see docs/delivery.md."""
 
 
 class Spool(Model):

@@ -1,5 +1,6 @@
 """Settings -> the core's routing table."""
 
+from gateway.core.lanes import Lane
 from gateway.core.routing import Route, RoutingTable
 from gateway.settings.model import Settings
 
@@ -17,6 +18,7 @@ def routing_table(settings: Settings) -> RoutingTable:
                 waba=route.waba,
                 phone_number_id=route.phone_number_id,
                 display_phone_number=route.display_phone_number,
+                priority=None if route.priority is None else Lane[route.priority.upper()],
             )
             for route in settings.routes
         ],

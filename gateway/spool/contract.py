@@ -8,7 +8,8 @@ The promises, numbered; tests name them.
  3. The same bytes for the same app within the window are stored once; the second `append` returns
     `DUPLICATE`, and does so only when the first is durable. A batch that fails leaves no trace in the window.
  4. The window outlives a restart, and is bounded by age and by count; the oldest go first.
- 5. `lease` hands out deliveries that are due, oldest acceptance first, each to one holder at a time.
+ 5. `lease` hands out deliveries that are due, lane by lane, in a lane oldest acceptance first, each to one
+    holder at a time.
  6. The attempt's number and the time of the next attempt are durable before `lease` returns.
  7. A lease ends by one `settle`; a second settlement of the same lease changes nothing.
  8. `Done` and `Buried` remove the delivery; the body goes with the last delivery of it.
@@ -45,13 +46,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+import msgspec
+
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDelivery:
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One delivery of a notification, as planned by the routes."""
 
     id: str
@@ -60,10 +63,10 @@ class NewDelivery:
     """Positions of its changes; None: the original bytes."""
     changes: int = 1
     """How many that are."""
+    lane: Lane = Lane.NORMAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One notification with its deliveries, to be stored in one transaction."""
 
     id: str
@@ -197,8 +200,9 @@ class Spool(Protocol):
         limit: int,
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
+        lanes: Sequence[Lane] = ORDER,
     ) -> tuple[Lease, ...]:
-        """Lease what is due for up to `limit` attempts (5, 6, 19, 20).
+        """Lease what is due for up to `limit` attempts (5, 6, 19, 20), in this order of lanes.
 
         An attempt is for one delivery or for one group; the members of a group stand together, oldest
         acceptance first. There may be more that is due, unless nothing is returned. `merging` says how far

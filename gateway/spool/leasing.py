@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import INTERRUPTED, AttemptRecord, Buried, Done, Lease, Release, RetryLater
 from gateway.spool.requests import Settle, Take, TakeOldest
@@ -40,6 +41,7 @@ class _Due(msgspec.Struct, array_like=True, frozen=True, gc=False):
     app: str
     object: str | None
     raw_bytes: int
+    lane: int
 
     @property
     def place(self) -> Place:
@@ -203,10 +205,10 @@ class Leasing:
         found = self._file.rows(
             "oldest_started", request.target, request.clock_started_by_ms, request.limit, held
         )
-        keys = list(dict.fromkeys((row[3], row[4]) for row in found if row[4] is not None))
+        keys = list(dict.fromkeys((row[3], row[4], row[5]) for row in found if row[4] is not None))
         groups = self._members_of(request.target, keys)
         due_ms_of: dict[Place, tuple[int, str | None]] = {}
-        for *place, due_ms, key in found:
+        for *place, due_ms, key, _ in found:
             for member in groups[key] if key is not None else [(place[0], place[1], place[2])]:
                 due_ms_of.setdefault(member, (due_ms, key))
         if not due_ms_of:
@@ -230,14 +232,17 @@ class Leasing:
             wanted = max(wanted, min(wanted * merging.max_changes, MAX_MERGED_CHANGES))
         held = self._held_places(request.target, draft, due_by_ms=request.now_ms)
         overdue = max(OVERDUE_SLICE, wanted) + len(held)
-        [(found,)] = self._file.rows(
-            "due", request.target, request.now_ms, wanted, overdue, json_rows(tuple(held))
-        )
-        try:
-            due = _DUE.decode(found)
-        except msgspec.ValidationError as error:
-            raise self._file.damaged(f"a delivery has lost its notification: {error}") from error
-        due.sort(key=lambda one: one.place)
+        due: list[_Due] = []
+        for lane in request.lanes:
+            [(found,)] = self._file.rows(
+                "due", request.target, request.now_ms, wanted, overdue, json_rows(held), int(lane)
+            )
+            try:
+                due += sorted(_DUE.decode(found), key=lambda one: one.place)
+            except msgspec.ValidationError as error:
+                raise self._file.damaged(f"a delivery has lost its notification: {error}") from error
+            if len(due) >= wanted:
+                break
         posts = plan_groups(due, limit=request.limit, merging=merging)
         members = self._members(request.target, [post[0] for post in posts if post[0].group_key is not None])
         return [
@@ -248,9 +253,9 @@ class Leasing:
 
     def _members(self, target: str, grouped: list[_Due]) -> dict[str, list[Place]]:
         """Return all members of groups that were formed before (promise 20), oldest acceptance first."""
-        return self._members_of(target, [(one.due_ms, one.group_key) for one in grouped])
+        return self._members_of(target, [(one.due_ms, one.group_key, one.lane) for one in grouped])
 
-    def _members_of(self, target: str, keys: list[tuple[int, str | None]]) -> dict[str, list[Place]]:
+    def _members_of(self, target: str, keys: list[tuple[int, str | None, int]]) -> dict[str, list[Place]]:
         members: defaultdict[str, list[Place]] = defaultdict(list)
         if keys:
             [(found,)] = self._file.rows("group_members", target, json_rows(keys))
@@ -344,8 +349,8 @@ class Leasing:
     def next_due(self, target: str, draft: Draft) -> int | None:
         """Return when the next delivery that nobody holds is due; 0: at once."""
         held = self._held_places(target, draft)
-        found = self._file.rows("next_due", target, json_rows(held))
-        return int(found[0][0]) if found else None
+        [(due_ms,)] = self._file.rows("next_due", target, json_rows(held), json_rows(ORDER))
+        return due_ms if due_ms is None else int(due_ms)
 
 
 def _storable(text: str) -> str:

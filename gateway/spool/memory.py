@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import MAX_MERGED_CHANGES, Merging, group_key, plan_groups
 from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
@@ -51,6 +52,10 @@ class _Delivery:
     @property
     def object(self) -> str | None:
         return self.notification.object
+
+    @property
+    def lane(self) -> int:
+        return self.new.lane
 
     @property
     def changes(self) -> int:
@@ -139,6 +144,7 @@ class MemorySpool:
         limit: int,
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
+        lanes: Sequence[Lane] = ORDER,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`."""
         await self._enter()
@@ -146,7 +152,8 @@ class MemorySpool:
         wanted = (
             limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
         )
-        due = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
+        free = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
+        due = [(key, found) for lane in lanes for key, found in free if found.lane == lane]
         posts = plan_groups([found for _, found in due[:wanted]], limit=limit, merging=merging)
         starts: list[tuple[_Delivery, int, str | None]] = []
         for post in posts:

@@ -25,3 +25,8 @@ CREATE TABLE pause (
     rate_per_second REAL,
     PRIMARY KEY (target, from_ms)
 ) STRICT, WITHOUT ROWID;
+
+-- name: to_6
+ALTER TABLE delivery ADD COLUMN lane INTEGER NOT NULL DEFAULT 1;
+DROP INDEX delivery_due;
+CREATE INDEX delivery_due ON delivery (target, lane, due_ms, received_at_ms, notification, position);

@@ -55,25 +55,26 @@ INSERT INTO body (seq, raw) SELECT ?1 + bodies.rowid, bodies.value FROM carray(?
 
 -- name: add_deliveries
 INSERT INTO delivery
-    (target, received_at_ms, notification, position, id, selection, clock_started_ms, changes, due_ms, attempt)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, 0, 0
+    (target, received_at_ms, notification, position, id, selection, clock_started_ms, changes, lane, due_ms, attempt)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+    value ->> 8, 0, 0
 FROM json_each(?1);
 
 -- name: pending_ids
 SELECT id FROM delivery WHERE id IN (SELECT value FROM json_each(?1));
 
 -- name: due
--- Of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue the longest;
--- nothing that somebody holds (?5). What planning wants to know of each, in order of acceptance, as one JSON array.
+-- In the lane ?6, of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue
+-- the longest; nothing that somebody holds (?5). What planning wants to know of each, in order of acceptance, as one JSON array.
 WITH due (received_at_ms, notification, position) AS (
     SELECT * FROM (
         SELECT received_at_ms, notification, position FROM delivery
-        WHERE target = ?1 AND due_ms = 0 ORDER BY received_at_ms, notification, position LIMIT ?3
+        WHERE target = ?1 AND lane = ?6 AND due_ms = 0 ORDER BY received_at_ms, notification, position LIMIT ?3
     )
     UNION ALL
     SELECT * FROM (
         SELECT received_at_ms, notification, position FROM delivery
-        WHERE target = ?1 AND due_ms > 0 AND due_ms <= ?2 ORDER BY due_ms LIMIT ?4
+        WHERE target = ?1 AND lane = ?6 AND due_ms > 0 AND due_ms <= ?2 ORDER BY due_ms LIMIT ?4
     )
 ), chosen AS (
     SELECT * FROM due
@@ -83,7 +84,7 @@ WITH due (received_at_ms, notification, position) AS (
     ORDER BY received_at_ms, notification, position LIMIT ?3
 )
 SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.changes, d.attempt, d.due_ms,
-           d.group_key, n.app, n.object, n.raw_bytes))
+           d.group_key, n.app, n.object, n.raw_bytes, d.lane))
 FROM chosen
 CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = chosen.received_at_ms
     AND d.notification = chosen.notification AND d.position = chosen.position
@@ -110,7 +111,7 @@ WITH started (received_at_ms, notification, position) AS (
         ORDER BY clock_started_ms LIMIT ?3
     )
 )
-SELECT d.received_at_ms, d.notification, d.position, d.due_ms, d.group_key
+SELECT d.received_at_ms, d.notification, d.position, d.due_ms, d.group_key, d.lane
 FROM started
 CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = started.received_at_ms
     AND d.notification = started.notification AND d.position = started.position
@@ -130,11 +131,11 @@ WHERE (target, received_at_ms, notification, position) IN (
 );
 
 -- name: group_members
--- Of the groups ?2 (their due_ms and key) all members: the index finds them by their one due_ms.
+-- Of the groups ?2 (their due_ms, key and lane) all members: the index finds them by their one due_ms.
 SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.group_key))
 FROM json_each(?2) AS k
 CROSS JOIN delivery AS d INDEXED BY delivery_due
-    ON d.target = ?1 AND d.due_ms = k.value ->> 0 AND d.group_key = k.value ->> 1;
+    ON d.target = ?1 AND d.lane = k.value ->> 2 AND d.due_ms = k.value ->> 0 AND d.group_key = k.value ->> 1;
 
 -- name: to_lease
 -- Everything of the deliveries at the places ?2, in that order: the columns as JSON, and all bodies as one blob.
@@ -190,11 +191,16 @@ WHERE (target, received_at_ms, notification, position) IN (
 );
 
 -- name: next_due
-SELECT due_ms FROM delivery
-WHERE target = ?1 AND (received_at_ms, notification, position) NOT IN (
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2)
-)
-ORDER BY due_ms, received_at_ms, notification, position LIMIT 1;
+SELECT min(due_ms) FROM (
+    SELECT (
+        SELECT due_ms FROM delivery
+        WHERE target = ?1 AND lane = lanes.value AND (received_at_ms, notification, position) NOT IN (
+            SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2)
+        )
+        ORDER BY due_ms, received_at_ms, notification, position LIMIT 1
+    ) AS due_ms
+    FROM json_each(?3) AS lanes
+);
 
 -- name: oldest
 SELECT k.value, (SELECT min(received_at_ms) FROM delivery WHERE target = k.value) FROM json_each(?1) AS k;

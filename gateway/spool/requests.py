@@ -1,10 +1,11 @@
 """What the Trio side asks of the writer thread: one object a call, with a place for the answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError
@@ -60,6 +61,7 @@ class Take(Request):
     limit: int
     next_due_ms: Callable[[int], int]
     merging: Merging | None = None
+    lanes: Sequence[Lane] = ORDER
     result: tuple[Lease, ...] = ()
 
 

@@ -1,4 +1,4 @@
--- Schema 5 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Schema 6 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
 -- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before to migrations.sql.
 
 -- A notification that some delivery still needs.
@@ -31,11 +31,12 @@ CREATE TABLE delivery (
     attempt INTEGER NOT NULL,         -- attempts begun
     attempt_at_ms INTEGER,            -- when the one under way began; NULL where none is
     changes INTEGER NOT NULL DEFAULT 1,
+    lane INTEGER NOT NULL DEFAULT 1,  -- core.lanes
     group_key TEXT,                   -- whom it goes with in one POST; NULL: alone. All of a group have one due_ms > 0
     PRIMARY KEY (target, received_at_ms, notification, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX delivery_due ON delivery (target, due_ms, received_at_ms, notification, position);
+CREATE INDEX delivery_due ON delivery (target, lane, due_ms, received_at_ms, notification, position);
 CREATE INDEX delivery_id ON delivery (id);
 -- Of all others the clock started with their acceptance, which the key has: they cost nothing here.
 CREATE INDEX delivery_replayed ON delivery (target, clock_started_ms) WHERE clock_started_ms <> received_at_ms;

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
@@ -135,10 +136,16 @@ class SqliteSpool:
         limit: int,
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
+        lanes: Sequence[Lane] = ORDER,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`. SpoolUnavailableError: no room to write the attempts down; nothing is leased."""
         request = requests.Take(
-            target=target, now_ms=now_ms, limit=max(0, limit), next_due_ms=next_due_ms, merging=merging
+            target=target,
+            now_ms=now_ms,
+            limit=max(0, limit),
+            next_due_ms=next_due_ms,
+            merging=merging,
+            lanes=tuple(lanes),
         )
         await self._ask(request)
         return request.result

@@ -159,7 +159,7 @@ class Storing:
             for position, new in enumerate(planned):
                 chosen = _selection_text(new.selection)
                 deliveries.append(
-                    (new.target, received_ms, seq, position, new.id, chosen, clock_ms, new.changes)
+                    (new.target, received_ms, seq, position, new.id, chosen, clock_ms, new.changes, new.lane)
                 )
                 draft.count(new.target, 1)
                 draft.ready.add(new.target)

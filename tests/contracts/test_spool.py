@@ -10,6 +10,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
+from gateway.core.lanes import Lane
 from gateway.core.merging import Merging, group_key
 from gateway.core.pausing import Pause, Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
@@ -213,6 +214,26 @@ async def test_5_the_oldest_acceptance_comes_first(stand: Stand) -> None:
         first = await take(spool, limit=2)
         assert bodies(first) == [b"first", b"second"]
         assert bodies(await take(spool)) == [b"third"]
+
+
+async def test_5_lanes_go_in_the_order_that_is_asked_for(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number, lane in enumerate((2, 1, 0, 2, 0)):
+            await spool.append(note(b"%d" % number, at_ms=NOW_MS + number, lane=Lane(lane)))
+        assert await spool.next_due_ms("support") == 0
+        leases = await take(spool)
+        assert bodies(leases) == [b"2", b"4", b"1", b"0", b"3"]
+        await spool.settle_together([(lease, Release()) for lease in leases])
+        turned = await spool.lease(
+            "support", now_ms=NOW_MS, limit=3, next_due_ms=in_an_hour, lanes=tuple(reversed(Lane))
+        )
+        assert bodies(turned) == [b"0", b"3", b"1"]
+        for lease in turned:
+            await spool.settle(lease, RetryLater(at_ms=NOW_MS + 5, record=record(lease.attempt)))
+    async with stand.open() as spool:
+        assert bodies(await take(spool, limit=2)) == [b"2", b"4"]
+        assert await spool.next_due_ms("support") == NOW_MS + 5
+        assert bodies(await take(spool, now_ms=NOW_MS + 5)) == [b"1", b"0", b"3"]
 
 
 async def test_5_a_retry_that_is_due_goes_before_what_came_later(stand: Stand) -> None:
@@ -809,6 +830,18 @@ async def test_19_bytes_are_bounded_too(stand: Stand) -> None:
         groups = [lease.group for lease in await take(spool, merging=Merging(max_changes=10, max_bytes=80))]
         assert groups[0] == groups[1] is not None
         assert groups[2] is None
+
+
+async def test_19_a_group_is_of_one_lane_and_stays_whole(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for lane in (2, 0, 2, 0):
+            await spool.append(note(object_="page", lane=Lane(lane)))
+        leases = await take(spool, merging=TEN)
+        assert leases[0].group == leases[1].group != leases[2].group == leases[3].group
+        await spool.settle_together(again_at(NOW_MS + 9, leases))
+    async with stand.open() as spool:
+        again = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(again) == members(leases)
 
 
 @pytest.mark.parametrize("object_", ["page", None])

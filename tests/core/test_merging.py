@@ -14,6 +14,7 @@ class Waiting:
     number: int
     app: str = "main"
     object: str | None = "page"
+    lane: int = 1
     changes: int = 1
     raw_bytes: int = 100
     attempt: int = 0
@@ -51,6 +52,11 @@ def test_what_does_not_fit_closes_the_group_for_what_would() -> None:
     due = row({"changes": 60}, {"changes": 60}, {"changes": 10})
     assert numbers(plan_groups(due, limit=8, merging=HUNDRED)) == [[0], [1, 2]]
     assert numbers(plan_groups(due, limit=1, merging=HUNDRED)) == [[0]]
+
+
+def test_lanes_do_not_mix_either() -> None:
+    due = row({"lane": 0}, {"lane": 0}, PLAIN, PLAIN, {"lane": 2})
+    assert numbers(plan_groups(due, limit=8, merging=HUNDRED)) == [[0, 1], [2, 3], [4]]
 
 
 def test_apps_and_objects_do_not_mix_and_do_not_stand_in_each_others_way() -> None:

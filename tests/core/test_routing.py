@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.change import Change, Kind
 from gateway.core.envelope import Envelope, Unparseable
+from gateway.core.lanes import Lane
 from gateway.core.routing import (
     UNROUTED,
     PlannedDelivery,
@@ -42,7 +43,10 @@ def plan(routing: RoutingTable, *changes: Change, app: str = "main") -> dict[str
 
 
 def to(*targets: str, **keys: Any) -> Route:
-    return Route(to=targets, **{key: tuple(patterns.split()) for key, patterns in keys.items()})
+    priority = keys.pop("priority", None)
+    return Route(
+        to=targets, priority=priority, **{key: tuple(patterns.split()) for key, patterns in keys.items()}
+    )
 
 
 def test_every_route_that_matches_adds_its_targets() -> None:
@@ -50,6 +54,37 @@ def test_every_route_that_matches_adds_its_targets() -> None:
         to("support", field="messages"), to("audit", "support", field="*"), to("x", field="security")
     )
     assert plan(routing, change()) == {"support": None, "audit": None}
+
+
+def lanes(routing: RoutingTable, *changes: Change) -> dict[str, Lane]:
+    return {one.target: one.lane for one in routing.plan("main", Envelope(changes=changes))}
+
+
+def test_messages_have_the_first_lane_and_statuses_the_last() -> None:
+    routing = table(to("a", field="*"))
+    status, message, other = change(kinds={Kind.STATUS}), change(), change("security", kinds={Kind.OTHER})
+    assert lanes(routing, status) == {"a": Lane.LOW}
+    assert lanes(routing, message) == {"a": Lane.HIGH}
+    assert lanes(routing, other) == lanes(routing, change(kinds={Kind.ERROR})) == {"a": Lane.NORMAL}
+    assert lanes(routing, status, other) == {"a": Lane.NORMAL}
+    assert lanes(routing, change(kinds={Kind.MESSAGE, Kind.STATUS})) == {"a": Lane.HIGH}
+    assert lanes(routing, change("message_reads", kinds={Kind.OTHER})) == {"a": Lane.LOW}
+
+
+@pytest.mark.parametrize("ids", [{}, {"waba": "10*"}], ids=["remembered", "by id"])
+def test_a_priority_overrides_the_kind_and_the_most_urgent_counts(ids: dict[str, str]) -> None:
+    routing = table(
+        to("a", "b", "c", field="*", **ids),
+        to("a", kind="status", priority=Lane.HIGH, **ids),
+        to("a", "b", field="*", priority=Lane.LOW, **ids),
+    )
+    assert lanes(routing, change(kinds={Kind.STATUS})) == {"a": Lane.HIGH, "b": Lane.LOW, "c": Lane.LOW}
+    assert lanes(routing, change()) == {"a": Lane.LOW, "b": Lane.LOW, "c": Lane.HIGH}
+
+
+def test_each_target_has_its_own_changes_in_mind() -> None:
+    routing = table(to("a", kind="status"), to("b", field="*"))
+    assert lanes(routing, change(kinds={Kind.STATUS}), change()) == {"a": Lane.LOW, "b": Lane.HIGH}
 
 
 def test_targets_stand_in_order_of_first_mention() -> None:

@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from gateway.core.ids import new_notification_id
+from gateway.core.lanes import Lane
 from gateway.core.routing import UNROUTED
 from gateway.core.signature import VerifiedBody, sign, verify_signature
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, Summary
@@ -137,15 +138,24 @@ def notification(
     number: int = 0,
     received_at_ms: int = EPOCH_MS,
     app: str = "main",
+    lane: Lane = Lane.NORMAL,
+    copies: int = 1,
 ) -> Notification:
-    """A notification with one delivery a target; `number` makes ids differ."""
+    """A notification with one delivery a target; `number` makes ids differ, `copies` a backlog."""
     identifier = new_notification_id(received_at_ms, number.to_bytes(10, "big"))
     return Notification(
         id=identifier,
         received_at_ms=received_at_ms,
         body=verified(raw_body, app),
         deliveries=tuple(
-            NewDelivery(id=f"{identifier}-{target}", target=target, selection=selection) for target in targets
+            NewDelivery(
+                id=f"{identifier}-{target}" + (f"-{copy}" if copy else ""),
+                target=target,
+                selection=selection,
+                lane=lane,
+            )
+            for target in targets
+            for copy in range(copies)
         ),
     )
 

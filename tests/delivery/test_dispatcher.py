@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.core.lanes import Lane
 from gateway.core.routing import UNROUTED
 from gateway.core.signature import sign
 from gateway.delivery import message
@@ -504,3 +505,40 @@ def _when(event: trio.Event) -> Script:
         return await answer(200)(received, stream)
 
     return script
+
+
+async def test_a_message_overtakes_a_hundred_thousand_statuses(rig: Rig) -> None:
+    """They are due, every one of them; the target is sent at most what was under way before the message."""
+    at_ms = unix_ms() - 60_000
+    statuses = notification(BODY, "support", lane=Lane.LOW, copies=100_000, received_at_ms=at_ms)
+    message = notification(BODY + b" ", "support", lane=Lane.HIGH, number=1, received_at_ms=at_ms + 60_000)
+
+    async def slow(received: Received, stream: trio.abc.Stream) -> bool:
+        await trio.sleep(0.02)
+        return await answer(200)(received, stream)
+
+    async with serving(slow) as target:
+        async with rig.spool() as spool:
+            await spool.append(statuses)
+        async with rig.running({"support": a_target(target.url, concurrency=4)}) as spool:
+            await asked(target, 20)
+            before = len(target.requests)
+            await spool.append(message)
+            await asked(target, before + 40)
+            keys = [request.headers["idempotency-key"] for request in target.requests]
+            assert keys.index(message.deliveries[0].id) <= before + 4 + 1, "a turn of the last lane counts"
+            assert spool.pending()["support"] > 99_000
+
+
+async def test_a_backlog_of_messages_does_not_shut_out_the_statuses(rig: Rig) -> None:
+    async with rig.spool() as spool:
+        for number in range(80):
+            lane = Lane.LOW if number < 5 else Lane.HIGH
+            await spool.append(notification(BODY + b" " * number, "support", number=number, lane=lane))
+    async with (
+        serving(answer(200)) as target,
+        rig.running({"support": a_target(target.url, concurrency=1)}) as spool,
+    ):
+        await emptied(spool)
+    statuses = [place for place, one in enumerate(target.requests) if len(one.body) < len(BODY) + 5]
+    assert statuses == [7, 15, 23, 31, 39]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 
+from gateway.core.lanes import Lane
 from gateway.core.signature import VerifiedBody, sign, verify_signature
 from gateway.spool.contract import AttemptRecord, NewDelivery, Notification
 from gateway.spool.sqlite import SqliteOptions, SqliteSpool, open_sqlite_spool
@@ -37,6 +38,7 @@ def note(
     selection: tuple[int, ...] | None = None,
     changes: int = 1,
     object_: str | None = None,
+    lane: Lane = Lane.NORMAL,
 ) -> Notification:
     """Return a notification; its deliveries are called after it and their target."""
     number = next(_numbers)
@@ -46,7 +48,7 @@ def note(
         received_at_ms=at_ms,
         body=body(f"body {number}".encode() if raw is None else raw, app),
         deliveries=tuple(
-            NewDelivery(id=f"{id_}.{target}", target=target, selection=selection, changes=changes)
+            NewDelivery(id=f"{id_}.{target}", target=target, selection=selection, changes=changes, lane=lane)
             for target in targets
         ),
         object=object_,

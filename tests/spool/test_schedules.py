@@ -12,6 +12,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.lanes import Lane, order_of_turn
 from gateway.core.merging import Merging
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Buried, Done, Lease, Notification, Release, RetryLater, Settlement, Spool
@@ -72,6 +73,7 @@ class Pair:
                     at_ms=self.now_ms - second,
                     object_=object_,
                     changes=1 + first % 3,
+                    lane=Lane(second % 3),
                 )
                 self.known.append(wanted)
                 answers = [await spool.append(wanted) for spool in self.both()]
@@ -105,7 +107,12 @@ class Pair:
     async def lease(self, target: str, limit: int) -> None:
         ours, theirs = [
             await spool.lease(
-                target, now_ms=self.now_ms, limit=limit % 4, next_due_ms=self.due, merging=MERGING[limit // 4]
+                target,
+                now_ms=self.now_ms,
+                limit=limit % 4,
+                next_due_ms=self.due,
+                merging=MERGING[limit // 4],
+                lanes=order_of_turn(limit + 4),
             )
             for spool in self.both()
         ]

@@ -17,7 +17,7 @@ import trio
 from gateway.core.signature import sign
 from gateway.simulator.client import ClosedWithoutAnswerError, MetaClient
 from gateway.simulator.pki import PkiFiles, make_pki
-from gateway.simulator.process import GatewayProcess
+from gateway.simulator.process import GatewayProcess, start_gateway
 from tests.stories.rig import (
     APP_SECRET,
     PATH,
@@ -299,6 +299,34 @@ async def test_a_renewal_that_certbots_hook_installs_is_taken_up_in_one_go(rig: 
         assert (await desk.next_reload(None))["success"] is True
         assert await _served(rig) != before
         assert "reload_refused" not in rig.log
+
+
+async def test_a_signal_that_comes_while_it_starts_is_kept_for_when_it_runs(rig: Rig) -> None:
+    """A secret in a named pipe holds the start up until somebody writes, and then the reload."""
+    pipe = rig.directory / "pipe"
+    os.mkfifo(pipe)
+
+    def piped(config: Config) -> None:
+        config["apps"]["main"]["verify_token"] = {"file": "pipe"}
+
+    rig.write(targets=NOWHERE, change=piped)
+    async with (
+        start_gateway(
+            rig.config,
+            admin_url=rig.admin_url,
+            log_path=rig.directory / "gateway.log",
+            environ=os.environ,
+        ) as gateway,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        with trio.fail_after(20):
+            async with await trio.open_file(pipe, "w") as file:  # there is a reader: it is loading
+                os.kill(gateway.pid, signal.SIGHUP)
+                await file.write("token")
+            await trio.to_thread.run_sync(pipe.write_text, "another token")
+            await gateway.wait_ready()
+        last = await Desk(rig, gateway, client).next_reload(None)
+        assert (last["success"], last["trigger"]) == (True, "signal")
 
 
 async def test_the_configuration_itself_waits_for_the_signal(rig: Rig) -> None:
