@@ -43,6 +43,11 @@ _FIXED: Final[Mapping[KeyPath, Callable[[Settings], object]]] = {
 }
 """What sockets, locks and the way in hang on: a change of it is refused (contract, section 7)."""
 
+_REMEDIES: Final[Mapping[Trigger, str]] = {
+    "signal": "nothing was changed; mend it (`gateway check`), then send SIGHUP again",
+    "file": "nothing was changed; mend the file, and it is taken up by itself",
+}
+
 PREPARE_SECONDS: Final = 30.0
 """Building takes milliseconds; a file that is a pipe nobody writes to, or lies on a server that is gone, must
 not keep all later reloads waiting."""
@@ -125,7 +130,7 @@ class Reloader:
                     "reload_refused",
                     trigger=trigger,
                     problems=[str(problem) for problem in prepared.problems],
-                    remedy="nothing was changed; mend it (`gateway check`), then send SIGHUP again",
+                    remedy=_REMEDIES[trigger],
                 )
             self._record.tried(Outcome(at_ms=self._now_ms(), trigger=trigger, problems=prepared.problems))
 

@@ -3,7 +3,8 @@
 What the system tells of a directory (inotify) is a hint and no more: it says when to look. What has changed
 is decided by content (`settings.files`): so a rename, a symbolic link that is turned elsewhere (Kubernetes
 turns `..data`), or a write in place are all one, and a clock that was set back does not matter. What no hint
-tells of (network file systems, a parent directory renamed) is seen at the next look, which comes by itself.
+tells of (network file systems, a directory far above renamed) is seen at the next look, which comes by
+itself.
 """
 
 from collections.abc import Awaitable, Callable, Iterable

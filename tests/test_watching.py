@@ -75,6 +75,18 @@ async def test_written_in_place_renamed_over_removed_and_made_anew(tmp_path: Pat
     assert watched.told == 5
 
 
+async def test_the_whole_directory_is_replaced_by_another(tmp_path: Path) -> None:
+    for name in ("certs", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "server.pem").write_text(name)
+    watched = Watched(tmp_path / "certs/server.pem")
+    async with watched.running():
+        (tmp_path / "certs").rename(tmp_path / "old")
+        (tmp_path / "new").rename(tmp_path / "certs")
+        await watched.next()
+    assert watched.told == 1
+
+
 async def test_a_link_on_the_way_is_turned_and_what_it_leads_to_is_watched_from_then_on(
     tmp_path: Path,
 ) -> None:

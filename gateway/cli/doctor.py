@@ -28,7 +28,7 @@ def command(
     refused clients, the public port as Meta sees it, targets, the spool's disk, clock and names.
 
     Asks the running gateway through its admin port; where none runs, it says so and looks at the rest.
-    Nothing is posted to a target or to the public port, no secret is read, and the spool is not touched.
+    Nothing is posted to a target or to the public port, no app secret is read, and the spool is not touched.
     Call it as the gateway's user, so that it may measure the disk.
 
     Exit code 0: no problem (notes and warnings may be there); 1: problems; 2: the configuration cannot be

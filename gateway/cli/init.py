@@ -41,6 +41,8 @@ user that the gateway runs as; docs/getting-started.md has each step for a syste
     /var/lib/meta-webhook-gateway, which has to be there and to belong to the gateway's user:
       gateway --config {config} check
       gateway --config {config} run
+    Whatever goes wrong from here on, begin with this; it looks at the port as Meta sees it, too:
+      gateway --config {config} doctor
  5. Verify the callback URL in the dashboard (Webhooks): the one that `gateway run` prints, which is
     listen.public_url and /webhooks/main, with the verify token in {directory}/secrets/verify_token.
     Meta demands this before mTLS can be switched on.
@@ -50,6 +52,7 @@ user that the gateway runs as; docs/getting-started.md has each step for a syste
     object subscription.
  8. Watch for some hours, until every notification comes with an accepted certificate:
       meta_gateway_client_certificates_total{{presented="accepted"}} grows, "refused" and "none" do not.
+    `gateway doctor` counts, shows who was refused and why, and says when it is safe to require.
  9. Set client_certificate: required in {directory}/gateway.yaml, and reload (SIGHUP).
     From now on only Meta gets in."""
 

@@ -1,12 +1,11 @@
 """Meta's envelope: raw bytes -> changes, and changes -> raw bytes, without ever re-serialising a value.
 
 Two readers give the same answer (a property test holds them to it): a typed one, which decodes the usual
-shape in one pass, and a patient one, which takes every shape. Cutting shares its walk over the bytes with the
-latter.
+shapes in one pass, and a patient one, which takes every shape. Cutting shares its walk over the bytes with
+the latter.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -14,9 +13,10 @@ import msgspec
 from gateway.core.anatomy import TooManyPiecesError
 from gateway.core.change import Change, Kind
 from gateway.core.cutting import cut
+from gateway.core.joining import joinable_object
 from gateway.core.patient_reader import read_patiently
-from gateway.core.surrogates import mend
-from gateway.core.typed_reader import read_typed
+from gateway.core.surrogates import Mended, mend
+from gateway.core.typed_reader import read_typed, read_usual
 
 __all__ = ["Change", "Envelope", "Kind", "Unparseable", "cut", "parse_envelope"]
 
@@ -28,15 +28,15 @@ that makes sure that what could be read can be cut later.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A parsed notification: its changes in the order in which they stand in the bytes."""
 
     changes: tuple[Change, ...]
+    object: str | None = None
+    """Of an envelope that can be joined with others; None: it must go alone (see `joining`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unparseable:
+class Unparseable(msgspec.Struct, frozen=True, kw_only=True):
     """The bytes are signed but not an envelope: not JSON, no object or array of objects at the top, or a
     multiple of what an envelope holds.
     """
@@ -55,7 +55,8 @@ def parse_envelope(raw: bytes) -> Envelope | Unparseable:
         # JSON between systems is UTF-8 (RFC 8259, section 8.1); msgspec does not look into what it skips.
         if not raw.isascii():
             raw.decode("utf-8")
-        changes = _read(raw)
+        usual = read_usual(raw)
+        changes, object_ = usual if usual is not None else (_read(raw), None)
     except UnicodeDecodeError:
         return Unparseable(detail="not UTF-8")
     except RecursionError:
@@ -68,7 +69,9 @@ def parse_envelope(raw: bytes) -> Envelope | Unparseable:
         return Unparseable(detail="no object or array of objects at the top")
     if _deeper_than(raw, MAX_DEPTH):
         return Unparseable(detail="nested too deeply")
-    return Envelope(changes=changes)
+    if usual is None and changes:
+        object_ = joinable_object(raw)
+    return Envelope(changes=changes, object=object_)
 
 
 def _read(raw: bytes) -> tuple[Change, ...] | None:
@@ -82,7 +85,19 @@ def _read(raw: bytes) -> tuple[Change, ...] | None:
         mended = mend(raw)
         if mended is None:
             raise
-        return read_patiently(mended.raw)
+        changes = read_patiently(mended.raw)
+        return None if changes is None else tuple(_veiled(change, mended) for change in changes)
+
+
+def _veiled(change: Change, mended: Mended) -> Change:
+    return msgspec.structs.replace(
+        change,
+        object=mended.veil(change.object),
+        field=mended.veil(change.field),
+        entry_id=mended.veil(change.entry_id),
+        phone_number_id=mended.veil(change.phone_number_id),
+        display_phone_number=mended.veil(change.display_phone_number),
+    )
 
 
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from gateway.core.change import Change, Kind
 from gateway.core.envelope import Envelope, Unparseable
 from gateway.core.globs import Glob, compile_globs
@@ -39,8 +41,7 @@ class Route:
     """The lane of what it takes; None: by kind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedDelivery:
+class PlannedDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Those changes of one notification that the routes give to one target."""
 
     target: str
@@ -93,6 +94,8 @@ class _Candidates:
     routes: tuple[_CompiledRoute, ...]
     targets: Mapping[str, Lane] | None
     """Where all of these changes go, and by which lane, if no route looks at ids."""
+    whole: tuple[PlannedDelivery, ...] | None
+    """The plan of a notification that is one such change."""
 
 
 def _targets_of(routes: Iterable[_CompiledRoute]) -> tuple[str, ...]:
@@ -152,6 +155,8 @@ class RoutingTable:
         Targets stand in order of first mention: by change, then by route; `UNROUTED` is last.
         """
         changes = envelope.changes if isinstance(envelope, Envelope) else ()
+        if len(changes) == 1 and (plan := self._candidates_for(app, changes[0]).whole) is not None:
+            return plan
         positions: dict[str, list[int]] = {}
         lanes: dict[str, Lane] = {}
         unrouted: list[int] = []
@@ -194,17 +199,26 @@ class RoutingTable:
         routes = (route for route in candidates.routes if route.takes_ids(change))
         return _lanes_of(routes, lane_of(change.kinds, change.field))
 
+    def _plan_whole(self, targets: Mapping[str, Lane] | None) -> tuple[PlannedDelivery, ...] | None:
+        if targets is None:
+            return None
+        if not targets:
+            return () if self._drop_unrouted else (PlannedDelivery(target=UNROUTED, selection=None),)
+        return tuple(
+            PlannedDelivery(target=target, selection=None, lane=lane) for target, lane in targets.items()
+        )
+
     def _candidates_for(self, app: str, change: Change) -> _Candidates:
         key = (app, change.object, change.field, change.kinds)
         found = self._candidates.get(key)
         if found is None:
             routes = tuple(route for route in self._routes if route.may_take(*key))
-            found = _Candidates(
-                routes=routes,
-                targets=None
+            targets = (
+                None
                 if any(route.ids for route in routes)
-                else _lanes_of(routes, lane_of(change.kinds, change.field)),
+                else _lanes_of(routes, lane_of(change.kinds, change.field))
             )
+            found = _Candidates(routes=routes, targets=targets, whole=self._plan_whole(targets))
             # Names come from outside: the cache is emptied rather than let grow, and long ones stay out.
             if len(self._candidates) >= _MAX_CACHED_KEYS:
                 self._candidates.clear()

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gateway.core.anatomy import STANDBY, Count, first_byte
+from gateway.core.anatomy import MAX_PIECES, STANDBY, Count, first_byte
 from gateway.core.change import Change, bare_change, kinds_of
 
 _Text = str | None
@@ -53,9 +53,38 @@ class _Top(msgspec.Struct, gc=False):
     object: _Text = None
 
 
+class _Plain(_Top, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """What Meta sends: nothing at the top but these, so that it can be joined with others."""
+
+    object: str
+
+
+_plain: Final = msgspec.json.Decoder(_Plain)
 _object: Final = msgspec.json.Decoder(_Top)
 _array: Final = msgspec.json.Decoder(list[_Top])
 _standby: Final = msgspec.json.Decoder(_Items)
+
+
+def read_usual(raw: bytes) -> tuple[tuple[Change, ...], str] | None:
+    """Read what nearly every notification is: its changes, and its object as `joinable_object` would say it.
+
+    None: it is something else, whatever that may be.
+    """
+    try:
+        top = _plain.decode(raw)
+        pieces = len(top.entry)
+        for entry in top.entry:
+            if not entry.changes:
+                return None
+            pieces += len(entry.changes)
+        if not top.entry or pieces > MAX_PIECES:
+            return None
+        changes = [
+            _change(top.object, entry.id or "", change) for entry in top.entry for change in entry.changes
+        ]
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return tuple(changes), top.object
 
 
 def read_typed(raw: bytes) -> tuple[Change, ...]:

@@ -1,7 +1,7 @@
 """A target as the dispatcher needs it: settings made ready, once, at start."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.merging import Merging
@@ -14,13 +14,13 @@ from gateway.settings.values import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchTarget:
-    """One target, ready to be delivered to. Not for logs: it holds secrets."""
+    """One target, ready to be delivered to."""
 
     endpoint: Endpoint
     concurrency: int
     """Attempts at once."""
-    headers: Mapping[str, bytes]
-    webhook_key: bytes | None
+    headers: Mapping[str, bytes] = field(repr=False)
+    webhook_key: bytes | None = field(repr=False)
     """Key of the Standard Webhooks signature; None: no such headers."""
     policy: RetryPolicy
     refuse_statuses: frozenset[int]

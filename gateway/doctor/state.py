@@ -86,7 +86,7 @@ def _judge_files(seen: Observations) -> Iterator[Finding]:
             level=Level.PROBLEM,
             area=Area.GATEWAY,
             what=f"{problem.key_path}: {problem.message}" if problem.key_path else problem.message,
-            why="with this gateway run would not start",
+            why="as it is, the gateway would not start",
             remedy=problem.remedy,
             facts=(("where", place),),
         )

@@ -107,6 +107,10 @@ def _judge_anchor(
     anchor: AnchorFile, last_seen: Mapping[tuple[str, str], datetime | None] | None, seen: Observations
 ) -> Finding:
     level, left = judge_term(anchor.description, seen.now)
+    remedy = "" if level is Level.OK else "add its successor beside it, or under staged_anchors first"
+    if level is not Level.OK and (anchor.staged or _has_successor(anchor, seen)):
+        # A rotation: nobody is locked out when it goes.
+        level, remedy = Level.NOTE, "take it out when it has admitted nobody for weeks"
     facts = [
         ("subject", anchor.description.subject),
         ("SHA-256", anchor.description.sha256),
@@ -126,8 +130,17 @@ def _judge_anchor(
         level=level,
         area=Area.ANCHORS,
         what=f"{anchor.client}: {short_name(anchor.description)}: {left}",
-        remedy="" if level is Level.OK else "add its successor beside it, or under staged_anchors first",
+        remedy=remedy,
         facts=tuple(facts),
+    )
+
+
+def _has_successor(anchor: AnchorFile, seen: Observations) -> bool:
+    """Say whether another live anchor of the same client is good for longer."""
+    return any(
+        judge_term(one.description, seen.now)[0] is Level.OK
+        for one in seen.material.anchors
+        if one.client == anchor.client and not one.staged
     )
 
 

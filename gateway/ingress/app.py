@@ -16,11 +16,10 @@ from typing import assert_never
 import trio
 
 from gateway.core.envelope import Envelope, parse_envelope
-from gateway.core.joining import joinable_object
 from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
-from gateway.ingress.asgi import Receive, Scope, Send, run_lifespan, send_answer
+from gateway.ingress.asgi import Receive, Scope, Send, run_lifespan, send_accepted, send_answer
 from gateway.ingress.body import (
     BODY_BYTES_PER_SECOND,
     BODY_SECONDS,
@@ -175,7 +174,7 @@ class Ingress:
         if refuse is not None:
             await self._refuse(app, head, refuse, send)
             return
-        await send_answer(send, 200, b"")
+        await send_accepted(send)
         self._record.answered(app, trio.current_time() - started_seconds)
 
     async def _store(self, app: IngressApp, head: Head, receive: Receive, held: Held) -> Refuse | None:
@@ -203,7 +202,9 @@ class Ingress:
     async def _append(self, body: VerifiedBody) -> Refuse | None:
         notification_id = self._new_id()
         envelope = parse_envelope(body.raw)
-        changes = len(envelope.changes) if isinstance(envelope, Envelope) else 0
+        changes, object_ = (
+            (len(envelope.changes), envelope.object) if isinstance(envelope, Envelope) else (0, None)
+        )
         plan = self._routing().plan(body.app, envelope)
         ids = delivery_ids(notification_id, plan)
         notification = Notification(
@@ -220,7 +221,7 @@ class Ingress:
                 )
                 for planned in plan
             ),
-            object=joinable_object(body.raw) if changes else None,
+            object=object_,
         )
         try:
             # Cancelled from here on (the server stops), it neither tears the write nor leaves it uncounted:

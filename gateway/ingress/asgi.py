@@ -12,6 +12,16 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 
+_EMPTY_START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+_EMPTY_BODY: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def send_accepted(send: Send) -> None:
+    """Send 200 and nothing else: the one answer that nearly every request gets."""
+    await send({**_EMPTY_START})
+    await send({**_EMPTY_BODY})
+
+
 async def send_answer(send: Send, status: int, body: bytes, *, headers: tuple[Header, ...] = ()) -> None:
     """Send a whole answer. A body is always plain text that no browser may take for anything else."""
     typed: tuple[Header, ...] = ()

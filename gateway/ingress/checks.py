@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import msgspec
+
 from gateway.core.asgi import BODY_IS_HERE
 from gateway.core.challenge import ChallengeAccepted, answer_challenge
 from gateway.core.identity import Peer, Reason
@@ -38,8 +40,7 @@ class IngressApp:
     """False: the signature alone decides, and what was presented is counted (`report`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What the checks look at."""
 
     method: str
@@ -54,6 +55,10 @@ class Head:
     """For logs."""
     body_is_here: bool = False
     """The server says that the body need not be waited for."""
+
+    def __repr__(self) -> str:
+        """Tell it without query and headers, which may hold a verify token (law 8)."""
+        return f"Head(method={self.method!r}, path={self.path!r}, address={self.address!r})"
 
     @classmethod
     def of(cls, scope: Scope) -> "Head":
@@ -98,6 +103,8 @@ class Challenge:
 class ReadBody:
     """Nothing speaks against the head: read the body."""
 
+
+READ_BODY: Final = ReadBody()
 
 Presented = Literal["accepted", "refused", "none"]
 
@@ -155,7 +162,7 @@ def examine_post(app: IngressApp, head: Head, *, room: Room, max_body_bytes: int
     declared = max((_length(value) for value in head.values(b"content-length")), default=0)
     if declared > max_body_bytes:
         return too_large("content-length")
-    return ReadBody()
+    return READ_BODY
 
 
 def examine(app: IngressApp, head: Head, *, room: Room, max_body_bytes: int) -> Challenge | ReadBody | Refuse:

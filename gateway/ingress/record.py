@@ -151,11 +151,9 @@ class Record:
         app = notification.body.app
         self._requests(app, "200").inc()
         changes = envelope.changes if isinstance(envelope, Envelope) else ()
-        fields: defaultdict[tuple[str, str], int] = defaultdict(int)
         for change in changes:
-            fields[metric_object(change.object), metric_field(change.object, change.field)] += 1
-        for (object_, field), count in fields.items():
-            self._notifications_by_field(app, object_, field).inc(count)
+            object_, field = metric_object(change.object), metric_field(change.object, change.field)
+            self._notifications_by_field(app, object_, field).inc()
             self._last_received(app, field).set(notification.received_at_ms / 1000)
         if self._is_told():
             log.info(

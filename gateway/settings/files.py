@@ -69,10 +69,13 @@ def look(paths: Iterable[Path]) -> Sight:
 def directories_of(paths: Iterable[Path]) -> frozenset[Path]:
     """Return the directories in which an entry must change for one of the paths to lead to other content.
 
-    That is where the file itself stands, and where each symbolic link on the way to it does. Of what is not
-    there, the nearest directory that is.
+    That is where the file itself stands, where each symbolic link on the way to it does, and the directory
+    above each of these, in which it may be replaced as a whole. Of what is not there, the nearest directory
+    that is.
     """
-    return frozenset(directory for path in paths for directory in _directories(path))
+    return frozenset(
+        one for path in paths for directory in _directories(path) for one in (directory, directory.parent)
+    )
 
 
 def _look(path: Path) -> str:

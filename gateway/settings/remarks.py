@@ -51,7 +51,7 @@ def _report_is_for_migration(settings: Settings) -> Iterator[Found]:
             yield (
                 ("apps", name, "client_certificate"),
                 "`report`: anybody who has the app secret is let in, whatever the certificate",
-                "write required as soon as client_certificates_total says that Meta's are accepted",
+                "write required as soon as `gateway doctor` says that it is safe",
             )
 
 

@@ -42,9 +42,11 @@ The promises, numbered; tests name them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
+
+import msgspec
 
 from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
@@ -52,8 +54,7 @@ from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDelivery:
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One delivery of a notification, as planned by the routes."""
 
     id: str
@@ -65,8 +66,7 @@ class NewDelivery:
     lane: Lane = Lane.NORMAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One notification with its deliveries, to be stored in one transaction."""
 
     id: str
@@ -98,7 +98,7 @@ class AttemptRecord:
     error: str
     """Empty after an answer."""
     duration_ms: int
-    response_excerpt: str
+    response_excerpt: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class Lease:
     notification_id: str
     app: str
     target: str
-    raw: bytes
+    raw: bytes = field(repr=False)
     selection: tuple[int, ...] | None
     received_at_ms: int
     clock_started_ms: int

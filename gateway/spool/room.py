@@ -39,6 +39,8 @@ class DiskRoom:
         self._failure = ""
         self._failed_at = float("-inf")
         self._final = ""
+        self._unclouded: Room | None = None
+        """What `now` says until the next look, where there is nothing to complain of."""
 
     def write_failed(self, detail: str) -> bool:
         """Remember that something could not be stored; True where that is news."""
@@ -46,6 +48,7 @@ class DiskRoom:
         news = not self._failure or now - self._failed_at >= FAILURE_SECONDS
         self._failure = detail
         self._failed_at = now
+        self._unclouded = None
         return news
 
     def write_succeeded(self) -> None:
@@ -55,6 +58,7 @@ class DiskRoom:
     def failed_for_good(self, detail: str) -> None:
         """Remember that nothing will be stored any more."""
         self._final = detail
+        self._unclouded = None
 
     def now(self) -> Room:
         """Return the state."""
@@ -62,18 +66,22 @@ class DiskRoom:
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             self._look()
+        elif self._unclouded is not None:
+            return self._unclouded
         failure = self._failure if now - self._failed_at < FAILURE_SECONDS else ""
         reason = self._final or self._no_look or failure
         enough = self._free_bytes >= self._min_free_bytes
         if not reason and not enough:
             reason = f"{self._free_bytes} bytes are free, {self._min_free_bytes} are kept"
-        return Room(
+        room = Room(
             free_bytes=self._free_bytes,
             total_bytes=self._total_bytes,
             enough=enough,
             writable=not (self._final or self._no_look or failure),
             detail=reason,
         )
+        self._unclouded = None if reason else room
+        return room
 
     def _look(self) -> None:
         try:

@@ -1,4 +1,5 @@
-"""The metrics of the contract (section 6) by name, with help texts. The only importer of prometheus_client.
+"""The metrics of the contract (section 6) by name, with help texts. Beside `series`, the only importer of
+prometheus_client.
 
 Attributes are named as the metrics are, without the prefix `meta_gateway_`. A registry of one's own, so that
 two gateways in one process (tests, demo) do not share counts.
@@ -18,6 +19,7 @@ from prometheus_client import (
 
 from gateway.core.identity import Reason
 from gateway.core.routing import UNROUTED
+from gateway.telemetry.series import HotCounter, HotGauge, HotHistogram
 
 PREFIX = "meta_gateway_"
 
@@ -67,25 +69,31 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=r)
 
+        def hot_counter(name: str, text: str, *labels: str) -> HotCounter:
+            return HotCounter(PREFIX + name, text, labels, registry=r)
+
+        def hot_histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> HotHistogram:
+            return HotHistogram(PREFIX + name, text, labels, bounds=bounds, registry=r)
+
         self.handshakes_total = counter(
             "handshakes_total", "TLS handshakes by result (accepted, refused) and reason.", "result", "reason"
         )
-        self.requests_total = counter(
+        self.requests_total = hot_counter(
             "requests_total", "Requests on the public port; app is none on unknown paths.", "app", "status"
         )
-        self.client_certificates_total = counter(
+        self.client_certificates_total = hot_counter(
             "client_certificates_total",
             "Signed notifications by what the client presented: accepted, refused or none.",
             "app",
             "presented",
         )
-        self.ack_seconds = histogram(
+        self.ack_seconds = hot_histogram(
             "ack_seconds",
             "Request head read to answer sent, for POSTs answered 200.",
             ACK_BUCKETS_SECONDS,
             "app",
         )
-        self.notifications_total = counter(
+        self.notifications_total = hot_counter(
             "notifications_total",
             "Changes accepted, by field (other: not in the known table).",
             "app",
@@ -95,19 +103,19 @@ class Metrics:
         self.duplicates_total = counter(
             "duplicates_total", "Notifications answered 200 and not stored again.", "app"
         )
-        self.deliveries_total = counter(
+        self.deliveries_total = hot_counter(
             "deliveries_total",
             "Attempts by outcome: delivered, retried, refused, gave_up; each member of a merged POST counts.",
             "target",
             "outcome",
         )
-        self.delivery_seconds = histogram(
+        self.delivery_seconds = hot_histogram(
             "delivery_seconds",
             "One attempt (one POST), from start to outcome.",
             DELIVERY_BUCKETS_SECONDS,
             "target",
         )
-        self.end_to_end_seconds = histogram(
+        self.end_to_end_seconds = hot_histogram(
             "end_to_end_seconds", "Acceptance to delivery.", END_TO_END_BUCKETS_SECONDS, "target"
         )
         self.breaker_open = gauge(
@@ -137,8 +145,11 @@ class Metrics:
             PREFIX + "dead_letters", "Dead-letter files present.", ["target"], registry=self._files_registry
         )
         self.dead_letters_total = counter("dead_letters_total", "Dead letters written.", "target", "reason")
-        self.last_received_timestamp_seconds = gauge(
-            "last_received_timestamp_seconds", "When a field was last accepted.", "app", "field"
+        self.last_received_timestamp_seconds = HotGauge(
+            PREFIX + "last_received_timestamp_seconds",
+            "When a field was last accepted.",
+            ("app", "field"),
+            registry=r,
         )
         self.certificate_expiry_timestamp_seconds = gauge(
             "certificate_expiry_timestamp_seconds",

@@ -19,7 +19,11 @@ from typing import Final, NoReturn
 
 import trio
 from OpenSSL import SSL
-from OpenSSL._util import lib  # ERR_clear_error and SSL_clear_mode have no public wrapper
+from OpenSSL._util import (
+    ffi,
+    lib,
+    no_zero_allocator,
+)  # what has no public wrapper, and what costs less without
 
 from gateway.errors import PeerError
 from gateway.tls.context import NoOverlapError
@@ -61,11 +65,14 @@ class TlsStream(trio.abc.Stream):
         self.alpn = ""
         """The protocol agreed upon; empty where the client did not ask, and before the handshake."""
         self._sock = sock
+        self._ssl = connection._ssl  # noqa: SLF001 # see _read
         self._closed = False
         self._established = False
         self._ended = False
         self._broken = False
         self._half_sent = False
+        self._is_drained = False
+        """Whether the last read took all that had come."""
         self._turns_without_data = 0
         self._sending = _Occupied("another task is sending on this stream")
         self._receiving = _Occupied("another task is receiving on this stream")
@@ -101,15 +108,21 @@ class TlsStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it, or raise."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not await self.send_eagerly(data):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def send_eagerly(self, data: bytes | bytearray | memoryview) -> bool:
+        """Send as `send_all` does, but a checkpoint only where it has to wait; returns whether it was one.
+
+        For who reads next anyway: a turn of the scheduler for each answer costs more than the writing.
+        """
         with self._sending:
-            await trio.lowlevel.checkpoint_if_cancelled()
             self._look_alive()
             if self._half_sent:
                 raise trio.BrokenResourceError("an earlier send was cancelled half-way")
             with memoryview(data).cast("B") as view:
-                waited = await self._send_view(view)
-            if not waited:
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                return await self._send_view(view)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the socket takes bytes again."""
@@ -121,20 +134,21 @@ class TlsStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return some bytes, or none at the end of the stream."""
-        size = RECORD_BYTES if max_bytes is None else operator.index(max_bytes)
+        size = RECORD_BYTES if max_bytes is None else min(operator.index(max_bytes), RECORD_BYTES)
         if size < 1:
             raise ValueError("max_bytes must be at least 1")
         with self._receiving:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            waited = False
-            while True:
+            waited = self._is_drained and not (self._closed or self._broken or self._ended)
+            if waited:
+                # A read that is known to find nothing costs as much as the wait itself.
+                await trio.lowlevel.wait_readable(self._sock)
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            data = b""
+            while not (data or self._ended):
                 self._look_alive()
-                if self._ended:
-                    data = b""
-                    break
                 try:
-                    lib.ERR_clear_error()
-                    data = self.connection.recv(min(size, RECORD_BYTES))
+                    data = self._read(size)
                 except _RETRY as wanted:
                     self._count_turn()
                     await self._wait_for(wanted)
@@ -145,9 +159,10 @@ class TlsStream(trio.abc.Stream):
                     if not _is_end_of_file(error):
                         self._break(error)
                     self._ended = True
-                else:
-                    self._turns_without_data = 0
-                    break
+            self._look_alive()
+            self._turns_without_data = 0
+            # OpenSSL reads one record and not beyond it: what is left of it comes at once, the next may not.
+            self._is_drained = len(data) < size
             if not waited:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             return data
@@ -176,8 +191,7 @@ class TlsStream(trio.abc.Stream):
         waited = False
         while sent < len(view):
             try:
-                lib.ERR_clear_error()
-                sent += self.connection.send(view[sent:])
+                sent += self._write(view[sent:])
             except _RETRY as wanted:
                 # OpenSSL has the record encrypted already and must be offered the same bytes again: if this
                 # wait is cancelled, the flag stays up.
@@ -190,6 +204,29 @@ class TlsStream(trio.abc.Stream):
             else:
                 self._half_sent = False
         return waited
+
+    def _read(self, size: int) -> bytes:
+        """Read as `Connection.recv` does, which asks SSL_get_error after a success as well."""
+        buffer = no_zero_allocator("char[]", size)
+        lib.ERR_clear_error()
+        result = lib.SSL_read(self._ssl, buffer, size)
+        if result <= 0:
+            self._raise(result)
+        data: bytes = ffi.buffer(buffer, result)[:]
+        return data
+
+    def _write(self, data: memoryview) -> int:
+        """Write as `Connection.send` does; see `_read`."""
+        lib.ERR_clear_error()
+        result: int = lib.SSL_write(self._ssl, ffi.from_buffer(data), len(data))
+        if result <= 0:
+            self._raise(result)
+        return result
+
+    def _raise(self, result: int) -> NoReturn:
+        """Raise what pyOpenSSL would raise for the result of a call."""
+        self.connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001 # no public wrapper
+        raise trio.BrokenResourceError(f"OpenSSL returned {result}, and no error")
 
     async def _until_done(self, operation: Callable[[], object]) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()

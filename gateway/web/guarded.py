@@ -25,6 +25,8 @@ class GuardedStream:
 
     def __init__(self, stream: trio.abc.Stream, limits: HttpLimits) -> None:
         self._stream = stream
+        # TLS can send without a turn of the scheduler: behind each answer the connection waits anyway.
+        self._send_all = getattr(stream, "send_eagerly", stream.send_all)
         self._limits = limits
         self._read_due = inf
         self._send_due = inf
@@ -83,7 +85,7 @@ class GuardedStream:
         if due < self._wakes_at:
             self._wake_by(due)
         try:
-            await self._stream.send_all(data)
+            await self._send_all(data)
         except _LOST:
             self.is_broken = True
         except trio.Cancelled:

@@ -12,7 +12,7 @@ things it leaves open, and they are closed here:
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import httptools
@@ -60,11 +60,11 @@ class Head:
 
     method: str
     """As written: methods are case-sensitive (RFC 9110 section 9.1)."""
-    target: bytes
+    target: bytes = field(repr=False)
     """Path and query, as written."""
     version: str
     """1.0 or 1.1."""
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
     """Names in lower case, values without white space around them."""
     body: RequestBody
     is_last: bool
@@ -78,7 +78,7 @@ class Head:
 class HeadReader:
     """Reads one head, in as many pieces as it comes in."""
 
-    __slots__ = ("_fed", "_fields", "_limits", "_line", "_parser")
+    __slots__ = ("_fed", "_fields", "_is_fed", "_limits", "_line", "_parser")
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
@@ -86,6 +86,8 @@ class HeadReader:
         self._parser = httptools.HttpRequestParser(self._fields)
         self._line: re.Match[bytes] | None = None
         self._fed = 0
+        self._is_fed = False
+        """Whether llhttp has got the stand-in."""
 
     def read(self, data: bytes) -> Head | HeadFault | None:
         """Judge what is here of a head, with or without what follows it. None: it is not all here.
@@ -103,13 +105,15 @@ class HeadReader:
                 return fault
             if self._line is None:
                 return None
+        lines = data[self._fed : end]
         try:
-            self._parser.feed_data(data[self._fed : end])
+            self._parser.feed_data(lines if self._is_fed else _STAND_IN + lines)
         except httptools.HttpParserUpgrade:
             pass  # not taken up; with a body it is refused
         except httptools.HttpParserError:
             return HeadFault(BAD_REQUEST, "malformed")
         self._fed = end
+        self._is_fed = True
         return self._judge(self._line) if is_whole else None
 
     def _read_line(self, data: bytes) -> HeadFault | None:
@@ -127,7 +131,6 @@ class HeadReader:
             return HeadFault(BAD_REQUEST, "connect")
         self._line = line
         self._fed = end
-        self._parser.feed_data(_STAND_IN)
         return None
 
     def _judge(self, line: re.Match[bytes]) -> Head | HeadFault:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.signature import SignatureFault, VerifiedBody, sign, verify_signature
@@ -69,6 +69,15 @@ def test_every_secret_is_compared_even_after_one_has_fitted(monkeypatch: pytest.
     monkeypatch.setattr(hmac, "compare_digest", counting)
     verify(b"body", sign(b"one", b"body").encode(), secrets=(b"one", b"two", b"three"))
     assert len(compared) == 3
+
+
+@given(secret=st.binary(min_size=1, max_size=200), body=st.binary(max_size=300))
+@example(secret=b"k" * 64, body=b"")
+@example(secret=b"k" * 65, body=b"the key is longer than a block")
+def test_the_signature_is_that_of_the_standard_library(secret: bytes, body: bytes) -> None:
+    import hmac
+
+    assert sign(secret, body) == "sha256=" + hmac.digest(secret, body, "sha256").hex()
 
 
 def test_an_empty_secret_verifies_nothing() -> None:

@@ -118,6 +118,18 @@ def test_the_short_name_is_the_common_name(subject: str, name: str) -> None:
     assert short_name(certificate(subject)) == name
 
 
+def test_an_anchor_that_ends_is_a_problem_alone_and_a_note_beside_its_successor() -> None:
+    term = {"not_before": NOW - timedelta(days=3000), "not_after": NOW + timedelta(days=1)}
+    ending = certificate("CN=Old root", sha256="12" * 32, **term)
+    old = anchor(description=ending)
+    (alone,) = judge_anchors(sound(anchors=(old,), running=None))
+    assert (alone.level, alone.remedy.partition(",")[0]) == ("problem", "add its successor beside it")
+    first, second = judge_anchors(sound(anchors=(old, anchor()), running=None))
+    assert (first.level, second.level) == ("note", "ok")
+    first, _ = judge_anchors(sound(anchors=(old, anchor(staged=True)), running=None))
+    assert first.level == "problem"
+
+
 def test_a_bundle_of_public_roots_is_one_warning_and_no_list_of_them() -> None:
     many = tuple(anchor(f"Root {number}", organization="DigiCert Inc") for number in range(140))
     (finding,) = judge_anchors(sound(anchors=many))

@@ -74,7 +74,7 @@ async def test_nothing_but_a_stream_is_asked_of_a_stream(alpn: str) -> None:
         else:
             assert (await Client(ours).ask(GET)).status == 200
         nursery.cancel_scope.cancel()
-    assert poisoned.touched == []
+    assert set(poisoned.touched) <= {"send_eagerly"}, "this one is asked for, and done without"
     assert seen[0]["scheme"] == "https"
 
 

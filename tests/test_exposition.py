@@ -1,0 +1,55 @@
+"""What is told of the last reload, where people and machines look."""
+
+from pathlib import Path
+
+from gateway.errors import Problem
+from gateway.exposition import Outcome, ReloadRecord
+from gateway.generation import Generation, build_generation
+from gateway.settings.load import load_settings
+from gateway.simulator.pki import make_pki
+from gateway.telemetry.metrics import Metrics
+
+AT_MS = 1_795_000_000_000
+
+
+def a_generation(directory: Path) -> Generation:
+    make_pki(directory / "certs")
+    (directory / "gateway.yaml").write_text(
+        """\
+tls:
+  certificate: certs/server.pem
+  private_key: certs/server.key
+  clients: {meta: {trust_anchors: [certs/meta-ca.pem]}}
+apps: {main: {path: /a, app_secrets: [{env: S}], verify_token: {env: S}}}
+targets: {support: {url: "http://a/"}}
+routes: [{to: [support]}]
+"""
+    )
+    return build_generation(load_settings(directory / "gateway.yaml", environ={"S": "s"}))
+
+
+def a_problem(message: str) -> Problem:
+    return Problem(file=Path("g.yaml"), line=3, column=1, key_path="tls", message=message, remedy="mend it")
+
+
+def test_a_refusal_is_told_until_a_reload_goes_well(tmp_path: Path) -> None:
+    metrics = Metrics()
+    record = ReloadRecord(a_generation(tmp_path), metrics=metrics, at_ms=AT_MS)
+    problems = (a_problem("is wrong"), a_problem("is wrong, too"))
+    record.tried(Outcome(at_ms=AT_MS + 1000, trigger="file", problems=problems))
+    assert record.refusal() == (
+        "the reload at 2026-11-18T11:06:41.000Z was refused, what was loaded before still holds:"
+        " g.yaml:3:1: tls: is wrong; mend it (and 1 more)"
+    )
+    assert record.config()["last_reload"] == {
+        "at": "2026-11-18T11:06:41.000Z",
+        "success": False,
+        "trigger": "file",
+        "problems": [problem.plain() for problem in problems],
+    }
+    value = metrics.registry.get_sample_value
+    assert value("meta_gateway_config_last_reload_success") == 0
+    assert value("meta_gateway_config_last_reload_timestamp_seconds") == AT_MS / 1000 + 1
+    record.tried(Outcome(at_ms=AT_MS + 2000, trigger="file", problems=()))
+    assert record.refusal() == ""
+    assert value("meta_gateway_config_last_reload_success") == 1
