@@ -23,8 +23,9 @@ commands = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="List the targets, pause one, resume it, give up a former one. A pause survives restarts: what"
-    " comes in meanwhile waits in the spool, attempts under way end, and the give-up clock stands still. The running"
-    " gateway is asked through its admin port; where none runs, the command works on the spool itself.\n\n"
+    " comes in meanwhile waits in the spool, attempts under way end, and the give-up clock stands still. The"
+    " running gateway is asked through its admin port; where none runs, the command works on the spool"
+    " itself.\n\n"
     "Before maintenance: gateway targets pause NAME --for 2h --reason 'database upgrade'. After an incident:"
     " gateway targets resume NAME --rate 50/s. A target that fails needs no pause: its breaker opens by"
     " itself.",

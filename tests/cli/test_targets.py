@@ -3,9 +3,11 @@
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 from gateway.cli.output import options
@@ -49,9 +51,12 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
     monkeypatch.setattr(options, "config", options.config)
-    return Site(tmp_path, capsys)
+    yield Site(tmp_path, capsys)
+    structlog.reset_defaults()
 
 
 def test_a_pause_is_kept_shown_audited_and_ended(site: Site) -> None:
