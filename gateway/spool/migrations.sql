@@ -30,3 +30,27 @@ CREATE TABLE pause (
 ALTER TABLE delivery ADD COLUMN lane INTEGER NOT NULL DEFAULT 1;
 DROP INDEX delivery_due;
 CREATE INDEX delivery_due ON delivery (target, lane, due_ms, received_at_ms, notification, position);
+
+-- name: to_7
+CREATE TABLE kept (
+    received_at_ms INTEGER NOT NULL,
+    notification INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    id TEXT NOT NULL,
+    selection TEXT,
+    changes INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    delivered_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (received_at_ms, notification, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX kept_delivered ON kept (delivered_at_ms);
+CREATE INDEX kept_id ON kept (id);
+
+CREATE TRIGGER kept_came AFTER INSERT ON kept BEGIN
+    UPDATE notification SET deliveries = deliveries + 1 WHERE seq = NEW.notification;
+END;
+
+CREATE TRIGGER kept_gone AFTER DELETE ON kept BEGIN
+    UPDATE notification SET deliveries = deliveries - 1 WHERE seq = OLD.notification;
+END;
