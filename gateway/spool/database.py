@@ -20,6 +20,8 @@ SCHEMA_VERSION = 6
 FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""
+PAGE_BYTES = 4096
+"""SQLite's default, which none of our files has left; larger ones are multiples of it."""
 PROBE_SECONDS = 0.5
 """How long `quick_check` may read at open: enough for some hundred MiB; of a larger file it sees a part. A
 restart delivers the sooner."""
@@ -79,8 +81,7 @@ def open_database(directory: Path, *, vfs: str | None = None) -> apsw.Connection
         make_directory(directory)
         if not file.exists():
             _create(file, vfs)
-        if file.stat().st_size == 0:
-            raise damaged(file, "it is empty")
+        _check_length(file)
         if not os.access(file, os.W_OK) or not os.access(directory, os.W_OK):
             raise SpoolUnavailableError(
                 f"{file} cannot be written", remedy="let the gateway's user write there"
@@ -92,6 +93,18 @@ def open_database(directory: Path, *, vfs: str | None = None) -> apsw.Connection
     except apsw.Error as error:
         raise translate(error, file) from error
     return _open(file, vfs)
+
+
+def _check_length(file: Path) -> None:
+    """See that a file ends with a whole page. SQLite would take what is missing of the last one for zeros."""
+    size = file.stat().st_size
+    if size == 0:
+        raise damaged(file, "it is empty")
+    wal = wal_of(file)
+    if wal.exists() and wal.stat().st_size:
+        return  # a checkpoint may have been cut off in the middle of a page, which the log has
+    if size % PAGE_BYTES:
+        raise damaged(file, f"it is cut short: {size} bytes are not whole pages of {PAGE_BYTES}")
 
 
 def close_database(connection: apsw.Connection, *, clean: bool) -> None:
