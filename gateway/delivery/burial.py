@@ -26,8 +26,8 @@ minute.
 """
 
 UNROUTED_POLICY: Final = RetryPolicy(schedule_seconds=(FIRST_PAUSE_SECONDS,), give_up_after_seconds=0.0)
-"""After a crash in the middle of a burial it is taken up again within about a second. While somebody holds the
-delivery this time says nothing.
+"""After a crash in the middle of a burial it is taken up again within about a second. While somebody holds
+the delivery this time says nothing.
 """
 
 _log = get_logger("delivery")

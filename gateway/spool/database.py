@@ -16,7 +16,7 @@ from gateway.spool.lock import FILE_MODE, make_directory
 from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""
@@ -81,7 +81,8 @@ def open_database(directory: Path, *, vfs: str | None = None) -> apsw.Connection
         make_directory(directory)
         if not file.exists():
             _create(file, vfs)
-        _check_length(file)
+        if file.stat().st_size == 0:
+            raise damaged(file, "it is empty")
         if not os.access(file, os.W_OK) or not os.access(directory, os.W_OK):
             raise SpoolUnavailableError(
                 f"{file} cannot be written", remedy="let the gateway's user write there"
@@ -97,13 +98,10 @@ def open_database(directory: Path, *, vfs: str | None = None) -> apsw.Connection
 
 def _check_length(file: Path) -> None:
     """See that a file ends with a whole page. SQLite would take what is missing of the last one for zeros."""
-    size = file.stat().st_size
-    if size == 0:
-        raise damaged(file, "it is empty")
     wal = wal_of(file)
     if wal.exists() and wal.stat().st_size:
         return  # a checkpoint may have been cut off in the middle of a page, which the log has
-    if size % PAGE_BYTES:
+    if (size := file.stat().st_size) % PAGE_BYTES:
         raise damaged(file, f"it is cut short: {size} bytes are not whole pages of {PAGE_BYTES}")
 
 
@@ -150,6 +148,7 @@ def _open(file: Path, vfs: str | None) -> apsw.Connection:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.pragma("locking_mode", "exclusive")
         _recognise(connection, file)
+        _check_length(file)
         _configure(connection, file, _OF_CONNECTION)
         connection.pragma("cache_size", -CACHE_KIB)
         connection.pragma("foreign_keys", "off")

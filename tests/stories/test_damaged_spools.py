@@ -17,11 +17,7 @@ Damage = Callable[[bytes], bytes]
 
 DAMAGES: dict[str, Damage] = {
     "cut to half": lambda content: content[: len(content) // 2],
-    "cut by a byte": lambda content: content[:-1],
     "cut to nothing": lambda content: b"",
-    "not a database": lambda content: b"\0" * 16 + content[16:],
-    "of another program": lambda content: content[:68] + b"\xff" * 4 + content[72:],
-    "a schema that never was": lambda content: content[:60] + b"\0\0\0\0" + content[64:],
     "zeros in the middle": lambda content: (
         content[: 2 * PAGE] + bytes(len(content) - 3 * PAGE) + content[-PAGE:]
     ),
