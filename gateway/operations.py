@@ -61,12 +61,13 @@ class Operations:
         now_ms = self._now_ms()
         oldest = await self._spool.oldest_received_ms()
         pending = {**dict.fromkeys(sorted(self._known().targets), 0), **self._spool.pending()}
-        dead = self._dead_letters.counts()
+        dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
         views = self._control.views()
         return {
             "targets": {
                 name: {
                     "pending": count,
+                    "pending_bytes": sizes.get(name, 0),
                     "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
                     "dead_letters": dead.get(name, 0),
                     **(shown_view(views[name]) if name in views else {}),

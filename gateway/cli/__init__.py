@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from gateway.cli.defects import tell_without_texts
 from gateway.cli.ending import ending
 from gateway.cli.output import options, out
 
@@ -142,5 +143,6 @@ def build_group() -> TyperGroup:
 
 def main() -> None:
     """Run the command line; the entry point of `gateway` and `meta-webhook-gateway`."""
+    tell_without_texts()
     with ending():
         build_group().main(prog_name="gateway")

@@ -15,7 +15,7 @@ from gateway.core.change import Change, Kind
 from gateway.core.cutting import cut
 from gateway.core.joining import joinable_object
 from gateway.core.patient_reader import read_patiently
-from gateway.core.surrogates import mend
+from gateway.core.surrogates import Mended, mend
 from gateway.core.typed_reader import read_typed, read_usual
 
 __all__ = ["Change", "Envelope", "Kind", "Unparseable", "cut", "parse_envelope"]
@@ -85,7 +85,19 @@ def _read(raw: bytes) -> tuple[Change, ...] | None:
         mended = mend(raw)
         if mended is None:
             raise
-        return read_patiently(mended.raw)
+        changes = read_patiently(mended.raw)
+        return None if changes is None else tuple(_veiled(change, mended) for change in changes)
+
+
+def _veiled(change: Change, mended: Mended) -> Change:
+    return msgspec.structs.replace(
+        change,
+        object=mended.veil(change.object),
+        field=mended.veil(change.field),
+        entry_id=mended.veil(change.entry_id),
+        phone_number_id=mended.veil(change.phone_number_id),
+        display_phone_number=mended.veil(change.display_phone_number),
+    )
 
 
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')

@@ -1,7 +1,7 @@
 """The outcome of an attempt, read from the target's answer (contract, section 4)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -18,7 +18,7 @@ class Answer:
     status: int
     retry_after: str | None
     """The raw `Retry-After` value, where there was exactly one."""
-    excerpt: str
+    excerpt: str = field(repr=False)
     """The first bytes of the answer's body (4 KiB at most are read), decoded with replacement."""
 
 

@@ -38,6 +38,12 @@ class Mended:
     halves: Mapping[int, bytes]
     """Code point of the stand-in -> the escape as it was written."""
 
+    def veil(self, text: str) -> str:
+        """Put U+FFFD for each half in a text that was read: no UTF-8 could hold a half, and which stand-in a
+        half has depends on what else is in the body.
+        """
+        return text.translate(dict.fromkeys(self.halves, "\N{REPLACEMENT CHARACTER}"))
+
     def restore(self, cut: bytes) -> bytes:
         """Put the halves back, in one pass."""
         # In values the stand-in is still an escape; in names that were written anew it is a character.

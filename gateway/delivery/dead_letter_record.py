@@ -7,7 +7,7 @@ to cut.
 import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -83,7 +83,7 @@ class DeadLetter:
     attempts: tuple[AttemptRecord, ...]
     headers: dict[str, str]
     """Content-Type and Gateway-* only."""
-    body: bytes
+    body: bytes = field(repr=False)
     integrity: str = ""
     """The seal as it stands in the file; made when the file is written."""
 

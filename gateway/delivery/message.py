@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -44,8 +44,8 @@ _NOT_CONFIGURABLE: Final = frozenset(
 class OutgoingRequest:
     """One POST to a target, ready to be sent."""
 
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 class UnsendableError(GatewayError):

@@ -1,7 +1,7 @@
 """A target as the dispatcher needs it: settings made ready, once, at start."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.merging import Merging
@@ -14,13 +14,13 @@ from gateway.settings.values import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchTarget:
-    """One target, ready to be delivered to. Not for logs: it holds secrets."""
+    """One target, ready to be delivered to."""
 
     endpoint: Endpoint
     concurrency: int
     """Attempts at once."""
-    headers: Mapping[str, bytes]
-    webhook_key: bytes | None
+    headers: Mapping[str, bytes] = field(repr=False)
+    webhook_key: bytes | None = field(repr=False)
     """Key of the Standard Webhooks signature; None: no such headers."""
     policy: RetryPolicy
     refuse_statuses: frozenset[int]
@@ -29,6 +29,8 @@ class DispatchTarget:
     merging: Merging | None = None
     """How far waiting deliveries are merged; None: each goes alone."""
     breaker: BreakerPolicy
+    max_pending_bytes: int
+    """What may wait for it, in bytes of notifications."""
 
 
 def dispatch_target(target: Target) -> DispatchTarget:
@@ -54,6 +56,7 @@ def dispatch_target(target: Target) -> DispatchTarget:
         refuse_statuses=frozenset(target.retry.refuse_statuses),
         drops=target.on_give_up == "drop",
         merging=Merging(max_changes=target.max_changes) if target.max_changes > 1 else None,
+        max_pending_bytes=target.max_pending_bytes,
         breaker=BreakerPolicy(
             failures=target.breaker.failures, probe_every_seconds=target.breaker.probe_every_seconds
         ),

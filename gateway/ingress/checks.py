@@ -56,6 +56,10 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     body_is_here: bool = False
     """The server says that the body need not be waited for."""
 
+    def __repr__(self) -> str:
+        """Tell it without query and headers, which may hold a verify token (law 8)."""
+        return f"Head(method={self.method!r}, path={self.path!r}, address={self.address!r})"
+
     @classmethod
     def of(cls, scope: Scope) -> "Head":
         """Read the head from an ASGI scope of type `http`."""

@@ -58,7 +58,7 @@ class Loaded:
 
     settings: Settings
     source: Source
-    opened: Mapping[Path, str] = field(default_factory=dict)
+    opened: Mapping[Path, str] = field(default_factory=dict, repr=False)
     """The files of secrets and lists -> the digest of what was read (`settings.files`)."""
 
 

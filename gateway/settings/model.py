@@ -245,6 +245,9 @@ class Target(Model):
     """When a delivery is tried again."""
     on_give_up: Literal["dead_letter", "drop"] = "dead_letter"
     """What becomes of what was refused or given up; `drop` is for a shadow target."""
+    max_pending_bytes: Annotated[Size, Field(alias="max_pending", gt=0)] = 20 * 1024**3
+    """How much may wait for it, in bytes of notifications; beyond it the oldest go the way of `on_give_up`,
+    so that one dead target does not fill the disk."""
     breaker: Breaker = Breaker()
     """When it is left alone for a while."""
 

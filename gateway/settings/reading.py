@@ -33,7 +33,7 @@ class Reading:
     """False: secrets are neither looked up nor opened."""
     with_lists: bool = True
     """False: lists of ids in files of their own are not opened, and stand for any id."""
-    opened: dict[Path, str] = field(default_factory=dict)
+    opened: dict[Path, str] = field(default_factory=dict, repr=False)
     """Every file that a `file:` key names -> the digest of what was read."""
 
 

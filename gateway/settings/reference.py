@@ -31,6 +31,10 @@ starting anything; `gateway schema` prints a JSON Schema for editors.
   are skipped.
 - Unknown keys are errors. Top-level keys that begin with `x-` are ignored: a home for anchors.
 - Every mistake is told as `FILE:LINE:COLUMN: key.path: what is wrong; what to do`, all of them at once.
+- **SIGHUP** takes up everything anew, or nothing where something is wrong. A certificate, key, anchor,
+  list or secret *file* that changes is taken up by itself; the YAML waits for the signal. A change of
+  `listen.address`, `listen.workers`, `spool`, `admin` or `metrics`, or of the environment, needs a restart;
+  of `admin.token` the file's content may change.
 """
 _RESERVED_HEAD: Final = """\
 ## Keys of later versions

@@ -21,7 +21,7 @@ The promises, numbered; tests name them.
 12. `restore` adds a delivery under its old id with a fresh give-up clock; an id that is pending is not added
     twice. It passes by the duplicates window.
 13. Bytes come back as they went in, NUL and invalid UTF-8 included.
-14. `pending` costs the same with ten deliveries as with a million.
+14. `pending` and `pending_bytes` cost the same with ten deliveries as with a million.
 15. What cannot be stored now raises `SpoolUnavailableError`, leaves nothing behind, and later appends may
     succeed.
 16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call
@@ -42,7 +42,7 @@ The promises, numbered; tests name them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -98,7 +98,7 @@ class AttemptRecord:
     error: str
     """Empty after an answer."""
     duration_ms: int
-    response_excerpt: str
+    response_excerpt: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class Lease:
     notification_id: str
     app: str
     target: str
-    raw: bytes
+    raw: bytes = field(repr=False)
     selection: tuple[int, ...] | None
     received_at_ms: int
     clock_started_ms: int
@@ -257,6 +257,10 @@ class Spool(Protocol):
 
     def pending(self) -> Mapping[str, int]:
         """Deliveries per target, leased ones included; targets that the configuration has lost, too (14)."""
+        ...
+
+    def pending_bytes(self) -> Mapping[str, int]:
+        """Bytes of the notifications of those deliveries, each counted whole for each target (14)."""
         ...
 
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:

@@ -54,8 +54,11 @@ class Engine:
                 duplicates.Bucket(id=row[0], start_ms=row[1], end_ms=row[2], keys=row[3])
                 for row in self._file.rows("buckets")
             )
-            self.pending: dict[str, int] = dict(self._file.rows("count_pending"))
-            """Deliveries by target as found at open: a scan of one index, 0.1 s a million."""
+            found = self._file.rows("count_pending")
+            self.pending: dict[str, int] = {target: count for target, count, _ in found}
+            """Deliveries by target as found at open."""
+            self.pending_bytes: dict[str, int] = {target: size for target, _, size in found}
+            """Bytes of their notifications."""
         except apsw.Error as error:
             raise translate(error, path) from error
 
@@ -147,6 +150,7 @@ class Engine:
         self._leasing.adopt(draft)
         return Effects(
             pending=draft.pending,
+            pending_bytes=draft.pending_bytes,
             ready=frozenset(draft.ready),
             stored=draft.stored,
             wrote=self._file.connection.total_changes() != before,

@@ -115,7 +115,7 @@ class Leasing:
                 match settlement:
                     case Done() | Buried():
                         gone.append(key)
-                        draft.count(target, -1)
+                        draft.count(target, -1, -held.raw_bytes)
                     case RetryLater(at_ms=at_ms, record=record, group=group):
                         later.append((*key, max(1, at_ms), group))
                         records.append((key[2:], record))
@@ -188,7 +188,7 @@ class Leasing:
         self._file.expect_changes(len(rows), "deliveries to lease")
         request.result = tuple(
             self._hand_out(
-                Held(key=(request.target, *row.place), due_ms=due_ms),
+                Held(key=(request.target, *row.place), due_ms=due_ms, raw_bytes=row.raw_bytes),
                 row,
                 raw,
                 earlier,
@@ -220,7 +220,9 @@ class Leasing:
         leases = []
         for row, raw in rows:
             due_ms, key = due_ms_of[row.place]
-            held_now = Held(key=(request.target, *row.place), due_ms=due_ms, attempting=False)
+            held_now = Held(
+                key=(request.target, *row.place), due_ms=due_ms, raw_bytes=row.raw_bytes, attempting=False
+            )
             leases.append(self._hand_out(held_now, row, raw, earlier, key, request.now_ms, draft))
         request.result = tuple(leases)
 

@@ -260,6 +260,13 @@ class MemorySpool:
             counts[found.new.target] = counts.get(found.new.target, 0) + 1
         return counts
 
+    def pending_bytes(self) -> Mapping[str, int]:
+        """See `Spool.pending_bytes`."""
+        sizes: dict[str, int] = {}
+        for found in self._state.deliveries.values():
+            sizes[found.new.target] = sizes.get(found.new.target, 0) + found.raw_bytes
+        return sizes
+
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """See `Spool.on_ready`."""
         self._callbacks.append(callback)

@@ -228,7 +228,9 @@ INSERT INTO pause (target, from_ms, until_ms, reason, rate_per_second)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1);
 
 -- name: count_pending
-SELECT target, count(*) FROM delivery INDEXED BY delivery_due GROUP BY target;
+SELECT d.target, count(*), sum(n.raw_bytes)
+FROM delivery AS d CROSS JOIN notification AS n ON n.seq = d.notification
+GROUP BY d.target;
 
 -- name: last_seq
 SELECT coalesce(max(seq), 0) FROM notification;

@@ -23,6 +23,8 @@ class Held:
     key: Key
     due_ms: int
     """As stored with the lease: when the attempt after this one is due."""
+    raw_bytes: int
+    """Of its notification."""
     attempting: bool = True
     """Whether the lease has written an attempt into the row."""
 
@@ -44,14 +46,17 @@ class Draft:
     """Tokens."""
     pending: dict[str, int] = field(default_factory=dict)
     """Change of the number of deliveries, by target."""
+    pending_bytes: dict[str, int] = field(default_factory=dict)
+    """Change of the bytes of their notifications, by target."""
     ready: set[str] = field(default_factory=set)
     """Targets with deliveries that became due at once."""
     stored: bool = False
     """Whether something new was stored."""
 
-    def count(self, target: str, change: int) -> None:
-        """Note deliveries that came (or went)."""
+    def count(self, target: str, change: int, size_bytes: int) -> None:
+        """Note deliveries that came (or went), with the bytes of their notifications."""
         self.pending[target] = self.pending.get(target, 0) + change
+        self.pending_bytes[target] = self.pending_bytes.get(target, 0) + size_bytes
 
 
 class Session:

@@ -100,6 +100,7 @@ class SqliteSpool:
             file.parent, options.min_free_bytes, files=(file, wal_of(file)), lost=self._lose
         )
         self._pending = dict(engine.pending)
+        self._pending_bytes = dict(engine.pending_bytes)
         self._callbacks: list[Callable[[frozenset[str]], None]] = []
         self._queued_requests = 0
         self._queued_bytes = 0
@@ -204,6 +205,10 @@ class SqliteSpool:
         """See `Spool.pending`."""
         return dict(self._pending)
 
+    def pending_bytes(self) -> Mapping[str, int]:
+        """See `Spool.pending_bytes`."""
+        return dict(self._pending_bytes)
+
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """See `Spool.on_ready`."""
         self._callbacks.append(callback)
@@ -274,8 +279,11 @@ class SqliteSpool:
             left = self._pending.get(target, 0) + change
             if left:
                 self._pending[target] = left
+                size_bytes = self._pending_bytes.get(target, 0) + effects.pending_bytes[target]
+                self._pending_bytes[target] = size_bytes
             else:
                 self._pending.pop(target, None)
+                self._pending_bytes.pop(target, None)
         if effects.failure is not None:
             if self._room.write_failed(effects.failure.message):
                 log.warning("spool_write_failed", detail=effects.failure.message)

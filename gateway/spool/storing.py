@@ -161,7 +161,7 @@ class Storing:
                 deliveries.append(
                     (new.target, received_ms, seq, position, new.id, chosen, clock_ms, new.changes, new.lane)
                 )
-                draft.count(new.target, 1)
+                draft.count(new.target, 1, len(body.raw))
                 draft.ready.add(new.target)
             seq += 1
         if not bodies:

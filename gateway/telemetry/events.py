@@ -111,7 +111,8 @@ EVENTS: Final[Mapping[str, Event]] = {
         "A probe was refused while the target refuses everything: it stays in the spool.",
     ),
     "delivery_gave_up": _event(
-        "target delivery attempt status error", "The last attempt has failed, or there is no time for one."
+        "target delivery attempt status error",
+        "The last attempt has failed, or there is no time or no room for another.",
     ),
     "breaker_opened": _event(
         "target state probe_seconds", "A target fails, or refuses everything: only probes are sent to it."

@@ -12,7 +12,7 @@ things it leaves open, and they are closed here:
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import httptools
@@ -60,11 +60,11 @@ class Head:
 
     method: str
     """As written: methods are case-sensitive (RFC 9110 section 9.1)."""
-    target: bytes
+    target: bytes = field(repr=False)
     """Path and query, as written."""
     version: str
     """1.0 or 1.1."""
-    headers: list[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
     """Names in lower case, values without white space around them."""
     body: RequestBody
     is_last: bool

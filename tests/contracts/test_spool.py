@@ -595,6 +595,19 @@ async def test_14_counts_cover_leased_and_forgotten_targets(stand: Stand) -> Non
         assert await spool.oldest_received_ms() == {"support": NOW_MS, "lost": NOW_MS + 1}
 
 
+async def test_14_bytes_are_those_of_whole_notifications(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"12345", targets=("support", "audit")))
+        await spool.append(note(b"123"))
+        assert spool.pending_bytes() == {"support": 8, "audit": 5}
+        first, _ = await take(spool)
+        await spool.settle(first, Done())
+    async with stand.open() as spool:
+        assert spool.pending_bytes() == {"support": 3, "audit": 5}
+        await spool.settle(await take_one(spool, "audit"), Buried())
+        assert spool.pending_bytes() == {"support": 3}
+
+
 async def test_14_next_due_is_of_what_nobody_holds(stand: Stand) -> None:
     async with stand.open() as spool:
         assert await spool.next_due_ms("support") is None

@@ -49,6 +49,17 @@ def test_a_half_behind_a_shape_that_the_typed_reader_leaves_alone_is_read_too() 
         assert len(parsed.changes) == 1
 
 
+def test_a_half_in_a_field_is_read_alike_whatever_else_is_in_the_body() -> None:
+    """Its stand-in is another where the usual one is in use; what is read is not."""
+    change = rb'{"field":"x\ud83d"}'
+    fields = []
+    for other in (b"", "\ue000".encode(), rb"\ue000\ue001"):
+        parsed = parse_envelope(rb'{"entry":[{"id":"%b","changes":[%b]}]}' % (other, change))
+        assert isinstance(parsed, Envelope)
+        fields.append(parsed.changes[0].field)
+    assert fields == ["x\ufffd"] * 3
+
+
 def test_a_half_in_a_name_stays_too() -> None:
     raw = rb'{"\ud83d":1,"entry":[{"x\udfffy":2,"changes":[{"field":"a"},{"field":"b"}]}]}'
     assert cut(raw, [1]) == rb'{"\ud83d":1,"entry":[{"x\udfffy":2,"changes":[{"field":"b"}]}]}'

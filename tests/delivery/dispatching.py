@@ -40,6 +40,7 @@ def a_target(
     drops: bool = False,
     max_changes: int = 1,
     breaker: BreakerPolicy | None = None,
+    max_pending: int = 20 * 1024**3,
 ) -> DispatchTarget:
     return DispatchTarget(
         endpoint=Endpoint(url=url, timeout_seconds=timeout, tls=tls_context(url, None)),
@@ -51,6 +52,7 @@ def a_target(
         drops=drops,
         merging=Merging(max_changes=max_changes) if max_changes > 1 else None,
         breaker=breaker or BreakerPolicy(failures=1000),
+        max_pending_bytes=max_pending,
     )
 
 

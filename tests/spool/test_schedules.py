@@ -225,6 +225,7 @@ class Pair:
 
     async def compare(self) -> None:
         assert self.sqlite.pending() == self.memory.pending()
+        assert self.sqlite.pending_bytes() == self.memory.pending_bytes()
         assert await self.sqlite.oldest_received_ms() == await self.memory.oldest_received_ms()
         assert await self.sqlite.oldest_clock_ms() == await self.memory.oldest_clock_ms()
         for target in TARGETS:
