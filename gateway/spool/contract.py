@@ -7,7 +7,8 @@ The promises, numbered; tests name them.
  2. Body and deliveries appear together or not at all.
  3. The same bytes for the same app within the window are stored once; the second `append` returns
     `DUPLICATE`, and does so only when the first is durable. A batch that fails leaves no trace in the window.
- 4. The window outlives a restart, and is bounded by age and by count; the oldest go first.
+ 4. The window outlives a restart, and is bounded by age and by count; the oldest go first. `remembered` says
+    how far back it reaches.
  5. `lease` hands out deliveries that are due, lane by lane, in a lane oldest acceptance first, each to one
     holder at a time.
  6. The attempt's number and the time of the next attempt are durable before `lease` returns.
@@ -85,6 +86,16 @@ class Appended(Enum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the duplicates window holds."""
+
+    keys: int
+    """How many notifications."""
+    since_ms: int | None
+    """Every one that was accepted since then, Unix time; None: of none it is sure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +264,10 @@ class Spool(Protocol):
 
     async def set_pauses(self, target: str, pauses: Pauses) -> None:
         """Replace the pauses of a target, durable on return (23). Raises as `append`."""
+        ...
+
+    def remembered(self, now_ms: int) -> Remembered:
+        """How far back the duplicates window reaches (4); costs next to nothing."""
         ...
 
     def pending(self) -> Mapping[str, int]:

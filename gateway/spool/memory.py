@@ -24,6 +24,7 @@ from gateway.spool.contract import (
     NewDelivery,
     Notification,
     Release,
+    Remembered,
     RetryLater,
     Room,
     Settlement,
@@ -252,6 +253,14 @@ class MemorySpool:
         self._state.pauses.pop(target, None)
         if pauses:
             self._state.pauses[target] = pauses
+
+    def remembered(self, now_ms: int) -> Remembered:
+        """See `Spool.remembered`."""
+        buckets = self._state.buckets
+        return Remembered(
+            keys=sum(bucket.keys for bucket in buckets),
+            since_ms=duplicates.kept_since_ms(buckets, now_ms, self._limits),
+        )
 
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""

@@ -22,6 +22,7 @@ from gateway.spool.contract import (
     Done,
     Lease,
     Release,
+    Remembered,
     RetryLater,
     Settlement,
     Spool,
@@ -194,6 +195,20 @@ async def test_4_beyond_the_number_the_oldest_are_forgotten_first(stand: Stand) 
         for number in range(7, 12):
             assert await spool.append(note(b"%d" % number, at_ms=NOW_MS + 20)) is Appended.DUPLICATE
         assert await spool.append(note(b"6", at_ms=NOW_MS + 20)) is Appended.STORED
+
+
+async def test_4_it_says_how_far_back_it_reaches_over_restarts_too(stand: Stand) -> None:
+    async with stand.open(window_seconds=80, duplicates_max=40) as spool:
+        assert spool.remembered(NOW_MS) == Remembered(keys=0, since_ms=None)
+        await spool.append(note(b"first", at_ms=NOW_MS))
+    async with stand.open(window_seconds=80, duplicates_max=40) as spool:
+        assert spool.remembered(NOW_MS + 5000) == Remembered(keys=1, since_ms=NOW_MS)
+        for number in range(60):
+            await spool.append(note(b"%d" % number, at_ms=NOW_MS + 1000 + number))
+        bounded = spool.remembered(NOW_MS + 2000)
+    assert bounded.keys == 40
+    assert bounded.since_ms is not None
+    assert NOW_MS + 1000 + 20 < bounded.since_ms < NOW_MS + 1000 + 60
 
 
 @pytest.mark.parametrize(("seconds", "number"), [(0, 10), (10, 0)])
