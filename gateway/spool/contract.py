@@ -40,6 +40,8 @@ The promises, numbered; tests name them.
     takes a delivery out of its group.
 23. `set_pauses` replaces the pauses of a target, durable on return: after a crash at any moment either the
     old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
+24. A delivery with `order_keys` is not due while one that was stored before it, for the same target and with
+    a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +67,8 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     changes: int = 1
     """How many that are."""
     lane: Lane = Lane.NORMAL
+    order_keys: tuple[int, ...] = ()
+    """64 bits each, signed; see promise 24."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -247,7 +251,7 @@ class Spool(Protocol):
         ...
 
     async def next_due_ms(self, target: str) -> int | None:
-        """When the next delivery that nobody holds is due; None where there is none."""
+        """When the next delivery is due that nobody holds and that waits for no other (24); None: none is."""
         ...
 
     async def oldest_received_ms(self) -> Mapping[str, int]:
