@@ -7,7 +7,8 @@ The promises, numbered; tests name them.
  2. Body and deliveries appear together or not at all.
  3. The same bytes for the same app within the window are stored once; the second `append` returns
     `DUPLICATE`, and does so only when the first is durable. A batch that fails leaves no trace in the window.
- 4. The window outlives a restart, and is bounded by age and by count; the oldest go first.
+ 4. The window outlives a restart, and is bounded by age and by count; the oldest go first. `remembered` says
+    how far back it reaches.
  5. `lease` hands out deliveries that are due, lane by lane, in a lane oldest acceptance first, each to one
     holder at a time.
  6. The attempt's number and the time of the next attempt are durable before `lease` returns.
@@ -39,6 +40,8 @@ The promises, numbered; tests name them.
     takes a delivery out of its group.
 23. `set_pauses` replaces the pauses of a target, durable on return: after a crash at any moment either the
     old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
+24. A delivery with `order_keys` is not due while one that was stored before it, for the same target and with
+    a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +67,8 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     changes: int = 1
     """How many that are."""
     lane: Lane = Lane.NORMAL
+    order_keys: tuple[int, ...] = ()
+    """64 bits each, signed; see promise 24."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -85,6 +90,16 @@ class Appended(Enum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the duplicates window holds."""
+
+    keys: int
+    """How many notifications."""
+    since_ms: int | None
+    """Every one that was accepted since then, Unix time; None: of none it is sure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +251,7 @@ class Spool(Protocol):
         ...
 
     async def next_due_ms(self, target: str) -> int | None:
-        """When the next delivery that nobody holds is due; None where there is none."""
+        """When the next delivery is due that nobody holds and that waits for no other (24); None: none is."""
         ...
 
     async def oldest_received_ms(self) -> Mapping[str, int]:
@@ -253,6 +268,10 @@ class Spool(Protocol):
 
     async def set_pauses(self, target: str, pauses: Pauses) -> None:
         """Replace the pauses of a target, durable on return (23). Raises as `append`."""
+        ...
+
+    def remembered(self, now_ms: int) -> Remembered:
+        """How far back the duplicates window reaches (4); costs next to nothing."""
         ...
 
     def pending(self) -> Mapping[str, int]:

@@ -16,7 +16,7 @@ from gateway.spool.lock import FILE_MODE, make_directory
 from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""

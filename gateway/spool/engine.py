@@ -13,6 +13,7 @@ import apsw
 
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import duplicates
+from gateway.spool.contract import Remembered
 from gateway.spool.database import close_database, translate
 from gateway.spool.leasing import Leasing
 from gateway.spool.pauses import read_pauses, write_pauses
@@ -66,6 +67,14 @@ class Engine:
     def buckets(self) -> duplicates.Buckets:
         """Those of the duplicates window, as of the last commit."""
         return self._buckets
+
+    def remembered(self, now_ms: int) -> Remembered:
+        """Say how far back the duplicates window reaches, as of the last commit; from any thread."""
+        buckets = self._buckets  # a tuple, replaced as a whole
+        return Remembered(
+            keys=sum(bucket.keys for bucket in buckets),
+            since_ms=duplicates.kept_since_ms(buckets, now_ms, self._limits),
+        )
 
     def run(self, batch: list[Request]) -> Effects:
         """Do a batch; every request gets its result or its error.

@@ -15,8 +15,9 @@ from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
+from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool import requests
-from gateway.spool.contract import Appended, Lease, Notification, Room, Settlement
+from gateway.spool.contract import Appended, Lease, Notification, Remembered, Room, Settlement
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
 from gateway.spool.engine import Engine
@@ -44,6 +45,15 @@ class SqliteOptions:
     min_free_bytes: int
     max_queued_requests: int = MAX_QUEUED_REQUESTS
     max_queued_bytes: int = MAX_QUEUED_BYTES
+
+    @classmethod
+    def of(cls, spool: SpoolSettings) -> "SqliteOptions":
+        """Say what the settings mean for the embedded spool."""
+        return cls(
+            duplicates_window_seconds=spool.duplicates_window_seconds,
+            duplicates_max=spool.duplicates_max,
+            min_free_bytes=spool.min_free_bytes,
+        )
 
 
 @asynccontextmanager
@@ -99,6 +109,7 @@ class SqliteSpool:
         self._room = DiskRoom(
             file.parent, options.min_free_bytes, files=(file, wal_of(file)), lost=self._lose
         )
+        self._engine = engine
         self._pending = dict(engine.pending)
         self._pending_bytes = dict(engine.pending_bytes)
         self._callbacks: list[Callable[[frozenset[str]], None]] = []
@@ -200,6 +211,10 @@ class SqliteSpool:
         """See `Spool.set_pauses`. ValueError: a name, a reason or a time that cannot be kept."""
         check_pauses(target, pauses)
         await self._ask(requests.SetPauses(target=target, pauses=pauses))
+
+    def remembered(self, now_ms: int) -> Remembered:
+        """See `Spool.remembered`."""
+        return self._engine.remembered(now_ms)
 
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""
