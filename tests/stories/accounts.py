@@ -61,6 +61,10 @@ class Books:
         """Post so many that `messages_alone` leaves without a route."""
         await self.post(rig, count, field_name=UNROUTED_FIELD)
 
+    def has_more_than(self, known: int) -> bool:
+        """Whether something was answered 200 since there were so many."""
+        return len(self.acknowledged) > known
+
     def missing(self, rig: Rig, *targets: Target) -> set[str]:
         """Return what was answered 200 and is neither at all of the targets nor a dead letter."""
         self._read_letters(rig)

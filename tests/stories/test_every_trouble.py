@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from email.utils import formatdate
+from functools import partial
 from time import time
 
 import trio
@@ -49,6 +50,11 @@ def is_tried(target: RawTarget, times: int) -> bool:
     return len(set(ids)) == NOTIFICATIONS and all(ids.count(one) >= times for one in ids)
 
 
+def is_served(target: RawTarget) -> bool:
+    """Whether as many have been taken as there are."""
+    return len(target.taken) >= NOTIFICATIONS
+
+
 async def test_whatever_a_target_does_to_an_attempt_it_gets_everything_once_it_is_well(rig: Rig) -> None:
     books = Books()
     async with AsyncExitStack() as stack:
@@ -63,14 +69,14 @@ async def test_whatever_a_target_does_to_an_attempt_it_gets_everything_once_it_i
             await books.balance(rig, well, seconds=10)
             for name, target in ill.items():
                 with trio.move_on_after(20):
-                    await until(lambda ill=target: is_tried(ill, 2))
+                    await until(partial(is_tried, target, 2))
                 assert is_tried(target, 2), (name, target.tried)
                 assert target.taken == []
             for target in ill.values():
                 target.trouble = None
             for name, target in ill.items():
                 with trio.move_on_after(20):
-                    await until(lambda ill=target: len(ill.taken) >= NOTIFICATIONS)
+                    await until(partial(is_served, target))
                 assert sorted(target.taken) == sorted(books.acknowledged), name
             assert (await rig.admin_get("/readyz")).status_code == 200
     assert len(books.acknowledged) == NOTIFICATIONS

@@ -34,7 +34,7 @@ async def test_kill_9_at_random_moments_under_load_loses_nothing_that_was_answer
                         for _ in range(CONNECTIONS):
                             nursery.start_soon(partial(books.post_until_gone, rig, one_in=4))
                         # a kill before the first 200 proves nothing
-                        await until(lambda known=before: len(books.acknowledged) > known)
+                        await until(partial(books.has_more_than, before))
                         await trio.sleep(moments.uniform(0, 0.5))
                         os.kill(gateway.pid, signal.SIGKILL)
                         await gateway.wait()
