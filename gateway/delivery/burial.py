@@ -25,8 +25,10 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 minute.
 """
 
-UNROUTED_POLICY: Final = RetryPolicy(schedule_seconds=(LONGEST_PAUSE_SECONDS,), give_up_after_seconds=0.0)
-"""After a restart in the middle of a burial it is taken up again within about a minute."""
+UNROUTED_POLICY: Final = RetryPolicy(schedule_seconds=(FIRST_PAUSE_SECONDS,), give_up_after_seconds=0.0)
+"""After a crash in the middle of a burial it is taken up again within about a second. While somebody holds
+the delivery this time says nothing.
+"""
 
 _log = get_logger("delivery")
 

@@ -12,9 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from gateway.core.change import Kind
 from gateway.core.envelope import Change, Envelope, parse_envelope
 from gateway.core.globs import compile_globs
+from gateway.core.lanes import Lane
+from gateway.core.ordering import order_keys
 from gateway.core.routing import delivery_ids
 from gateway.delivery.message import rfc3339
 from gateway.delivery.replay import Known
@@ -109,7 +113,12 @@ def plan_again(
         return None
     if mine is None:
         return KeptWord.NOT_ROUTED
-    return mine if kept.app in known.apps else KeptWord.UNKNOWN_APP
+    if kept.app not in known.apps:
+        return KeptWord.UNKNOWN_APP
+    if wanted.target not in known.table.ordered:
+        return mine
+    keys = order_keys(kept.raw, mine.selection)
+    return msgspec.structs.replace(mine, lane=Lane.NORMAL, order_keys=keys)
 
 
 def _chosen(changes: Sequence[Change], mine: NewDelivery | None) -> Sequence[Change]:

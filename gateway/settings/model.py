@@ -232,6 +232,9 @@ class Target(Model):
     """How long the whole attempt may take, connecting included."""
     concurrency: Count = 8
     """Attempts under way at the same time."""
+    order: Literal["none", "sender"] = "none"
+    """`sender`: deliveries that are about the same user and phone number arrive in order of acceptance; a
+    later one waits until the earlier is delivered or dead."""
     max_changes: MergedChanges = 1
     """Above 1, deliveries that wait are merged into one POST while their changes add up to no more (and their
     bytes to 3 MiB); not with `payload: original`."""

@@ -27,7 +27,6 @@ class Reserved:
 
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("listen", "workers"): Reserved(default="1", read=read_count),
-    ("targets", "*", "order"): Reserved(default="none"),
     ("spool", "engine"): Reserved(default="sqlite"),
     ("spool", "dsn"): Reserved(default=None),
     ("graph",): Reserved(default=None),

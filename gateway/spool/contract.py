@@ -40,13 +40,16 @@ The promises, numbered; tests name them.
     takes a delivery out of its group.
 23. `set_pauses` replaces the pauses of a target, durable on return: after a crash at any moment either the
     old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
-24. With `keep_delivered`, a delivery that ended by `Done` is kept for that long, with its body, over
+24. A delivery with `order_keys` is not due while one that was stored before it, for the same target and with
+    a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
+25. With `keep_delivered`, a delivery that ended by `Done` is kept for that long, with its body, over
     restarts; then it goes, within a minute of quiet. It goes earlier, the oldest first, where there is little
     room: what is kept never keeps anything from being stored.
-25. `kept` gives out notifications of which something is kept, each once, in order of acceptance.
-26. `send_again` makes deliveries of what is kept, durable on return, under the ids stated, with a fresh
+26. `kept` gives out notifications of which something is kept, each once, in order of acceptance.
+27. `send_again` makes deliveries of what is kept, durable on return, under the ids stated, with a fresh
     give-up clock; what is no longer there, and an id that waits, is left out. What was kept under that id is
-    kept no more: it waits again.
+    kept no more: it waits again. With `order_keys` it stands where it stood: before what was stored after it,
+    but for what is under way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +75,8 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     changes: int = 1
     """How many that are."""
     lane: Lane = Lane.NORMAL
+    order_keys: tuple[int, ...] = ()
+    """64 bits each, signed; see promise 24."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -282,7 +287,7 @@ class Spool(Protocol):
         ...
 
     async def next_due_ms(self, target: str) -> int | None:
-        """When the next delivery that nobody holds is due; None where there is none."""
+        """When the next delivery is due that nobody holds and that waits for no other (24); None: none is."""
         ...
 
     async def oldest_received_ms(self) -> Mapping[str, int]:
@@ -304,7 +309,7 @@ class Spool(Protocol):
     async def kept(
         self, *, since_ms: int, until_ms: int, after: Place | None = None, limit: int
     ) -> tuple[Kept, ...]:
-        """Return a page of what is kept of notifications accepted within these times (25), after a place.
+        """Return a page of what is kept of notifications accepted within these times (26), after a place.
 
         At most `limit` of them, and 4 MiB of bodies, but at least one; empty: there is nothing more.
         """
@@ -317,7 +322,7 @@ class Spool(Protocol):
     async def send_again(
         self, items: Sequence[tuple[Kept, NewDelivery]], *, clock_started_ms: int
     ) -> frozenset[str]:
-        """Deliver again, or for the first time, what is kept (26); return the ids that were added.
+        """Deliver again, or for the first time, what is kept (27); return the ids that were added.
 
         Raises as `append`.
         """

@@ -1,4 +1,4 @@
-"""What was delivered, kept for another sending (promises 24 to 26), inside the transaction of a batch.
+"""What was delivered, kept for another sending (promises 25 to 27), inside the transaction of a batch.
 
 A delivery that is kept stands in a table of its own, and its notification counts it like one that waits: so
 the body stays with the last of either. Where `spool.keep_delivered` is 0s nothing of this is ever asked but
@@ -16,7 +16,7 @@ import msgspec
 from gateway.core.lanes import Lane
 from gateway.spool.contract import Kept, KeptStates, NewDelivery
 from gateway.spool.requests import AskKept, GetKept, SendAgain
-from gateway.spool.session import Draft, Key, Session, json_rows
+from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Key, Session, json_rows
 
 FORGET_SLICE: Final = 512
 """Kept deliveries forgotten at once, besides as many as came: some milliseconds."""
@@ -53,7 +53,7 @@ class Keeping:
         """Whether something may be there: with 0s, what an earlier setting has left."""
 
     def keep(self, delivered: list[Key]) -> None:
-        """Keep deliveries that are about to be removed (24); called before they are."""
+        """Keep deliveries that are about to be removed (25); called before they are."""
         if not delivered or not self.has_work:
             return
         if self._keep_ms and not self._is_short():
@@ -81,7 +81,7 @@ class Keeping:
         return oldest_ms if oldest_ms is None else int(oldest_ms)
 
     def get(self, request: GetKept) -> None:
-        """Give out a page (25)."""
+        """Give out a page (26)."""
         received_ms, seq = request.after or (request.since_ms - 1, 2**62)
         found = self._file.rows("kept_page", received_ms, seq, request.until_ms, request.limit)
         rows: list[tuple[Any, ...]] = []
@@ -105,7 +105,7 @@ class Keeping:
         )
 
     def send_again(self, request: SendAgain, draft: Draft) -> None:
-        """Make deliveries of what is kept (26)."""
+        """Make deliveries of what is kept (27)."""
         wanted = {new.id: (kept, new) for kept, new in request.items}
         asked = [
             (kept.place[1], kept.notification_id, id_, new.target) for id_, (kept, new) in wanted.items()
@@ -116,6 +116,7 @@ class Keeping:
         taken_back: list[tuple[int, int, int]] = []
         seqs: list[int] = []
         free: dict[int, int] = {}
+        turns: list[tuple[object, ...]] = []
         for index, received_ms, seq, raw_bytes, position, next_position in places:
             id_ = ids[index]
             new = wanted[id_][1]
@@ -130,6 +131,7 @@ class Keeping:
                 (new.target, received_ms, seq, position, id_, chosen, clock_ms, new.changes, new.lane)
             )
             seqs.append(seq)
+            turns += ((new.target, key, seq, position) for key in new.order_keys)
             draft.count(new.target, 1, raw_bytes)
             draft.ready.add(new.target)
         request.result = frozenset(str(row[4]) for row in rows)
@@ -138,9 +140,20 @@ class Keeping:
         draft.stored = True
         self._file.do("count_again", json_rows(seqs))
         self._file.do("add_deliveries", json_rows(rows))
+        if turns:
+            self._queue_up(turns, [row[:4] for row in rows])
         if taken_back:
             self._file.do("forget_these", json_rows(taken_back))
             self._file.expect_changes(len(taken_back), "kept deliveries to take back")
+
+    def _queue_up(self, turns: list[tuple[object, ...]], rows: list[tuple[object, ...]]) -> None:
+        """Give back their turns to deliveries with order; who was the first until now steps back (24)."""
+        keys = list(dict.fromkeys(turn[:2] for turn in turns))
+        firsts = self._file.rows("firsts", json_rows(keys))
+        self._file.do("add_turns", json_rows(turns))
+        self._file.do("queue_up", WAITS_FOR_ANOTHER_MS, json_rows(rows))
+        if firsts:
+            self._file.do("step_back", WAITS_FOR_ANOTHER_MS, json_rows(firsts))
 
     def _forget(self, limit: int) -> None:
         self._file.do("forget_kept", self._forget_until_ms(), limit)

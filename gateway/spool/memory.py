@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from gateway.core.lanes import ORDER, Lane
@@ -172,7 +173,15 @@ class MemorySpool:
         wanted = (
             limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
         )
-        free = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
+        waiting = self._waiting(target)
+        free = sorted(
+            (
+                (key, found)
+                for key, found in self._free(target)
+                if found.due_ms <= now_ms and key not in waiting
+            ),
+            key=_key,
+        )
         due = [(key, found) for lane in lanes for key, found in free if found.lane == lane]
         posts = plan_groups([found for _, found in due[:wanted]], limit=limit, merging=merging)
         starts: list[tuple[_Delivery, int, str | None]] = []
@@ -224,6 +233,8 @@ class MemorySpool:
                 del self._state.deliveries[key]
                 if self._keep_ms and isinstance(settlement, Done):
                     self._state.kept[key] = found, self._now_ms()
+                if found.new.order_keys:
+                    self._tell({lease.target})
             case RetryLater(at_ms=at_ms, record=record, group=group):
                 found.due_ms, found.attempt_at_ms = max(1, at_ms), None
                 found.group_key = group
@@ -242,7 +253,8 @@ class MemorySpool:
     async def next_due_ms(self, target: str) -> int | None:
         """See `Spool.next_due_ms`; 0 means at once."""
         await self._enter()
-        return min((found.due_ms for _, found in self._free(target)), default=None)
+        waiting = self._waiting(target)
+        return min((found.due_ms for key, found in self._free(target) if key not in waiting), default=None)
 
     async def oldest_received_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_received_ms`."""
@@ -293,7 +305,7 @@ class MemorySpool:
                 app=taken[0].app,
                 received_at_ms=place[0],
                 raw=taken[0].notification.body.raw,
-                taken=tuple(found.new for found in taken),
+                taken=tuple(msgspec.structs.replace(found.new, order_keys=()) for found in taken),
             )
             for place, taken in itertools.islice(pages.items(), max(0, limit))
         )
@@ -437,6 +449,17 @@ class MemorySpool:
             for key, found in self._state.deliveries.items()
             if found.new.target == target and key not in held
         ]
+
+    def _waiting(self, target: str) -> set[tuple[int, int, int]]:
+        """Return what waits for an earlier delivery: order is that of storing (24)."""
+        taken: set[int] = set()
+        waiting = set()
+        for key, found in sorted(self._state.deliveries.items(), key=lambda item: item[0][1:]):
+            if found.new.target == target:
+                if not taken.isdisjoint(found.new.order_keys):
+                    waiting.add(key)
+                taken.update(found.new.order_keys)
+        return waiting
 
     def _lease(
         self, key: tuple[int, int, int], found: _Delivery, due_ms: int, now_ms: int, group: str | None

@@ -60,6 +60,53 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->
     value ->> 8, 0, 0
 FROM json_each(?1);
 
+-- name: add_turns
+INSERT INTO turn (target, key, notification, position)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1);
+
+-- name: queue_up
+-- Of new deliveries that have turns, each waits (until ?1) while it is not the first under every key of its own.
+UPDATE delivery SET ordered = 1, due_ms = iif(EXISTS (
+    SELECT 1 FROM turn AS mine INDEXED BY turn_delivery WHERE mine.notification = delivery.notification
+        AND mine.position = delivery.position AND EXISTS (
+            SELECT 1 FROM turn AS other WHERE other.target = mine.target AND other.key = mine.key
+                AND (other.notification, other.position) < (mine.notification, mine.position)
+        )
+), ?1, 0)
+WHERE (target, received_at_ms, notification, position) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)
+);
+
+-- name: turns_of
+-- Targets and keys of deliveries that are about to go.
+SELECT DISTINCT turn.target, turn.key
+FROM json_each(?1) AS k
+CROSS JOIN turn INDEXED BY turn_delivery
+    ON turn.notification = k.value ->> 2 AND turn.position = k.value ->> 3;
+
+-- name: let_follow
+-- The first under each of the keys ?2, if it is the first under every key of its own, waits (until ?1) no more.
+WITH next (target, notification, position) AS (
+    SELECT value ->> 0,
+        (SELECT notification FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1),
+        (SELECT position FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1)
+    FROM json_each(?2)
+)
+UPDATE delivery SET due_ms = 0
+WHERE due_ms = ?1 AND (target, received_at_ms, notification, position) IN (
+    SELECT next.target, n.received_at_ms, next.notification, next.position
+    FROM next CROSS JOIN notification AS n ON n.seq = next.notification
+    WHERE NOT EXISTS (
+        SELECT 1 FROM turn AS mine INDEXED BY turn_delivery WHERE mine.notification = next.notification
+            AND mine.position = next.position AND EXISTS (
+                SELECT 1 FROM turn AS other WHERE other.target = mine.target AND other.key = mine.key
+                    AND (other.notification, other.position) < (mine.notification, mine.position)
+            )
+    )
+);
+
 -- name: pending_ids
 SELECT id FROM delivery WHERE id IN (SELECT value FROM json_each(?1));
 
@@ -141,7 +188,8 @@ CROSS JOIN delivery AS d INDEXED BY delivery_due
 -- Everything of the deliveries at the places ?2, in that order: the columns as JSON, and all bodies as one blob.
 -- (group_concat takes the bytes of a blob as they are; lengths and checksums say where one ends, and that it did.)
 SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.id, d.selection,
-           d.clock_started_ms, d.attempt, d.attempt_at_ms, n.id, n.app, n.raw_crc32, length(b.raw))),
+           d.clock_started_ms, d.attempt, d.attempt_at_ms, n.id, n.app, n.raw_crc32, length(b.raw),
+           d.ordered)),
        CAST(group_concat(b.raw, '') AS BLOB)
 FROM json_each(?2) AS k
 CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = k.value ->> 0
@@ -309,3 +357,31 @@ ORDER BY k.key;
 UPDATE notification SET deliveries = deliveries + k.number
 FROM (SELECT value AS seq, count(*) AS number FROM json_each(?1) GROUP BY value) AS k
 WHERE notification.seq = k.seq;
+
+-- name: firsts
+-- The first under each of the keys ?1, as the place of a delivery.
+SELECT DISTINCT first.target, n.received_at_ms, first.notification, first.position
+FROM (
+    SELECT value ->> 0 AS target,
+        (SELECT notification FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1) AS notification,
+        (SELECT position FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1) AS position
+    FROM json_each(?1)
+) AS first
+CROSS JOIN notification AS n ON n.seq = first.notification;
+
+-- name: step_back
+-- Of those at the places ?2 that are neither under way nor in a group, who is no longer the first waits (until ?1).
+UPDATE delivery SET due_ms = ?1
+WHERE due_ms <> ?1 AND attempt_at_ms IS NULL AND group_key IS NULL
+    AND (target, received_at_ms, notification, position) IN (
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)
+    )
+    AND EXISTS (
+        SELECT 1 FROM turn AS mine INDEXED BY turn_delivery WHERE mine.notification = delivery.notification
+            AND mine.position = delivery.position AND EXISTS (
+                SELECT 1 FROM turn AS other WHERE other.target = mine.target AND other.key = mine.key
+                    AND (other.notification, other.position) < (mine.notification, mine.position)
+            )
+    );

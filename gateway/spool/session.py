@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -15,6 +15,9 @@ from gateway.spool.sql import QUERIES
 Key = tuple[str, int, int, int]
 """Of a delivery: target, received_at_ms, notification, position."""
 
+WAITS_FOR_ANOTHER_MS: Final = 2**62
+"""The due time of what waits for an earlier delivery (promise 24): after every time that is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -25,6 +28,8 @@ class Held:
     """As stored with the lease: when the attempt after this one is due."""
     raw_bytes: int
     """Of its notification."""
+    ordered: bool
+    """Whether others may wait for it (promise 24)."""
     attempting: bool = True
     """Whether the lease has written an attempt into the row."""
 

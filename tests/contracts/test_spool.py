@@ -1150,7 +1150,109 @@ async def test_23_what_cannot_be_kept_is_a_mistake(stand: Stand, target: str, pa
         assert await spool.pauses() == {}
 
 
-# -- 24 to 26: what was delivered is kept
+# -- 24: order
+
+
+async def store_ordered(spool: Spool, *keys: tuple[int, ...], target: str = "support") -> None:
+    for number, some in enumerate(keys):
+        # accepted by a clock that goes back: order is that of storing
+        await spool.append(note(b"%d" % number, targets=(target,), at_ms=NOW_MS - number, order_keys=some))
+
+
+def in_order(leases: Iterable[Lease]) -> list[int]:
+    return sorted(int(lease.raw) for lease in leases)
+
+
+async def test_24_who_shares_a_key_waits_for_the_earlier_and_nobody_else_does(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (2,), (1,), (), (3,), (2, 3), (1, 2))
+        first = await take(spool)
+        assert in_order(first) == [0, 1, 3, 4]
+        assert await take(spool, now_ms=1 << 52) == []
+        assert await spool.next_due_ms("support") is None
+        by_number = {int(lease.raw): lease for lease in first}
+        await spool.settle(by_number[1], Done())
+        assert await take(spool, now_ms=1 << 52) == [], "5 waits for 4, 6 for 2"
+        await spool.settle_together([(by_number[0], Done()), (by_number[4], Buried())])
+        assert await spool.next_due_ms("support") == 0
+    async with stand.open() as spool:
+        again = await take(spool)
+        assert in_order(again) == [2, 5], "3 was under way as the spool was closed: due in an hour"
+        await spool.settle_together([(lease, Done()) for lease in again])
+        assert in_order(await take(spool)) == [6]
+
+
+async def test_24_a_retry_and_a_release_keep_their_turn(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        lease = await take_one(spool)
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS + 9, record=record(1)))
+        assert await take(spool) == []
+        assert await spool.next_due_ms("support") == NOW_MS + 9
+        again = await take_one(spool, now_ms=NOW_MS + 9)
+        assert again.attempt == 2
+        await spool.settle(again, Release())
+        assert in_order(await take(spool)) == [0]
+
+
+async def test_24_targets_do_not_wait_for_each_other(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number in range(2):
+            await spool.append(note(b"%d" % number, targets=("support", "audit"), order_keys=(7,)))
+        await spool.settle(await take_one(spool, "audit"), Done())
+        assert (await take_one(spool, "audit")).raw == b"1"
+        assert (await take_one(spool)).raw == b"0"
+
+
+async def test_24_those_who_ask_are_told_who_may_follow(stand: Stand) -> None:
+    told: list[frozenset[str]] = []
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        lease = await take_one(spool)
+        spool.on_ready(told.append)
+        await spool.settle(lease, Done())
+        assert told == [frozenset({"support"})]
+
+
+async def test_24_what_is_restored_goes_to_the_end(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        await spool.restore(note(b"9", at_ms=NOW_MS - 99, order_keys=(1,)), clock_started_ms=NOW_MS)
+        seen = []
+        for _ in range(3):
+            lease = await take_one(spool)
+            seen.append(int(lease.raw))
+            await spool.settle(lease, Done())
+        assert seen == [0, 1, 9]
+
+
+async def test_24_merged_ones_hold_up_those_who_come_after_any_of_them(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number, key in enumerate((1, 2, 1, 3)):
+            await spool.append(note(b"%d" % number, object_="page", order_keys=(key,)))
+        group = await take(spool, merging=TEN)
+        assert in_order(group) == [0, 1, 3]
+        await spool.settle_together(again_at(NOW_MS + 9, group))
+        assert await take(spool, merging=TEN) == []
+        again = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(again) == members(group)
+        await spool.settle_together([(lease, Done()) for lease in again])
+        assert in_order(await take(spool)) == [2]
+
+
+async def test_24_the_oldest_may_be_given_up_though_they_wait(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,), (1,))
+        head = await take_one(spool)
+        waiting = await take_oldest(spool)
+        assert in_order(waiting) == [1, 2]
+        await spool.settle_together([(waiting[0], Release()), (waiting[1], Buried())])
+        assert await take(spool, now_ms=1 << 52) == []
+        await spool.settle(head, Done())
+        assert in_order(await take(spool)) in ([1], [2])
+
+
+# -- 25 to 27: what was delivered is kept
 
 
 async def kept_of(spool: Spool, *, limit: int = 100) -> list[Kept]:
@@ -1163,7 +1265,7 @@ async def deliver_all(spool: Spool, *targets: str) -> None:
             assert await spool.settle(lease, Done())
 
 
-async def test_24_what_was_delivered_is_kept_with_its_bytes_over_restarts(stand: Stand) -> None:
+async def test_25_what_was_delivered_is_kept_with_its_bytes_over_restarts(stand: Stand) -> None:
     wanted = note(b"\x00one", targets=("support", "audit"), selection=(0, 3), changes=2, lane=Lane.HIGH)
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(wanted)
@@ -1182,7 +1284,7 @@ async def test_24_what_was_delivered_is_kept_with_its_bytes_over_restarts(stand:
         assert await spool.kept_states([*ids, "nobody"]) == KeptStates(kept=frozenset(ids))
 
 
-async def test_24_it_goes_after_its_time_and_nothing_that_waits_goes_with_it(stand: Stand) -> None:
+async def test_25_it_goes_after_its_time_and_nothing_that_waits_goes_with_it(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one", targets=("support", "audit")))
         await deliver_all(spool, "support")
@@ -1197,7 +1299,7 @@ async def test_24_it_goes_after_its_time_and_nothing_that_waits_goes_with_it(sta
 
 
 @pytest.mark.parametrize("settlement", [Buried(), Release()])
-async def test_24_nothing_else_is_kept_and_nothing_without_the_setting(
+async def test_25_nothing_else_is_kept_and_nothing_without_the_setting(
     stand: Stand, settlement: Settlement
 ) -> None:
     async with stand.open(keep_seconds=60) as spool:
@@ -1211,7 +1313,7 @@ async def test_24_nothing_else_is_kept_and_nothing_without_the_setting(
         assert spool.pending() == {}
 
 
-async def test_25_pages_give_each_notification_once_in_order_of_acceptance(stand: Stand) -> None:
+async def test_26_pages_give_each_notification_once_in_order_of_acceptance(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         for number in (5, 1, 4, 2, 3, 3):
             await spool.append(note(targets=("support", "audit"), at_ms=NOW_MS + number))
@@ -1224,7 +1326,7 @@ async def test_25_pages_give_each_notification_once_in_order_of_acceptance(stand
         assert seen == [2, 3, 3, 4]
 
 
-async def test_26_what_is_kept_waits_again_under_its_id_with_a_fresh_clock(stand: Stand) -> None:
+async def test_27_what_is_kept_waits_again_under_its_id_with_a_fresh_clock(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one", selection=(1,)))
         await deliver_all(spool, "support")
@@ -1243,7 +1345,7 @@ async def test_26_what_is_kept_waits_again_under_its_id_with_a_fresh_clock(stand
         assert [one.taken for one in await kept_of(spool)] == [(mine,)]
 
 
-async def test_26_another_target_gets_it_and_the_others_lose_nothing(stand: Stand) -> None:
+async def test_27_another_target_gets_it_and_the_others_lose_nothing(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one", targets=("support", "audit", "late")))
         await deliver_all(spool, "support", "audit")
@@ -1261,7 +1363,7 @@ async def test_26_another_target_gets_it_and_the_others_lose_nothing(stand: Stan
         assert [len(one.taken) for one in await kept_of(spool)] == [5]
 
 
-async def test_26_what_is_gone_is_left_out(stand: Stand) -> None:
+async def test_27_what_is_gone_is_left_out(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one"))
         await deliver_all(spool, "support")
@@ -1275,7 +1377,7 @@ async def test_26_what_is_gone_is_left_out(stand: Stand) -> None:
         assert spool.pending() == {"support": 1}
 
 
-async def test_26_without_room_nothing_is_added(stand: Stand) -> None:
+async def test_27_without_room_nothing_is_added(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one"))
         await deliver_all(spool, "support")
@@ -1286,3 +1388,25 @@ async def test_26_without_room_nothing_is_added(stand: Stand) -> None:
         stand.empty()
         assert spool.pending() == {}
         assert len(await kept_of(spool)) == 1
+
+
+async def test_27_with_order_it_stands_where_it_stood(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await store_ordered(spool, (1,), (2,), (1, 2))
+        for _ in range(2):
+            await deliver_all(spool, "support")
+        kept = sorted(await kept_of(spool), key=lambda one: one.raw or b"")
+        assert [one.raw for one in kept] == [b"0", b"1", b"2"]
+        await spool.append(note(b"3", at_ms=NOW_MS + 9, order_keys=(2,)))
+        await spool.append(note(b"4", at_ms=NOW_MS + 9, order_keys=(1,)))
+        await spool.append(note(b"5", at_ms=NOW_MS + 9, order_keys=(3,)))
+        again = [
+            (one, NewDelivery(id=f"again-{number}", target="support", selection=None, order_keys=keys))
+            for number, (one, keys) in enumerate(zip(kept[1:], [(2,), (1, 2)], strict=True))
+        ]
+        assert len(await spool.send_again(again, clock_started_ms=NOW_MS)) == 2
+        for expected in ([1, 5], [2], [3, 4]):
+            leases = await take(spool)
+            assert in_order(leases) == expected
+            assert await take(spool, now_ms=1 << 52) == []
+            await spool.settle_together([(lease, Done()) for lease in leases])

@@ -288,3 +288,18 @@ async def test_after_it_has_ended_it_can_be_replayed_anew(rig: Rig, settlement: 
         rig.store.write(letter)
         results = await replayer.replay([letter.id], accept_edited=False)
     assert results[letter.id].word is Word.REPLAYED
+
+
+async def test_what_is_replayed_to_a_target_with_order_goes_in_order_again(rig: Rig) -> None:
+    table = RoutingTable(
+        [], payload_original=frozenset(), drop_unrouted=False, ordered=frozenset({"support"})
+    )
+    ordered = Known(apps=frozenset({"main"}), targets=frozenset({"support"}), table=table)
+    letters = [
+        a_letter(number=number, body=MIXED.replace(b'"value":1', b'"value":{"from":"4917"}'))
+        for number in range(2)
+    ]
+    for letter in letters:
+        rig.store.write(letter)
+    assert await rig.replay(*letters, known_=ordered) == [Word.REPLAYED, Word.REPLAYED]
+    assert [lease.delivery_id for lease in await rig.leases()] == [letters[0].id]
