@@ -130,7 +130,7 @@ async def test_other_senders_go_on_while_one_waits(tmp_path: Path) -> None:
     assert overtakings(target.requests, users) == []
 
 
-@pytest.mark.parametrize("depth", [5_000])
+@pytest.mark.parametrize("depth", [3_000])
 async def test_a_sender_with_a_long_queue_is_no_slower_for_it(tmp_path: Path, depth: int) -> None:
     """Whoever follows is found by the index: the rest of the queue is not looked at."""
     rig = Rig(tmp_path)
