@@ -25,8 +25,9 @@ The promises, numbered; tests name them.
 14. `pending` and `pending_bytes` cost the same with ten deliveries as with a million.
 15. What cannot be stored now raises `SpoolUnavailableError`, leaves nothing behind, and later appends may
     succeed.
-16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call
-    raises it, no fsync is tried again, and nothing is overwritten.
+16. A disk that failed (EIO), or a file that is damaged in its structure, raises `SpoolBrokenError`; from then
+    on every call raises it, no fsync is tried again, and nothing is overwritten. (Bytes of one notification
+    that have changed: 25.)
 17. A second opener of the same spool is refused with `SpoolLockedError`.
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
     whoever has begun to wait for one gets its answer, cancelled or not.
@@ -42,11 +43,13 @@ The promises, numbered; tests name them.
     old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
 24. A delivery with `order_keys` is not due while one that was stored before it, for the same target and with
     a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
-25. With `keep_delivered`, a delivery that ended by `Done` is kept for that long, with its body, over
+25. A notification whose bytes are no longer those that were stored holds up no other: its deliveries are
+    leased as ever, whole groups with them, but with `damaged` set, and nobody may send them.
+26. With `keep_delivered`, a delivery that ended by `Done` is kept for that long, with its body, over
     restarts; then it goes, within a minute of quiet. It goes earlier, the oldest first, where there is little
     room: what is kept never keeps anything from being stored.
-26. `kept` gives out notifications of which something is kept, each once, in order of acceptance.
-27. `send_again` makes deliveries of what is kept, durable on return, under the ids stated, with a fresh
+27. `kept` gives out notifications of which something is kept, each once, in order of acceptance.
+28. `send_again` makes deliveries of what is kept, durable on return, under the ids stated, with a fresh
     give-up clock; what is no longer there, and an id that waits, is left out. What was kept under that id is
     kept no more: it waits again. With `order_keys` it stands where it stood: before what was stored after it,
     but for what is under way.
@@ -149,6 +152,8 @@ class Lease:
     attempting: bool = True
     """Whether an attempt starts with it; if not (22), `attempt` is the number of the last one, 0 where there
     was none."""
+    damaged: bool = False
+    """Whether `raw` is not what was stored (25): it is for people to look at."""
 
 
 Place = tuple[int, int]
@@ -309,7 +314,7 @@ class Spool(Protocol):
     async def kept(
         self, *, since_ms: int, until_ms: int, after: Place | None = None, limit: int
     ) -> tuple[Kept, ...]:
-        """Return a page of what is kept of notifications accepted within these times (26), after a place.
+        """Return a page of what is kept of notifications accepted within these times (27), after a place.
 
         At most `limit` of them, and 4 MiB of bodies, but at least one; empty: there is nothing more.
         """
@@ -322,7 +327,7 @@ class Spool(Protocol):
     async def send_again(
         self, items: Sequence[tuple[Kept, NewDelivery]], *, clock_started_ms: int
     ) -> frozenset[str]:
-        """Deliver again, or for the first time, what is kept (27); return the ids that were added.
+        """Deliver again, or for the first time, what is kept (28); return the ids that were added.
 
         Raises as `append`.
         """

@@ -1,4 +1,4 @@
-"""What was delivered, kept for another sending (promises 25 to 27), inside the transaction of a batch.
+"""What was delivered, kept for another sending (promises 26 to 28), inside the transaction of a batch.
 
 A delivery that is kept stands in a table of its own, and its notification counts it like one that waits: so
 the body stays with the last of either. Where `spool.keep_delivered` is 0s nothing of this is ever asked but
@@ -53,7 +53,7 @@ class Keeping:
         """Whether something may be there: with 0s, what an earlier setting has left."""
 
     def keep(self, delivered: list[Key]) -> None:
-        """Keep deliveries that are about to be removed (25); called before they are."""
+        """Keep deliveries that are about to be removed (26); called before they are."""
         if not delivered or not self.has_work:
             return
         if self._keep_ms and not self._is_short():
@@ -81,7 +81,7 @@ class Keeping:
         return oldest_ms if oldest_ms is None else int(oldest_ms)
 
     def get(self, request: GetKept) -> None:
-        """Give out a page (26)."""
+        """Give out a page (27)."""
         received_ms, seq = request.after or (request.since_ms - 1, 2**62)
         found = self._file.rows("kept_page", received_ms, seq, request.until_ms, request.limit)
         rows: list[tuple[Any, ...]] = []
@@ -105,7 +105,7 @@ class Keeping:
         )
 
     def send_again(self, request: SendAgain, draft: Draft) -> None:
-        """Make deliveries of what is kept (27)."""
+        """Make deliveries of what is kept (28)."""
         wanted = {new.id: (kept, new) for kept, new in request.items}
         asked = [
             (kept.place[1], kept.notification_id, id_, new.target) for id_, (kept, new) in wanted.items()

@@ -1252,7 +1252,54 @@ async def test_24_the_oldest_may_be_given_up_though_they_wait(stand: Stand) -> N
         assert in_order(await take(spool)) in ([1], [2])
 
 
-# -- 25 to 27: what was delivered is kept
+# -- 25: bytes that have changed
+
+
+async def test_25_bytes_that_have_changed_are_leased_as_damaged_and_hold_up_nobody(stand: Stand) -> None:
+    notes = [
+        note(b"%d is a body of some length" % number, targets=("support", "audit")) for number in range(3)
+    ]
+    async with stand.open() as spool:
+        for one in notes:
+            await spool.append(one)
+    changed = stand.damage(notes[1])
+    async with stand.open() as spool:
+        for target in ("support", "audit"):
+            leases = await take(spool, target)
+            assert [lease.damaged for lease in leases] == [False, True, False]
+            assert bodies(leases) == [notes[0].body.raw, changed, notes[2].body.raw]
+            await spool.settle_together([(lease, Buried()) for lease in leases])
+        assert spool.pending() == {}
+        assert await spool.append(note(b"goes on")) is Appended.STORED
+
+
+async def test_25_what_is_damaged_stays_so_after_a_release_and_without_an_attempt(stand: Stand) -> None:
+    kept = note(b"a body of some length")
+    async with stand.open() as spool:
+        await spool.append(kept)
+    changed = stand.damage(kept)
+    async with stand.open() as spool:
+        await spool.settle(await take_one(spool), Release())
+        [lease] = await take_oldest(spool)
+        assert (lease.damaged, lease.raw) == (True, changed)
+
+
+async def test_25_a_group_comes_whole_with_its_damaged_member(stand: Stand) -> None:
+    notes = [note(b"%d is a body of some length" % number, object_="page") for number in range(3)]
+    async with stand.open() as spool:
+        for one in notes:
+            await spool.append(one)
+        before = await take(spool, merging=TEN)
+        assert len({lease.group for lease in before}) == 1
+        await spool.settle_together(again_at(NOW_MS + 9, before))
+    stand.damage(notes[1])
+    async with stand.open() as spool:
+        after = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(after) == members(before)
+        assert [lease.damaged for lease in after] == [False, True, False]
+
+
+# -- 26 to 28: what was delivered is kept
 
 
 async def kept_of(spool: Spool, *, limit: int = 100) -> list[Kept]:
@@ -1265,7 +1312,7 @@ async def deliver_all(spool: Spool, *targets: str) -> None:
             assert await spool.settle(lease, Done())
 
 
-async def test_25_what_was_delivered_is_kept_with_its_bytes_over_restarts(stand: Stand) -> None:
+async def test_26_what_was_delivered_is_kept_with_its_bytes_over_restarts(stand: Stand) -> None:
     wanted = note(b"\x00one", targets=("support", "audit"), selection=(0, 3), changes=2, lane=Lane.HIGH)
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(wanted)
@@ -1284,7 +1331,7 @@ async def test_25_what_was_delivered_is_kept_with_its_bytes_over_restarts(stand:
         assert await spool.kept_states([*ids, "nobody"]) == KeptStates(kept=frozenset(ids))
 
 
-async def test_25_it_goes_after_its_time_and_nothing_that_waits_goes_with_it(stand: Stand) -> None:
+async def test_26_it_goes_after_its_time_and_nothing_that_waits_goes_with_it(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one", targets=("support", "audit")))
         await deliver_all(spool, "support")
@@ -1299,7 +1346,7 @@ async def test_25_it_goes_after_its_time_and_nothing_that_waits_goes_with_it(sta
 
 
 @pytest.mark.parametrize("settlement", [Buried(), Release()])
-async def test_25_nothing_else_is_kept_and_nothing_without_the_setting(
+async def test_26_nothing_else_is_kept_and_nothing_without_the_setting(
     stand: Stand, settlement: Settlement
 ) -> None:
     async with stand.open(keep_seconds=60) as spool:
@@ -1313,7 +1360,7 @@ async def test_25_nothing_else_is_kept_and_nothing_without_the_setting(
         assert spool.pending() == {}
 
 
-async def test_26_pages_give_each_notification_once_in_order_of_acceptance(stand: Stand) -> None:
+async def test_27_pages_give_each_notification_once_in_order_of_acceptance(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         for number in (5, 1, 4, 2, 3, 3):
             await spool.append(note(targets=("support", "audit"), at_ms=NOW_MS + number))
@@ -1326,7 +1373,7 @@ async def test_26_pages_give_each_notification_once_in_order_of_acceptance(stand
         assert seen == [2, 3, 3, 4]
 
 
-async def test_27_what_is_kept_waits_again_under_its_id_with_a_fresh_clock(stand: Stand) -> None:
+async def test_28_what_is_kept_waits_again_under_its_id_with_a_fresh_clock(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one", selection=(1,)))
         await deliver_all(spool, "support")
@@ -1345,7 +1392,7 @@ async def test_27_what_is_kept_waits_again_under_its_id_with_a_fresh_clock(stand
         assert [one.taken for one in await kept_of(spool)] == [(mine,)]
 
 
-async def test_27_another_target_gets_it_and_the_others_lose_nothing(stand: Stand) -> None:
+async def test_28_another_target_gets_it_and_the_others_lose_nothing(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one", targets=("support", "audit", "late")))
         await deliver_all(spool, "support", "audit")
@@ -1363,7 +1410,7 @@ async def test_27_another_target_gets_it_and_the_others_lose_nothing(stand: Stan
         assert [len(one.taken) for one in await kept_of(spool)] == [5]
 
 
-async def test_27_what_is_gone_is_left_out(stand: Stand) -> None:
+async def test_28_what_is_gone_is_left_out(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one"))
         await deliver_all(spool, "support")
@@ -1377,7 +1424,7 @@ async def test_27_what_is_gone_is_left_out(stand: Stand) -> None:
         assert spool.pending() == {"support": 1}
 
 
-async def test_27_without_room_nothing_is_added(stand: Stand) -> None:
+async def test_28_without_room_nothing_is_added(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await spool.append(note(b"one"))
         await deliver_all(spool, "support")
@@ -1390,7 +1437,7 @@ async def test_27_without_room_nothing_is_added(stand: Stand) -> None:
         assert len(await kept_of(spool)) == 1
 
 
-async def test_27_with_order_it_stands_where_it_stood(stand: Stand) -> None:
+async def test_28_with_order_it_stands_where_it_stood(stand: Stand) -> None:
     async with stand.open(keep_seconds=60) as spool:
         await store_ordered(spool, (1,), (2,), (1, 2))
         for _ in range(2):
