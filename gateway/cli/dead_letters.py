@@ -44,7 +44,7 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Accepted at or before it.")]
 ReasonOption = Annotated[
     str | None,
-    typer.Option("--reason", help="refused, gave_up, unrouted, unparseable or discarded_target."),
+    typer.Option("--reason", help="refused, gave_up, unrouted, unparseable, damaged or discarded_target."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]

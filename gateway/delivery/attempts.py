@@ -288,7 +288,7 @@ class TargetAttempts:
         except UncuttableBodyError:
             _log.error("delivery_uncuttable", **fields)
             body, reason = lease.raw, Reason.UNPARSEABLE
-        if self._target.drops:
+        if self._target.drops and not lease.damaged:
             _log.warning("delivery_dropped", **fields, reason=str(reason))
             return Buried()
         try:
@@ -317,7 +317,7 @@ class TargetAttempts:
     ) -> Buried | RetryLater:
         """Write the dead letter; say how the lease ends."""
         fields = self._fields(Parcel(members=(lease,)))
-        if self._target.drops:
+        if self._target.drops and not lease.damaged:
             _log.warning("delivery_dropped", **fields, reason=str(reason))
             return Buried()
         try:

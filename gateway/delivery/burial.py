@@ -79,11 +79,15 @@ class Undertaker:
         url: str | None,
         attempts: tuple[AttemptRecord, ...],
     ) -> None:
-        """Write the dead letter, durable on return; the caller settles.
+        """Write the dead letter, durable on return; the caller settles. Of what is damaged it is that,
+        whatever the caller says, and keeps the bytes as they are.
 
         Raises:
             DeadLetterError: it could not be written; the lease is still held.
         """
+        if lease.damaged:
+            reason, body = Reason.DAMAGED, lease.raw
+            _log.error("delivery_damaged", target=lease.target, delivery=lease.delivery_id)
         letter = DeadLetter(
             id=lease.delivery_id,
             notification_id=lease.notification_id,

@@ -25,8 +25,9 @@ The promises, numbered; tests name them.
 14. `pending` and `pending_bytes` cost the same with ten deliveries as with a million.
 15. What cannot be stored now raises `SpoolUnavailableError`, leaves nothing behind, and later appends may
     succeed.
-16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call
-    raises it, no fsync is tried again, and nothing is overwritten.
+16. A disk that failed (EIO), or a file that is damaged in its structure, raises `SpoolBrokenError`; from then
+    on every call raises it, no fsync is tried again, and nothing is overwritten. (Bytes of one notification
+    that have changed: 25.)
 17. A second opener of the same spool is refused with `SpoolLockedError`.
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
     whoever has begun to wait for one gets its answer, cancelled or not.
@@ -42,6 +43,8 @@ The promises, numbered; tests name them.
     old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
 24. A delivery with `order_keys` is not due while one that was stored before it, for the same target and with
     a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
+25. A notification whose bytes are no longer those that were stored holds up no other: its deliveries are
+    leased as ever, whole groups with them, but with `damaged` set, and nobody may send them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +144,8 @@ class Lease:
     attempting: bool = True
     """Whether an attempt starts with it; if not (22), `attempt` is the number of the last one, 0 where there
     was none."""
+    damaged: bool = False
+    """Whether `raw` is not what was stored (25): it is for people to look at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,8 @@ class MemoryState:
     seen: dict[int, set[bytes]] = field(default_factory=dict)
     """Digests by bucket."""
     pauses: dict[str, Pauses] = field(default_factory=dict)
+    damaged: dict[str, bytes] = field(default_factory=dict)
+    """By notification id: what became of its bytes."""
     next_seq: int = 1
     opened: bool = False
     full: bool = False
@@ -406,7 +408,7 @@ class MemorySpool:
             notification_id=found.notification.id,
             app=found.notification.body.app,
             target=found.new.target,
-            raw=found.notification.body.raw,
+            raw=self._state.damaged.get(found.notification.id, found.notification.body.raw),
             selection=found.new.selection,
             received_at_ms=found.notification.received_at_ms,
             clock_started_ms=found.clock_started_ms,
@@ -415,6 +417,7 @@ class MemorySpool:
             earlier=tuple(found.attempts),
             group=found.group_key,
             attempting=attempting,
+            damaged=found.notification.id in self._state.damaged,
         )
 
     def _tell(self, targets: set[str]) -> None:

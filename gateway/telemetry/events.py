@@ -125,6 +125,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "delivery_uncuttable": _event(
         "target delivery attempt", "No request can be made of what is stored; a dead letter."
     ),
+    "delivery_damaged": _event(
+        "target delivery",
+        "What the spool kept of a delivery is not what came: look at the disk. A dead letter has the bytes.",
+    ),
     "deliveries_unjoinable": _event(
         "target delivery attempt members", "The bodies of a group make no envelope; its members go singly."
     ),

@@ -45,9 +45,9 @@ HEAD_STATUSES: Final = ("400", "404", "431")
 """What a request is answered before it is known which app it is for."""
 PRESENTED: Final = ("accepted", "refused", "none")
 OUTCOMES: Final = ("delivered", "retried", "refused", "gave_up")
-DEATH_REASONS: Final = ("refused", "gave_up")
+DEATH_REASONS: Final = ("refused", "gave_up", "damaged")
 """Of a target; a notification that no route takes dies under `UNROUTED_REASONS`."""
-UNROUTED_REASONS: Final = ("unrouted", "unparseable")
+UNROUTED_REASONS: Final = ("unrouted", "unparseable", "damaged")
 
 
 class Metrics:

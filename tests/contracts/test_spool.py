@@ -1247,3 +1247,50 @@ async def test_24_the_oldest_may_be_given_up_though_they_wait(stand: Stand) -> N
         assert await take(spool, now_ms=1 << 52) == []
         await spool.settle(head, Done())
         assert in_order(await take(spool)) in ([1], [2])
+
+
+# -- 25: bytes that have changed
+
+
+async def test_25_bytes_that_have_changed_are_leased_as_damaged_and_hold_up_nobody(stand: Stand) -> None:
+    notes = [
+        note(b"%d is a body of some length" % number, targets=("support", "audit")) for number in range(3)
+    ]
+    async with stand.open() as spool:
+        for one in notes:
+            await spool.append(one)
+    changed = stand.damage(notes[1])
+    async with stand.open() as spool:
+        for target in ("support", "audit"):
+            leases = await take(spool, target)
+            assert [lease.damaged for lease in leases] == [False, True, False]
+            assert bodies(leases) == [notes[0].body.raw, changed, notes[2].body.raw]
+            await spool.settle_together([(lease, Buried()) for lease in leases])
+        assert spool.pending() == {}
+        assert await spool.append(note(b"goes on")) is Appended.STORED
+
+
+async def test_25_what_is_damaged_stays_so_after_a_release_and_without_an_attempt(stand: Stand) -> None:
+    kept = note(b"a body of some length")
+    async with stand.open() as spool:
+        await spool.append(kept)
+    changed = stand.damage(kept)
+    async with stand.open() as spool:
+        await spool.settle(await take_one(spool), Release())
+        [lease] = await take_oldest(spool)
+        assert (lease.damaged, lease.raw) == (True, changed)
+
+
+async def test_25_a_group_comes_whole_with_its_damaged_member(stand: Stand) -> None:
+    notes = [note(b"%d is a body of some length" % number, object_="page") for number in range(3)]
+    async with stand.open() as spool:
+        for one in notes:
+            await spool.append(one)
+        before = await take(spool, merging=TEN)
+        assert len({lease.group for lease in before}) == 1
+        await spool.settle_together(again_at(NOW_MS + 9, before))
+    stand.damage(notes[1])
+    async with stand.open() as spool:
+        after = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(after) == members(before)
+        assert [lease.damaged for lease in after] == [False, True, False]

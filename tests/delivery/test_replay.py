@@ -147,6 +147,13 @@ async def test_an_edited_letter_is_replayed_only_when_told(rig: Rig) -> None:
     assert [lease.raw for lease in await rig.leases()] == [b"edited"]
 
 
+async def test_a_damaged_letter_is_replayed_only_when_told(rig: Rig) -> None:
+    letter = a_letter(body=b"what is left", reason=Reason.DAMAGED)
+    rig.store.write(letter)
+    assert await rig.replay(letter) == [Word.EDITED]
+    assert await rig.replay(letter, edited=True) == [Word.REPLAYED]
+
+
 async def test_a_letter_sealed_by_another_gateway_counts_as_edited(rig: Rig) -> None:
     letter = a_letter()
     DeadLetterStore(rig.store.directory, b"x" * 32).write(letter)

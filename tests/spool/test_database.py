@@ -164,7 +164,7 @@ async def test_flipped_bytes_never_come_out_as_good_ones(tmp_path: Path) -> None
         try:
             async with opened(directory) as spool:
                 leases = await spool.lease("support", now_ms=NOW_MS, limit=100, next_due_ms=in_an_hour)
-                assert {lease.raw for lease in leases} <= good
+                assert {lease.raw for lease in leases if not lease.damaged} <= good
         except SpoolBrokenError:
             found_out += 1
         shutil.rmtree(directory)

@@ -1,4 +1,5 @@
-"""A spool that is damaged as a whole: a clear error, and not a byte of it is touched."""
+"""A spool that is damaged as a whole is told clearly, and not a byte of it touched; one notification that is
+damaged is set aside."""
 
 import os
 import signal
@@ -9,7 +10,7 @@ import trio
 
 from gateway.simulator.target import ACCEPT, FAIL_FOR_EVER
 from tests.stories.accounts import Books
-from tests.stories.rig import Config, Rig, open_target
+from tests.stories.rig import Config, Rig, message, open_target, unique_id, until
 
 PAGE = 4096
 
@@ -81,6 +82,35 @@ async def test_a_spool_file_that_is_missing_beside_its_log_is_no_fresh_start(rig
         target.behaviour = ACCEPT
         async with rig.running():
             await books.balance(rig, target)
+
+
+async def test_one_flipped_bit_costs_one_notification_which_is_set_aside_for_people(rig: Rig) -> None:
+    books = Books()
+    async with open_target(behaviour=FAIL_FOR_EVER) as target:
+        rig.write(targets={"support": target.url}, change=probed)
+        async with rig.running():
+            await books.post(rig, 5)
+            victim = unique_id()
+            await rig.post(message(victim))
+            await books.post(rig, 5)
+        file = spool_file(rig)
+        sound, changed = file.read_bytes(), victim[:-1] + chr(ord(victim[-1]) ^ 1)
+        assert victim.encode() in sound  # and perhaps in pages that are free now
+        file.write_bytes(sound.replace(victim.encode(), changed.encode()))
+        target.behaviour = ACCEPT
+        async with rig.running():
+            await books.balance(rig, target)
+            await until(lambda: len(rig.dead_letters) == 1)
+            assert await rig.metric('meta_gateway_dead_letters_total{reason="damaged",target="support"}') == 1
+            [letter] = rig.dead_letters
+            assert letter["reason"] == "damaged"
+            assert letter["body"].encode() == message(changed)
+            assert "delivery_damaged" in rig.log
+            replayed = await rig.command("dead-letters", "replay", letter["id"], check=False)
+            assert replayed.returncode == 1, "nothing vouches for these bytes"
+            await books.post(rig, 5)
+            await books.balance(rig, target)
+    assert not books.arrived(target).keys() & {victim, changed}
 
 
 def spool_file(rig: Rig) -> Path:
