@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from gateway.settings.amounts import read_count, read_duration
+from gateway.settings.amounts import read_count
 from gateway.settings.reading import read_text
 from gateway.settings.tree import KeyPath, Plain
 
@@ -29,7 +29,6 @@ RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("listen", "workers"): Reserved(default="1", read=read_count),
     ("spool", "engine"): Reserved(default="sqlite"),
     ("spool", "dsn"): Reserved(default=None),
-    ("spool", "keep_delivered"): Reserved(default="0s", read=read_duration),
     ("graph",): Reserved(default=None),
 }
 """By path; `*` stands for any name."""

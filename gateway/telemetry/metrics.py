@@ -145,6 +145,10 @@ class Metrics:
         self.spool_oldest_seconds = gauge(
             "spool_oldest_seconds", "Age of the oldest pending delivery.", "target"
         )
+        self.spool_kept_oldest_seconds = gauge(
+            "spool_kept_oldest_seconds",
+            "How long ago the oldest delivery was made that gateway replay can send again; 0: none is kept.",
+        )
         self.spool_bytes = gauge("spool_bytes", "Bytes of the spool on disk.")
         self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the spool's file system.")
         self.spool_commit_seconds = histogram(
