@@ -52,6 +52,10 @@ PREPARE_SECONDS: Final = 30.0
 """Building takes milliseconds; a file that is a pipe nobody writes to, or lies on a server that is gone, must
 not keep all later reloads waiting."""
 
+THREADS_AT_ONCE: Final = 4
+"""Threads that a file system keeps cannot be ended. Of their own number, they take none of those that all the
+rest of the process has in common; where all are kept, reloads are overdue until one comes back."""
+
 log = get_logger("configuration")
 
 
@@ -89,6 +93,7 @@ class Reloader:
         self._seen = generation.sight
         self._asked = trio.Event()
         self._lock = trio.Lock()
+        self._threads = trio.CapacityLimiter(THREADS_AT_ONCE)
         self._watch = FileWatch(seen=lambda: self._seen, changed=partial(self.reload, "file"))
 
     def ask(self) -> None:
@@ -111,7 +116,7 @@ class Reloader:
             prepared = _overdue(former)
             with trio.move_on_after(PREPARE_SECONDS):
                 prepared = await trio.to_thread.run_sync(
-                    _prepare, former, trigger, self._environ, abandon_on_cancel=True
+                    _prepare, former, trigger, self._environ, abandon_on_cancel=True, limiter=self._threads
                 )
             generation = prepared.generation
             changed = [] if generation is None else list(changes(former, generation))

@@ -331,6 +331,9 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from gateway.telemetry.redaction import visible
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in COLUMNS:
@@ -338,5 +341,6 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
             column, justify="right" if column in ("pending", "oldest", "dead letters") else "left"
         )
     for row in rows:
-        table.add_row(*row)
+        # As text: a reason with brackets, such as "[/x]", is no markup.
+        table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table)

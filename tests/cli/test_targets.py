@@ -3,7 +3,10 @@
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,3 +157,25 @@ def test_another_users_state_is_left_alone(site: Site) -> None:
     called = site.call("pause", "support")
     assert called.code == 2
     assert "sudo -u" in called.err
+
+
+@pytest.mark.parametrize("reason", ["moved to [/srv/two]", "[link=http://198.51.100.9]see[/link]"])
+def test_a_reason_with_brackets_is_shown_as_it_is(reason: str, site: Site) -> None:
+    """On a terminal."""
+    assert site.call("pause", "support", "--reason", reason).code == 0
+    shown = on_a_terminal([sys.executable, "-m", "gateway", "--config", str(site.config), "targets", "list"])
+    assert reason in shown
+
+
+def on_a_terminal(command: list[str]) -> str:
+    """Return what a command prints on a terminal of 160 columns."""
+    ours, theirs = os.openpty()
+    environ = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "TERM": "xterm"}
+    subprocess.run(command, stdout=theirs, stdin=theirs, env=environ, check=True)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # EIO: the end of a terminal
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    return shown.decode()

@@ -7,6 +7,7 @@ there but what was synced; the power failed, and names are there that were not s
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,6 +21,16 @@ CALLS: Final = (
     "rename,renameat,renameat2,link,linkat,symlinkat,unlink,unlinkat,rmdir"
 )
 """Whatever changes a file or a directory, or makes it durable."""
+
+
+def _can_trace() -> bool:
+    if shutil.which("strace") is None:
+        return False
+    tried = ["strace", "-o", "/dev/null", sys.executable, "-c", ""]
+    return subprocess.run(tried, check=False, capture_output=True).returncode == 0
+
+
+needs_strace = pytest.mark.skipif(not _can_trace(), reason="system calls cannot be recorded here: no strace")
 
 _CALL = re.compile(r"(\d+) +(?:<\.\.\. )?(\w+)(.*)")
 _HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
@@ -39,11 +50,7 @@ class Call:
 
 
 def strace(record: Path) -> tuple[str, ...]:
-    """Return the command to start a process with; skip where it cannot be had."""
-    if shutil.which("strace") is None:
-        pytest.skip("no strace: system calls cannot be recorded here")
-    if subprocess.run(["strace", "-o", "/dev/null", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("strace may not trace here")
+    """Return the command to start a process with."""
     shown = ("-y", "-xx", "-s", str(1 << 24))
     return ("strace", "-D", "-f", "--seccomp-bpf", *shown, "-e", f"trace={CALLS}", "-o", str(record))
 

@@ -10,10 +10,11 @@ from gateway.delivery.dead_letter_record import decode
 from gateway.simulator.target import REFUSE
 from tests.spool.rig import opened
 from tests.stories.accounts import UNROUTED_FIELD, messages_alone
-from tests.stories.recorded_calls import Disk, View, is_complete, put, read_calls, strace
+from tests.stories.recorded_calls import Disk, View, is_complete, needs_strace, put, read_calls, strace
 from tests.stories.rig import Config, Rig, message, open_target, unique_id, until
 
 
+@needs_strace
 async def test_whatever_prefix_of_its_system_calls_is_done_a_dead_letter_is_whole_or_still_in_the_spool(
     rig: Rig,
 ) -> None:
