@@ -135,7 +135,11 @@ class Engine:
         if duplicates.excess(self._buckets, now_ms, self._limits) is not None:
             self._in_transaction(lambda draft: self._storing.forget_excess(draft, now_ms))
             return True
-        if self._keeping.wants_tidy():
+        try:
+            has_stale = self._keeping.wants_tidy()
+        except apsw.Error as error:
+            raise self._after_failure(error) from error
+        if has_stale:
             self._in_transaction(self._keeping.tidy)
             return True
         if self._storing.wants_filter(self._buckets):
