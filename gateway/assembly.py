@@ -40,6 +40,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
 from gateway.tls.stream import TlsStream
+from gateway.tls.turns import Turns
 from gateway.web.limits import HttpLimits
 from gateway.web.plain import serve_plain
 from gateway.web.server import AsgiApp, WebServer
@@ -89,8 +90,9 @@ class Assembly:
         record: ReloadRecord,
         public: Bound,
         number: int = 0,
+        turns: Turns | None = None,
     ) -> None:
-        """`number`: of the worker process. Number 0 tidies up what all of them share."""
+        """`number`: of the worker process. Number 0 tidies up what they share. `turns`: who accepts."""
         settings = generation.settings
         self._now = generation
         self._spool = spool
@@ -150,6 +152,7 @@ class Assembly:
             metrics=metrics,
             now_ms=unix_ms,
             journal=journal,
+            turns=turns,
         )
         describe_generation(metrics, generation)
 

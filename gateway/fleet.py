@@ -29,6 +29,7 @@ from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.sums import Totals
 from gateway.tls.binding import Bound
+from gateway.tls.turns import Turns, make_board
 
 State = Literal["starting", "serving", "waiting", "draining", "ended"]
 STATES: Final[tuple[State, ...]] = ("starting", "serving", "waiting", "draining")
@@ -102,6 +103,8 @@ class Fleet:
         self.workers = tuple(
             Worker(number=number, drains=number >= count) for number in (*range(count), *orphans)
         )
+        self._board = make_board(count)
+        self._turns = Turns(self._board, own=0)
         self._stop = trio.Event()
         self._changing = trio.Lock()
         """Held while pauses change and while a new worker learns of them."""
@@ -128,12 +131,15 @@ class Fleet:
                         nursery.start_soon(self._keep, worker)
         finally:
             self._ended.set()
+            os.close(self._board)
 
     async def _keep(self, worker: Worker) -> None:
         while True:
             began = trio.current_time()
             code = await self._live(worker)
             served, worker.asker = worker.state in ("serving", "draining"), None
+            if not worker.drains:
+                self._turns.leave(worker.number)
             self.totals.end(worker.number, for_good=worker.drains and code == 0)
             if self._stop.is_set() or (worker.drains and code == 0):
                 break
@@ -167,6 +173,8 @@ class Fleet:
     async def _live(self, worker: Worker) -> int:
         """One life of a worker, from exec to its end; return the exit code, negative for a signal."""
         self._note(worker, "starting")
+        if not worker.drains:
+            self._turns.leave(worker.number)
         ours, theirs = socketpair()
         sockets = () if worker.drains else self._public.sockets
         descriptors = [one.fileno() for one in sockets]
@@ -174,7 +182,7 @@ class Fleet:
             process = await trio.lowlevel.open_process(
                 _command(self._config, worker.number, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *descriptors),
+                pass_fds=(theirs.fileno(), self._board, *descriptors),
             )
         except OSError as error:
             ours.close()
@@ -223,6 +231,7 @@ class Fleet:
                 number=worker.number,
                 content=_content(generation),
                 sockets=descriptors,
+                board=self._board,
                 addresses=self._public.addresses,
                 pauses=await self._pauses_of_others(worker),
             )

@@ -36,6 +36,7 @@ from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import configure_logging, get_logger, tell_worker, wants_json
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
+from gateway.tls.turns import Turns
 
 LOOK_SECONDS: Final = 1.0
 """How often a worker that drains sees whether something is left."""
@@ -51,6 +52,8 @@ class Post(msgspec.Struct, frozen=True):
     """The configuration, base64."""
     sockets: list[int]
     """Descriptors of the public port; none: it drains."""
+    board: int
+    """A descriptor, of what all show each other (`tls.turns`)."""
     addresses: list[tuple[str, int]]
     pauses: dict[str, Pause] | None
     """Those that go on in the other workers; None where there is no other."""
@@ -105,6 +108,7 @@ async def _serve(post: Post, generation: Generation, questions: Questions, first
     )
     life, metrics = Life(), Metrics()
     public = _take_over(post)
+    turns = Turns(post.board, own=post.number) if post.sockets else None
     drained = False
     async with open_worker_spool(
         spool_settings.directory, post.number, options, metrics=metrics, now_ms=unix_ms
@@ -121,12 +125,14 @@ async def _serve(post: Post, generation: Generation, questions: Questions, first
             record=record,
             public=public,
             number=post.number,
+            turns=turns,
         )
         with leading_error(), trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fail_with, spool)
                 await assembly.start(nursery)
-                if post.sockets:
+                if turns is not None:
+                    turns.show(0)
                     await assembly.open_door(nursery)
                     life.listening = True
                 settle_memory()

@@ -30,6 +30,7 @@ from gateway.tls.policy import DoorPolicy, Proxies, goes_on
 from gateway.tls.proxy_header import take_proxy_header
 from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
 from gateway.tls.stream import TlsStream, endpoint
+from gateway.tls.turns import COURTESY_SECONDS, Turns
 from gateway.tls.verdict import ChainRecord, judge
 
 PAUSE_OUT_OF_RESOURCES_SECONDS: Final = 0.1
@@ -90,10 +91,12 @@ class TlsListener:
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         journal: Journal | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`context` and `policy` are asked anew for every connection: a reload changes what they return.
-        `journal` keeps the last refusals and who was seen when."""
+        `journal` keeps the last refusals and who was seen when. `turns`: other processes accept there."""
         self._sockets = tuple(sockets)
+        self._turns = turns
         self._context = context
         self._policy = policy
         journal = journal or Journal()
@@ -165,6 +168,8 @@ class TlsListener:
     async def _accept(self, listening: socket.socket, connections: trio.Nursery, handle: Handler) -> None:
         while True:
             await trio.lowlevel.wait_readable(listening)
+            if self._turns is not None and self._turns.is_anothers:
+                await trio.sleep(COURTESY_SECONDS)
             try:
                 sock, _ = listening.accept()
             except BlockingIOError:
@@ -184,7 +189,7 @@ class TlsListener:
 
     async def _contain(self, sock: socket.socket, handle: Handler) -> None:
         """Serve one connection; whatever it raises ends here, except cancellation."""
-        self._open += 1
+        self._count_open(+1)
         try:
             await self._connection(sock, handle)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -194,8 +199,13 @@ class TlsListener:
             if suppressed is not None:
                 self._log.error("connection_failed", error=_innermost(group), suppressed=suppressed)
         finally:
-            self._open -= 1
+            self._count_open(-1)
             sock.close()
+
+    def _count_open(self, change: int) -> None:
+        self._open += change
+        if self._turns is not None:
+            self._turns.show(self._open)
 
     async def _connection(self, sock: socket.socket, handle: Handler) -> None:
         try:

@@ -18,6 +18,13 @@ DOWN = Behaviour(status=500)
 def two_workers(config: Config) -> None:
     config["listen"]["workers"] = 2
     config["listen"]["drain"] = {"timeout": "3s"}
+    quick_probes(config)
+
+
+def quick_probes(config: Config) -> None:
+    """A target that is well again is to be noticed within the patience of a test."""
+    for target in config["targets"].values():
+        target["breaker"] = {"probe_every": "500ms"}
 
 
 async def workers(rig: Rig) -> list[dict[str, Any]]:
@@ -189,7 +196,7 @@ async def test_lowering_the_number_of_workers_drains_the_file_that_is_left(rig: 
             wanted = await reach_both(rig)
             await gateway.stop()
         assert (rig.spool_directory / "1" / "spool.sqlite").exists()
-        rig.write(targets={"support": target.url})
+        rig.write(targets={"support": target.url}, change=quick_probes)
         async with rig.running():
             await until(lambda: len(events(rig, "worker_started")) == 4)
             assert await rig.metric('meta_gateway_workers{state="draining"}') == 1
