@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check format lint types imports bench conformance fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench conformance fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: setup ## serve from config/gateway.yaml (or GATEWAY_CONFIG)
 
 test: setup ## all tests
 	$(BIN)/python -m pytest
+
+torture: setup ## kill -9 under load, 100 times, with a line of account each; TORTURE="--rounds 1000"
+	$(BIN)/python -m pytest -s --timeout 36000 --rounds 100 $(TORTURE) tests/stories/test_nothing_is_lost.py -k "kill_9 or sigterm"
 
 check: format lint types imports test ## format, lint, types, import rules, tests
 

@@ -36,7 +36,7 @@ def describe() -> dict[str, object]:
         "file_system": _file_system(BENCH),
         "versions": {
             "gateway": __version__,
-            "python": platform.python_version(),
+            "python": f"{platform.python_version()} ({platform.python_compiler()})",
             "openssl of Python": ssl.OPENSSL_VERSION,
             "openssl of cryptography": backend.openssl_version_text(),
             "sqlite of apsw": apsw.sqlite_lib_version(),

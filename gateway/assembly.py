@@ -129,6 +129,7 @@ class Assembly:
             spool=spool,
             dead_letters=self._dead_letters,
             audit=audit,
+            metrics=metrics,
             now_ms=unix_ms,
             control=self._dispatcher,
         )

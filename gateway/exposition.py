@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway import __version__
+from gateway.core.routing import UNROUTED
 from gateway.delivery.message import rfc3339
+from gateway.delivery.view import UNKNOWN
 from gateway.edge import Edge
 from gateway.errors import Problem
 from gateway.generation import Generation
@@ -99,7 +101,15 @@ async def update_gauges(
     edge.set_gauges(metrics)
     room = spool.room()
     oldest = await spool.oldest_received_ms()
-    for target, pending in {**dict.fromkeys(targets, 0), **spool.pending()}.items():
+    configured = frozenset(targets)
+    pending_of = {**dict.fromkeys(configured, 0), **spool.pending()}
+    # A target that the configuration has lost is shown while something waits for it, and no longer.
+    metrics.target_state.remove_by_labels({"state": UNKNOWN})
+    metrics.spool_pending.clear()
+    metrics.spool_oldest_seconds.clear()
+    for target, pending in pending_of.items():
+        if target not in configured and target != UNROUTED:
+            metrics.target_state.labels(target, UNKNOWN).set(1)
         metrics.spool_pending.labels(target).set(pending)
         age_ms = now_ms - oldest[target] if target in oldest else 0
         metrics.spool_oldest_seconds.labels(target).set(max(0, age_ms) / 1000)
@@ -108,5 +118,9 @@ async def update_gauges(
         metrics.next_give_up_timestamp_seconds.labels(target).set(at_ms / 1000)
     for target, files in dead_letters.items():
         metrics.dead_letters.labels(target).set(files)
+    remembered = spool.remembered(now_ms)
+    metrics.duplicates_keys.set(remembered.keys)
+    window_ms = 0 if remembered.since_ms is None else now_ms - remembered.since_ms
+    metrics.duplicates_window_seconds.set(max(0, window_ms) / 1000)
     metrics.spool_bytes.set(spool.size_bytes())
     metrics.spool_free_bytes.set(room.free_bytes)

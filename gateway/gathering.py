@@ -125,6 +125,31 @@ class Gathering:
         done = await self._fleet.change_all("resume", target=target, rate_per_second=share)
         return {**_worst(list(done.values())), "rate_per_second": rate_per_second}
 
+    async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
+        """Make dead letters of what waits for a lost target: about `limit`, wherever it waits."""
+        await self._record("discard_target", target=target, limit=limit)
+        discarded, left, refusals = 0, 0, list[UsageError]()
+        for worker in self._fleet.answering:
+            # What is left where nothing may be done any more is told all the same.
+            asked = max(1, limit - discarded)
+            try:
+                done = await self._fleet.ask(
+                    worker,
+                    "discard_target",
+                    dict[str, int],
+                    within_seconds=ACTION_SECONDS,
+                    target=target,
+                    limit=asked,
+                )
+            except UsageError as error:  # nothing waits for it there
+                refusals.append(error)
+            else:
+                discarded, left = discarded + done["discarded"], left + done["left"]
+        if refusals and len(refusals) == len(self._fleet.answering):
+            raise refusals[0]
+        self.recount()
+        return {"discarded": discarded, "left": left}
+
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         """Store dead letters again, in one worker."""
         await self._record("replay", ids=list(ids), accept_edited=accept_edited)
@@ -206,7 +231,7 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
         parts = [one["targets"][name] for one in said if name in one["targets"]]
         targets[name] = {
             **_worst(parts),
-            "pending": sum(part["pending"] for part in parts),
+            **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
             "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
             "dead_letters": dead_letters.get(name, 0),
         }

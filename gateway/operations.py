@@ -7,12 +7,15 @@ from typing import Final, Protocol
 import trio
 
 from gateway.admin.app import ActionResult
+from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.discarding import Discarder
 from gateway.delivery.replay import Known, Replayer, Result, discard
-from gateway.delivery.view import TargetView, shown_view
+from gateway.delivery.view import UNKNOWN, TargetView, shown_view
 from gateway.errors import UsageError
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
+from gateway.telemetry.metrics import Metrics
 
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
@@ -44,6 +47,7 @@ class Operations:
         spool: Spool,
         dead_letters: DeadLetterStore,
         audit: AuditLog,
+        metrics: Metrics,
         now_ms: Callable[[], int],
         control: TargetControl,
     ) -> None:
@@ -55,21 +59,24 @@ class Operations:
         self._audit = audit
         self._now_ms = now_ms
         self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms)
+        self._discarder = Discarder(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
 
     async def status(self) -> Mapping[str, object]:
         """Return how each target is and what waits for it, those that the configuration has lost included."""
         now_ms = self._now_ms()
         oldest = await self._spool.oldest_received_ms()
         pending = {**dict.fromkeys(sorted(self._known().targets), 0), **self._spool.pending()}
-        dead = self._dead_letters.counts()
+        dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
         views = self._control.views()
         return {
             "targets": {
                 name: {
                     "pending": count,
+                    "pending_bytes": sizes.get(name, 0),
                     "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
                     "dead_letters": dead.get(name, 0),
                     **(shown_view(views[name]) if name in views else {}),
+                    **({"state": UNKNOWN} if self._is_lost(name, count) else {}),
                 }
                 for name, count in {**dict.fromkeys(dead, 0), **pending}.items()
             }
@@ -88,6 +95,21 @@ class Operations:
         await self._record("resume", target=target, rate_per_second=rate_per_second)
         await self._control.resume(target, rate_per_second=rate_per_second)
         return shown_view(self._control.views()[target])
+
+    async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
+        """Make dead letters of what waits for a target that the configuration has lost; see `admin.app`."""
+        if not self._is_lost(target, self._spool.pending().get(target, 0)):
+            raise UsageError(
+                "nothing waits for a target of this name that the configuration has lost",
+                remedy="see gateway targets list; to keep a target that is there from getting more, pause it",
+            )
+        await self._record("discard_target", target=target, limit=limit)
+        discarded = await self._discarder.discard(target, limit=limit)
+        return {"discarded": discarded, "left": self._spool.pending().get(target, 0)}
+
+    def _is_lost(self, target: str, pending: int) -> bool:
+        known = target == UNROUTED or target in self._known().targets or target in self._control.views()
+        return pending > 0 and not known
 
     def _demand(self, target: str) -> None:
         known = self._control.views()

@@ -67,11 +67,7 @@ async def serve(
         admin = sockets.bind("admin.address", settings.admin.address)
         metrics_port = sockets.bind("metrics.address", settings.metrics.address) if settings.metrics else None
         metrics = Metrics()
-        options = SqliteOptions(
-            duplicates_window_seconds=settings.spool.duplicates_window_seconds,
-            duplicates_max=settings.spool.duplicates_max,
-            min_free_bytes=settings.spool.min_free_bytes,
-        )
+        options = SqliteOptions.of(settings.spool)
         generation = build_generation(loaded)
         async with open_sqlite_spool(
             settings.spool.directory, options, metrics=metrics, now_ms=unix_ms

@@ -101,11 +101,7 @@ async def work(end: socket.socket, *, config: Path) -> None:
 async def _serve(post: Post, generation: Generation, questions: Questions, first: Question) -> bool:
     """Serve until told to stop; return whether it had to drain a file and has."""
     spool_settings = generation.settings.spool
-    options = SqliteOptions(
-        duplicates_window_seconds=spool_settings.duplicates_window_seconds,
-        duplicates_max=spool_settings.duplicates_max,
-        min_free_bytes=spool_settings.min_free_bytes,
-    )
+    options = SqliteOptions.of(spool_settings)
     life, metrics = Life(), Metrics()
     public = _take_over(post)
     turns = Turns(post.board, own=post.number) if post.sockets else None
@@ -212,6 +208,7 @@ class _Desk:
             "resume": operations.resume,
             "replay": operations.replay,
             "discard": operations.discard,
+            "discard_target": operations.discard_target,
             "pauses": self._pauses,
             "adopt_pauses": self._adopt_pauses,
             "prepare": self._prepare,

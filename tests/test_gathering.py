@@ -48,20 +48,39 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
     well = {
         "state": "delivering",
         "pending": 3,
+        "pending_bytes": 30,
         "oldest_seconds": 1.0,
         "dead_letters": 0,
         "breaker": "closed",
     }
-    bad = {"state": "open", "pending": 4, "oldest_seconds": 9.0, "dead_letters": 0, "breaker": "open"}
-    lost = {"pending": 2, "oldest_seconds": 3.0, "dead_letters": 0}
+    bad = {
+        "state": "open",
+        "pending": 4,
+        "pending_bytes": 40,
+        "oldest_seconds": 9.0,
+        "dead_letters": 0,
+        "breaker": "open",
+    }
+    lost = {"pending": 2, "pending_bytes": 20, "oldest_seconds": 3.0, "dead_letters": 0}
     merged = merge_status(
         [{"targets": {"a": well, "b": well}}, {"targets": {"a": bad, "b": well, "gone": lost}}],
         {"a": 7, "_unrouted": 1},
     )
-    assert merged["targets"]["a"] == {**bad, "pending": 7, "oldest_seconds": 9.0, "dead_letters": 7}
-    assert merged["targets"]["b"] == {**well, "pending": 6}
+    assert merged["targets"]["a"] == {
+        **bad,
+        "pending": 7,
+        "pending_bytes": 70,
+        "oldest_seconds": 9.0,
+        "dead_letters": 7,
+    }
+    assert merged["targets"]["b"] == {**well, "pending": 6, "pending_bytes": 60}
     assert merged["targets"]["gone"] == lost
-    assert merged["targets"]["_unrouted"] == {"pending": 0, "oldest_seconds": 0.0, "dead_letters": 1}
+    assert merged["targets"]["_unrouted"] == {
+        "pending": 0,
+        "pending_bytes": 0,
+        "oldest_seconds": 0.0,
+        "dead_letters": 1,
+    }
 
 
 def edge(seen: str | None, used: str | None, notifications: int, *refused_at: str) -> dict[str, Any]:

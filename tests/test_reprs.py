@@ -50,6 +50,7 @@ HOLDERS = [
         refuse_statuses=frozenset(),
         drops=False,
         breaker=BreakerPolicy(failures=1, probe_every_seconds=1),
+        max_pending_bytes=1,
     ),
     Answer(status=200, retry_after=None, excerpt=CANARY),
     AttemptRecord(number=1, at_ms=1, status=200, error="", duration_ms=1, response_excerpt=CANARY),

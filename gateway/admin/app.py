@@ -8,6 +8,7 @@
 | `GET /api/status` | counts per target; no token, since they hold nothing of any notification |
 | `POST /api/targets/pause` | `{"target": NAME, "seconds": null, "reason": ""}` -> how the target is |
 | `POST /api/targets/resume` | `{"target": NAME, "rate_per_second": null}` -> how the target is |
+| `POST /api/targets/discard` | `{"target": NAME, "limit": 100}` -> `{"discarded": 100, "left": 23}` |
 | `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
@@ -75,6 +76,13 @@ class Actions(Protocol):
 
     async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
         """Deliver to a target again, gradually if asked to; return how it is then."""
+        ...
+
+    async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
+        """Make dead letters of what waits for a target that the configuration has lost, about `limit` of it.
+
+        Returns `{"discarded": 100, "left": 23}`; nothing discarded and some left: those are under way.
+        """
         ...
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
@@ -155,7 +163,14 @@ class ResumeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_per_second: float | None = None
 
 
-Asked = TypeVar("Asked", ReplayRequest, DiscardRequest, PauseRequest, ResumeRequest)
+class DiscardTargetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of the discard of a target."""
+
+    target: str
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
+Asked = TypeVar("Asked", ReplayRequest, DiscardRequest, PauseRequest, ResumeRequest, DiscardTargetRequest)
 
 
 def build_admin_app(
@@ -174,6 +189,7 @@ def build_admin_app(
         Route("/api/status", api.status, methods=["GET"]),
         Route("/api/targets/pause", api.pause, methods=["POST"]),
         Route("/api/targets/resume", api.resume, methods=["POST"]),
+        Route("/api/targets/discard", api.discard_target, methods=["POST"]),
         Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
@@ -257,6 +273,12 @@ class _Api:
         if isinstance(asked, Response):
             return asked
         return _json(await self._actions.resume(asked.target, rate_per_second=asked.rate_per_second))
+
+    async def discard_target(self, request: Request) -> Response:
+        asked = await self._read(request, DiscardTargetRequest)
+        if isinstance(asked, Response):
+            return asked
+        return _json(await self._actions.discard_target(asked.target, limit=asked.limit))
 
     async def config(self, _: Request) -> Response:
         return _json(await _given(self._config()))

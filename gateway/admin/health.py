@@ -6,9 +6,11 @@ balancer asks would have Meta wait instead (contract, section 6).
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from gateway.spool.contract import Room
+if TYPE_CHECKING:  # the commands read what is here, and need nothing of the spool
+    from gateway.spool.contract import Room
+
 
 WARN_DAYS: Final = 14
 """A certificate that ends within so many days is named: renewal at 30 days before has failed by then."""
@@ -45,7 +47,7 @@ def judge(
     *,
     listening: bool,
     draining: bool,
-    room: Room,
+    room: "Room",
     certificates: Sequence[CertificateTerm],
     now_ms: int,
     reload_refused: str = "",
@@ -83,6 +85,6 @@ def _state(term: CertificateTerm, now_ms: int) -> str:
     return "not yet valid" if now_ms < term.not_before_ms else "expired"
 
 
-def _free_space(room: Room) -> Check:
+def _free_space(room: "Room") -> Check:
     left = f"{room.free_bytes // 1024**2} MiB of {room.total_bytes // 1024**2} MiB free"
     return Check(ok=room.enough, detail="" if room.enough else f"{left}: below spool.min_free")

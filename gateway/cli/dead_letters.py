@@ -44,7 +44,7 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Accepted at or before it.")]
 ReasonOption = Annotated[
     str | None,
-    typer.Option("--reason", help="refused, gave_up, unrouted, unparseable or discarded_target."),
+    typer.Option("--reason", help="refused, gave_up, unrouted, unparseable, damaged or discarded_target."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
@@ -383,11 +383,7 @@ def _replay_alone(settings: "Settings", accept_edited: bool, ids: list[str]) -> 
     from gateway.telemetry.metrics import Metrics
 
     store, known = _sealed_store(settings), _known(settings)
-    spool_options = SqliteOptions(
-        duplicates_window_seconds=settings.spool.duplicates_window_seconds,
-        duplicates_max=settings.spool.duplicates_max,
-        min_free_bytes=settings.spool.min_free_bytes,
-    )
+    spool_options = SqliteOptions.of(settings.spool)
 
     async def run() -> Outcomes:
         async with open_sqlite_spool(

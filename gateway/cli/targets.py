@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gateway.cli.output import err, options, out, out_json
+from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ commands = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="List the targets, pause one, resume it. A pause survives restarts: what comes in meanwhile waits in"
-    " the spool, attempts under way end, and the give-up clock stands still. The running gateway is asked"
-    " through its admin port; where none runs, the command works on the spool itself.\n\n"
+    help="List the targets, pause one, resume it, give up a former one. A pause survives restarts: what"
+    " comes in meanwhile waits in the spool, attempts under way end, and the give-up clock stands still. The"
+    " running gateway is asked through its admin port; where none runs, the command works on the spool"
+    " itself.\n\n"
     "Before maintenance: gateway targets pause NAME --for 2h --reason 'database upgrade'. After an incident:"
     " gateway targets resume NAME --rate 50/s. A target that fails needs no pause: its breaker opens by"
     " itself.",
@@ -39,7 +40,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scrip
 Work = Callable[["PauseBook"], Awaitable[None]]
 
 STOPPED: Final = "stopped"
-UNKNOWN: Final = "unknown"
+NO_STATE: Final = "-"
+"""Of the pseudo-target of what no route takes, and of a former one of which dead letters are left."""
 
 COLUMNS: Final = ("target", "state", "pending", "oldest", "dead letters", "note")
 
@@ -49,7 +51,8 @@ def list_(as_json: AsJson = False) -> None:
     """List the targets: a table on a terminal, tab-separated in a pipe.
 
     States: delivering; recovering (back, released gradually); open (the breaker: probes alone); paused;
-    stopped (no gateway runs); unknown (deliveries wait for a target that the configuration has lost).
+    stopped (no gateway runs); unknown (deliveries wait for a target that the configuration has lost: they go
+    out when it is back, or become dead letters by `gateway targets discard`).
     """
     settings = _settings()
     gateway = _gateway(settings)
@@ -107,6 +110,49 @@ def resume(
         await book.resume(name, rate_per_second=per_second)
 
     _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
+
+
+@commands.command()
+def discard(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A target that is no longer configured.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many deliveries there are; change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give up a target that the configuration has lost: what waits for it becomes dead letters.
+
+    Until then it stays in the spool, and goes out when the target is back, by a reload or a restart. The dead
+    letters say discarded_target; once a target of that name is back they can be replayed. It may be
+    interrupted and repeated.
+    """
+    from gateway.cli.discarding import ask_first, demand_lost, discard_alone, discard_by_asking, shown
+
+    settings = _settings()
+    gateway = _gateway(settings)
+    if gateway is None and not settings.spool.directory.exists():
+        demand_lost(settings, name, 0)
+    found = _ask_status(gateway) if gateway is not None else _on_spool(settings, _nothing)
+    pending = int(found.get(name, {}).get("pending", 0))
+    demand_lost(settings, name, pending)
+    if dry_run:
+        done, left = pending, pending
+    else:
+        if not yes:
+            ask_first(name, pending)
+        if gateway is None:
+            err("no gateway runs: doing it here")
+            done, left = discard_alone(settings, name, pending)
+        else:
+            done, left = discard_by_asking(gateway, name, pending)
+    if as_json:
+        out_json(shown(name, done, left, dry_run=dry_run))
+    else:
+        out(f"{name}\t{done} {'would become' if dry_run else 'became'} dead letters, {left} left")
+    if left and not dry_run:
+        err("what is left is under way; repeat the command in a moment")
+        raise typer.Exit(EXIT_FAILED)
 
 
 # -- what is asked
@@ -202,11 +248,7 @@ def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
     from gateway.telemetry.metrics import Metrics
 
     refuse_another_user(settings.spool.directory)
-    spool_options = SqliteOptions(
-        duplicates_window_seconds=settings.spool.duplicates_window_seconds,
-        duplicates_max=settings.spool.duplicates_max,
-        min_free_bytes=settings.spool.min_free_bytes,
-    )
+    spool_options = SqliteOptions.of(settings.spool)
 
     async def run() -> dict[str, Any]:
         async with open_sqlite_spool(
@@ -227,8 +269,9 @@ async def _nothing(_: "PauseBook") -> None:
 async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> dict[str, Any]:
     """Say what `/api/status` would, of a spool that nobody delivers from."""
     from gateway.core import pausing
+    from gateway.core.routing import UNROUTED
     from gateway.delivery.dead_letter import DeadLetterStore
-    from gateway.delivery.view import TargetState, shown_pause
+    from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
 
     now_ms = _now_ms()
     store = DeadLetterStore(settings.dead_letter.directory, b"")
@@ -237,7 +280,7 @@ async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> 
     found = {}
     for name, pending in {**dict.fromkeys(settings.targets, 0), **spool.pending()}.items():
         pause = pausing.current(book.of(name), now_ms)
-        stopped = STOPPED if name in settings.targets else UNKNOWN
+        stopped = STOPPED if name in settings.targets or name == UNROUTED else UNKNOWN
         found[name] = {
             "pending": pending,
             "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
@@ -260,7 +303,7 @@ def _cells(name: str, target: Mapping[str, Any]) -> tuple[str, ...]:
     age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else "-"
     return (
         name,
-        str(target.get("state", UNKNOWN)),
+        str(target.get("state", NO_STATE)),
         str(target["pending"]),
         age,
         str(target["dead_letters"]),
@@ -271,6 +314,8 @@ def _cells(name: str, target: Mapping[str, Any]) -> tuple[str, ...]:
 def _note(target: Mapping[str, Any]) -> str:
     """Say what there is to say of a state, in one line."""
     notes = []
+    if target.get("state") == "unknown":
+        notes.append("not in the configuration: bring it back, or gateway targets discard")
     if pause := target.get("pause"):
         notes.append(f"until {pause['until']}" if pause["until"] else "until resumed")
         if pause["reason"]:

@@ -49,6 +49,8 @@ class PlannedDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Positions in `Envelope.changes`, ascending; None: the original bytes go (all changes, or `payload:
     original`)."""
     lane: Lane = Lane.NORMAL
+    ordered: bool = False
+    """The target wants order by sender."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +143,18 @@ class RoutingTable:
     """The routes, compiled. Pure: the same envelope gives the same plan."""
 
     def __init__(
-        self, routes: Sequence[Route], *, payload_original: frozenset[str], drop_unrouted: bool
+        self,
+        routes: Sequence[Route],
+        *,
+        payload_original: frozenset[str],
+        drop_unrouted: bool,
+        ordered: frozenset[str] = frozenset(),
     ) -> None:
-        """`payload_original`: names of the targets that want the original bytes."""
+        """`payload_original`, `ordered`: names of the targets that want the original bytes; order by sender.
+
+        The latter have one lane: a message must not overtake a status of the same user.
+        """
+        self.ordered = ordered
         self._routes = tuple(_compile(position, route) for position, route in enumerate(routes))
         self._payload_original = payload_original
         self._drop_unrouted = drop_unrouted
@@ -169,12 +180,10 @@ class RoutingTable:
                 if lane < lanes.setdefault(target, lane):
                     lanes[target] = lane
         deliveries = [
-            PlannedDelivery(
-                target=target,
-                selection=None
-                if len(taken) == len(changes) or target in self._payload_original
-                else tuple(taken),
-                lane=lanes[target],
+            self._planned(
+                target,
+                None if len(taken) == len(changes) or target in self._payload_original else tuple(taken),
+                lanes[target],
             )
             for target, taken in positions.items()
         ]
@@ -204,8 +213,12 @@ class RoutingTable:
             return None
         if not targets:
             return () if self._drop_unrouted else (PlannedDelivery(target=UNROUTED, selection=None),)
-        return tuple(
-            PlannedDelivery(target=target, selection=None, lane=lane) for target, lane in targets.items()
+        return tuple(self._planned(target, None, lane) for target, lane in targets.items())
+
+    def _planned(self, target: str, selection: tuple[int, ...] | None, lane: Lane) -> PlannedDelivery:
+        ordered = target in self.ordered
+        return PlannedDelivery(
+            target=target, selection=selection, lane=Lane.NORMAL if ordered else lane, ordered=ordered
         )
 
     def _candidates_for(self, app: str, change: Change) -> _Candidates:

@@ -36,8 +36,6 @@ UNWRITTEN_STEP_MS: Final = 60_000
 repaired faster.
 """
 
-NOT_ASKED: Final = "past give_up_after while the breaker is open"
-
 _log = get_logger("delivery")
 
 
@@ -280,17 +278,17 @@ class TargetAttempts:
                     nursery.start_soon(inter, lease)
         return settled
 
-    async def give_up(self, lease: Lease) -> Settlement:
-        """End a delivery that is past its time without another attempt; say how its lease ends."""
+    async def give_up(self, lease: Lease, cause: str) -> Settlement:
+        """End a delivery without another attempt; say how its lease ends."""
         fields = self._fields(Parcel(members=(lease,)))
-        _log.warning("delivery_gave_up", **fields, status=None, error=NOT_ASKED)
+        _log.warning("delivery_gave_up", **fields, status=None, error=cause)
         self._count("gave_up", 1)
         try:
             body, reason = body_of(lease), Reason.GAVE_UP
         except UncuttableBodyError:
             _log.error("delivery_uncuttable", **fields)
             body, reason = lease.raw, Reason.UNPARSEABLE
-        if self._target.drops:
+        if self._target.drops and not lease.damaged:
             _log.warning("delivery_dropped", **fields, reason=str(reason))
             return Buried()
         try:
@@ -319,7 +317,7 @@ class TargetAttempts:
     ) -> Buried | RetryLater:
         """Write the dead letter; say how the lease ends."""
         fields = self._fields(Parcel(members=(lease,)))
-        if self._target.drops:
+        if self._target.drops and not lease.damaged:
             _log.warning("delivery_dropped", **fields, reason=str(reason))
             return Buried()
         try:

@@ -25,8 +25,10 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 minute.
 """
 
-UNROUTED_POLICY: Final = RetryPolicy(schedule_seconds=(LONGEST_PAUSE_SECONDS,), give_up_after_seconds=0.0)
-"""After a restart in the middle of a burial it is taken up again within about a minute."""
+UNROUTED_POLICY: Final = RetryPolicy(schedule_seconds=(FIRST_PAUSE_SECONDS,), give_up_after_seconds=0.0)
+"""After a crash in the middle of a burial it is taken up again within about a second. While somebody holds
+the delivery this time says nothing.
+"""
 
 _log = get_logger("delivery")
 
@@ -77,11 +79,15 @@ class Undertaker:
         url: str | None,
         attempts: tuple[AttemptRecord, ...],
     ) -> None:
-        """Write the dead letter, durable on return; the caller settles.
+        """Write the dead letter, durable on return; the caller settles. Of what is damaged it is that,
+        whatever the caller says, and keeps the bytes as they are.
 
         Raises:
             DeadLetterError: it could not be written; the lease is still held.
         """
+        if lease.damaged:
+            reason, body = Reason.DAMAGED, lease.raw
+            _log.error("delivery_damaged", target=lease.target, delivery=lease.delivery_id)
         letter = DeadLetter(
             id=lease.delivery_id,
             notification_id=lease.notification_id,

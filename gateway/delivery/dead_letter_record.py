@@ -36,6 +36,9 @@ ATTEMPTS_KEPT: Final = 10_000
 stay one that can be read again (see MAX_FILE_BYTES there).
 """
 
+UNSEALED: Final = "none: the bytes are damaged"
+"""Fits no body: such a letter is replayed only where the operator says so."""
+
 _REPAIR: Final = "correct the file, or discard it with gateway dead-letters discard"
 
 
@@ -50,6 +53,8 @@ class Reason(StrEnum):
     """No route takes it."""
     UNPARSEABLE = "unparseable"
     """Signed, but no envelope: not JSON, or no changes that could be cut."""
+    DAMAGED = "damaged"
+    """What the spool kept of it is not what came; its bytes are for people to look at."""
     DISCARDED_TARGET = "discarded_target"
     """Its target is no longer configured, and the operator gave it up."""
 
@@ -148,7 +153,7 @@ def summarize(body: bytes) -> Summary:
 
 
 def encode(letter: DeadLetter, *, seal_key: bytes) -> bytes:
-    """Return the file's content, sealed anew."""
+    """Return the file's content, sealed anew; of what is damaged nothing vouches for the bytes."""
     text: str | None
     try:
         text, binary = letter.body.decode("utf-8"), None
@@ -173,7 +178,9 @@ def encode(letter: DeadLetter, *, seal_key: bytes) -> bytes:
         headers=letter.headers,
         body=text,
         body_base64=binary,
-        integrity=seal(seal_key, app=letter.app, raw=letter.body),
+        integrity=(
+            UNSEALED if letter.reason is Reason.DAMAGED else seal(seal_key, app=letter.app, raw=letter.body)
+        ),
     )
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
 

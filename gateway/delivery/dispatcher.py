@@ -219,6 +219,7 @@ class Dispatcher:
             target=name,
             gate=gate,
             started_by_ms=lambda: gate.started_by_ms(attempts.target.policy.give_up_after_seconds),
+            max_pending_bytes=lambda: attempts.target.max_pending_bytes,
             give_up=attempts.give_up,
             now_ms=self._now_ms,
         )

@@ -56,6 +56,10 @@ class UncuttableBodyError(UnsendableError):
     """The stored bytes cannot be cut to the delivery's changes: its dead letter keeps them whole."""
 
 
+class DamagedBodyError(UncuttableBodyError):
+    """The stored bytes are not what came: the disk, or memory, has changed them."""
+
+
 class UnjoinableBodiesError(UnsendableError):
     """The bodies of a group do not make one envelope: its members go singly."""
 
@@ -64,8 +68,10 @@ def body_of(lease: Lease) -> bytes:
     """Return the bytes for the target: the original, or the envelope with only the delivery's changes.
 
     Raises:
-        UncuttableBodyError: the selection does not fit the bytes.
+        UncuttableBodyError: the selection does not fit the bytes, or they are damaged.
     """
+    if lease.damaged:
+        raise DamagedBodyError("the stored bytes are not those that came")
     if lease.selection is None:
         return lease.raw
     try:

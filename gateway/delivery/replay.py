@@ -17,6 +17,8 @@ from enum import StrEnum
 import trio
 
 from gateway.core.envelope import Change, Envelope, parse_envelope
+from gateway.core.lanes import Lane, lane_of
+from gateway.core.ordering import order_keys
 from gateway.core.routing import UNROUTED, PlannedDelivery, RoutingTable, rerouted_delivery_ids
 from gateway.core.seal import unseal
 from gateway.delivery.dead_letter import DeadLetterStore, Found
@@ -90,7 +92,15 @@ def prepare(
     elif letter.target not in known.targets:
         return Result(word=Word.UNKNOWN_TARGET, detail=f"no target {letter.target} in the configuration")
     else:
-        deliveries = (NewDelivery(id=letter.id, target=letter.target, selection=None),)
+        ordered = letter.target in known.table.ordered
+        new = NewDelivery(
+            id=letter.id,
+            target=letter.target,
+            selection=None,
+            lane=Lane.NORMAL if ordered else _lane_of(letter),
+            order_keys=order_keys(letter.body, None) if ordered else (),
+        )
+        deliveries = (new,)
     return Notification(
         id=letter.notification_id, received_at_ms=letter.received_at_ms, body=body, deliveries=deliveries
     )
@@ -113,10 +123,21 @@ def _route_again(letter: DeadLetter, table: RoutingTable) -> tuple[NewDelivery, 
     ids = rerouted_delivery_ids(letter.id, plan)
     return tuple(
         NewDelivery(
-            id=ids[planned.target], target=planned.target, selection=planned.selection, lane=planned.lane
+            id=ids[planned.target],
+            target=planned.target,
+            selection=planned.selection,
+            lane=planned.lane,
+            order_keys=order_keys(letter.body, planned.selection) if planned.ordered else (),
         )
         for planned in plan
     )
+
+
+def _lane_of(letter: DeadLetter) -> Lane:
+    """Return the lane by kind; a priority that a route states is not known of a dead letter."""
+    envelope = parse_envelope(letter.body)
+    changes = envelope.changes if isinstance(envelope, Envelope) else ()
+    return min((lane_of(change.kinds, change.field) for change in changes), default=Lane.NORMAL)
 
 
 class Replayer:

@@ -29,6 +29,8 @@ class DispatchTarget:
     merging: Merging | None = None
     """How far waiting deliveries are merged; None: each goes alone."""
     breaker: BreakerPolicy
+    max_pending_bytes: int
+    """What may wait for it, in bytes of notifications."""
 
 
 def dispatch_target(target: Target) -> DispatchTarget:
@@ -54,6 +56,7 @@ def dispatch_target(target: Target) -> DispatchTarget:
         refuse_statuses=frozenset(target.retry.refuse_statuses),
         drops=target.on_give_up == "drop",
         merging=Merging(max_changes=target.max_changes) if target.max_changes > 1 else None,
+        max_pending_bytes=target.max_pending_bytes,
         breaker=BreakerPolicy(
             failures=target.breaker.failures, probe_every_seconds=target.breaker.probe_every_seconds
         ),

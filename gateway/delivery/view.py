@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from gateway.core.breaker import State
 from gateway.core.pausing import Pause
@@ -15,6 +16,10 @@ class TargetState(StrEnum):
     OPEN = "open"
     RECOVERING = "recovering"
     PAUSED = "paused"
+
+
+UNKNOWN: Final = "unknown"
+"""The state of a target that the configuration has lost while deliveries wait for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

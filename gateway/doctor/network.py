@@ -116,7 +116,9 @@ async def _greet(address: str, port: int, host: str, context: ssl.SSLContext | N
         secured = trio.SSLStream(stream, context, server_hostname=host)
         await secured.do_handshake()
         with trio.move_on_after(CLIENT_VERDICT_SECONDS):
-            await secured.receive_some(1)
+            if not await secured.receive_some(1):
+                # Not every OpenSSL hands the alert on: an end in the place of it says as much.
+                raise ssl.SSLError("the target closed the connection after the handshake")
         return str(secured.version())
     finally:
         await trio.aclose_forcefully(stream)

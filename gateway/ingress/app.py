@@ -16,6 +16,7 @@ from typing import assert_never
 import trio
 
 from gateway.core.envelope import Envelope, parse_envelope
+from gateway.core.ordering import order_keys
 from gateway.core.routing import RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
@@ -218,6 +219,7 @@ class Ingress:
                     selection=planned.selection,
                     changes=changes if planned.selection is None else len(planned.selection),
                     lane=planned.lane,
+                    order_keys=order_keys(body.raw, planned.selection) if planned.ordered else (),
                 )
                 for planned in plan
             ),

@@ -63,8 +63,10 @@ def _app_clients(root: Root) -> list[tuple[KeyPath, str]]:
 
 
 def _nearest(name: str, known: dict[str, Plain], what: str) -> str:
-    near = nearest(name, known)
-    return f"did you mean {near}?" if near else f"{what}: {', '.join(known)}"
+    # A name that breaks the rules of names has a complaint of its own, and would break the line here.
+    names = [one for one in known if one.isprintable()]
+    near = nearest(name, names)
+    return f"did you mean {near}?" if near else f"{what}: {', '.join(names) or 'none'}"
 
 
 def _targets_exist(root: Root) -> Iterator[Found]:

@@ -236,6 +236,9 @@ class Target(Model):
     """How long the whole attempt may take, connecting included."""
     concurrency: Count = 8
     """Attempts under way at the same time."""
+    order: Literal["none", "sender"] = "none"
+    """`sender`: deliveries that are about the same user and phone number arrive in order of acceptance; a
+    later one waits until the earlier is delivered or dead."""
     max_changes: MergedChanges = 1
     """Above 1, deliveries that wait are merged into one POST while their changes add up to no more (and their
     bytes to 3 MiB); not with `payload: original`."""
@@ -249,6 +252,9 @@ class Target(Model):
     """When a delivery is tried again."""
     on_give_up: Literal["dead_letter", "drop"] = "dead_letter"
     """What becomes of what was refused or given up; `drop` is for a shadow target."""
+    max_pending_bytes: Annotated[Size, Field(alias="max_pending", gt=0)] = 20 * 1024**3
+    """How much may wait for it, in bytes of notifications; beyond it the oldest go the way of `on_give_up`,
+    so that one dead target does not fill the disk."""
     breaker: Breaker = Breaker()
     """When it is left alone for a while."""
 

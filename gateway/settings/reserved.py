@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from gateway.settings.amounts import read_duration, read_size
+from gateway.settings.amounts import read_duration
 from gateway.settings.reading import read_text
 from gateway.settings.tree import KeyPath, Plain
 
@@ -26,8 +26,6 @@ class Reserved:
 
 
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
-    ("targets", "*", "order"): Reserved(default="none"),
-    ("targets", "*", "max_pending"): Reserved(default="20GiB", read=read_size),
     ("spool", "engine"): Reserved(default="sqlite"),
     ("spool", "dsn"): Reserved(default=None),
     ("spool", "keep_delivered"): Reserved(default="0s", read=read_duration),

@@ -26,4 +26,5 @@ def routing_table(settings: Settings) -> RoutingTable:
             name for name, target in settings.targets.items() if target.payload == "original"
         ),
         drop_unrouted=settings.unrouted == "drop",
+        ordered=frozenset(name for name, target in settings.targets.items() if target.order == "sender"),
     )

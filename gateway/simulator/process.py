@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -132,17 +132,23 @@ def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def start_gateway(
-    config: Path, *, admin_url: str, log_path: Path, environ: Mapping[str, str]
+    config: Path,
+    *,
+    admin_url: str,
+    log_path: Path,
+    environ: Mapping[str, str],
+    wrapper: Sequence[str] = (),
 ) -> AsyncGenerator[GatewayProcess, None]:
     """Run `gateway --config CONFIG run` as a process of its own, and end it on the way out, come what may.
 
-    It also ends, by SIGTERM, when this process is killed.
+    It also ends, by SIGTERM, when this process is killed. `wrapper` is a command that becomes the one that
+    follows it, as `nice` does.
     """
     lifeline, held = os.pipe()
     try:
         with log_path.open("ab") as log:
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-c", _TIED, "--config", str(config), "run"],
+                [*wrapper, sys.executable, "-c", _TIED, "--config", str(config), "run"],
                 stdin=lifeline,
                 stdout=log,
                 stderr=log,

@@ -7,7 +7,8 @@ The promises, numbered; tests name them.
  2. Body and deliveries appear together or not at all.
  3. The same bytes for the same app within the window are stored once; the second `append` returns
     `DUPLICATE`, and does so only when the first is durable. A batch that fails leaves no trace in the window.
- 4. The window outlives a restart, and is bounded by age and by count; the oldest go first.
+ 4. The window outlives a restart, and is bounded by age and by count; the oldest go first. `remembered` says
+    how far back it reaches.
  5. `lease` hands out deliveries that are due, lane by lane, in a lane oldest acceptance first, each to one
     holder at a time.
  6. The attempt's number and the time of the next attempt are durable before `lease` returns.
@@ -21,11 +22,12 @@ The promises, numbered; tests name them.
 12. `restore` adds a delivery under its old id with a fresh give-up clock; an id that is pending is not added
     twice. It passes by the duplicates window.
 13. Bytes come back as they went in, NUL and invalid UTF-8 included.
-14. `pending` costs the same with ten deliveries as with a million.
+14. `pending` and `pending_bytes` cost the same with ten deliveries as with a million.
 15. What cannot be stored now raises `SpoolUnavailableError`, leaves nothing behind, and later appends may
     succeed.
-16. A disk that failed (EIO), or a file that is damaged, raises `SpoolBrokenError`; from then on every call
-    raises it, no fsync is tried again, and nothing is overwritten.
+16. A disk that failed (EIO), or a file that is damaged in its structure, raises `SpoolBrokenError`; from then
+    on every call raises it, no fsync is tried again, and nothing is overwritten. (Bytes of one notification
+    that have changed: 25.)
 17. A second opener of the same spool is refused with `SpoolLockedError`.
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
     whoever has begun to wait for one gets its answer, cancelled or not.
@@ -39,6 +41,10 @@ The promises, numbered; tests name them.
     takes a delivery out of its group.
 23. `set_pauses` replaces the pauses of a target, durable on return: after a crash at any moment either the
     old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
+24. A delivery with `order_keys` is not due while one that was stored before it, for the same target and with
+    a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
+25. A notification whose bytes are no longer those that were stored holds up no other: its deliveries are
+    leased as ever, whole groups with them, but with `damaged` set, and nobody may send them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +70,8 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     changes: int = 1
     """How many that are."""
     lane: Lane = Lane.NORMAL
+    order_keys: tuple[int, ...] = ()
+    """64 bits each, signed; see promise 24."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -85,6 +93,16 @@ class Appended(Enum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the duplicates window holds."""
+
+    keys: int
+    """How many notifications."""
+    since_ms: int | None
+    """Every one that was accepted since then, Unix time; None: of none it is sure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +144,8 @@ class Lease:
     attempting: bool = True
     """Whether an attempt starts with it; if not (22), `attempt` is the number of the last one, 0 where there
     was none."""
+    damaged: bool = False
+    """Whether `raw` is not what was stored (25): it is for people to look at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +256,7 @@ class Spool(Protocol):
         ...
 
     async def next_due_ms(self, target: str) -> int | None:
-        """When the next delivery that nobody holds is due; None where there is none."""
+        """When the next delivery is due that nobody holds and that waits for no other (24); None: none is."""
         ...
 
     async def oldest_received_ms(self) -> Mapping[str, int]:
@@ -255,8 +275,16 @@ class Spool(Protocol):
         """Replace the pauses of a target, durable on return (23). Raises as `append`."""
         ...
 
+    def remembered(self, now_ms: int) -> Remembered:
+        """How far back the duplicates window reaches (4); costs next to nothing."""
+        ...
+
     def pending(self) -> Mapping[str, int]:
         """Deliveries per target, leased ones included; targets that the configuration has lost, too (14)."""
+        ...
+
+    def pending_bytes(self) -> Mapping[str, int]:
+        """Bytes of the notifications of those deliveries, each counted whole for each target (14)."""
         ...
 
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:

@@ -16,10 +16,12 @@ from gateway.spool.lock import FILE_MODE, make_directory
 from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""
+PAGE_BYTES = 4096
+"""SQLite's default, which none of our files has left; larger ones are multiples of it."""
 PROBE_SECONDS = 0.5
 """How long `quick_check` may read at open: enough for some hundred MiB; of a larger file it sees a part. A
 restart delivers the sooner."""
@@ -94,6 +96,15 @@ def open_database(directory: Path, *, vfs: str | None = None) -> apsw.Connection
     return _open(file, vfs)
 
 
+def _check_length(file: Path) -> None:
+    """See that a file ends with a whole page. SQLite would take what is missing of the last one for zeros."""
+    wal = wal_of(file)
+    if wal.exists() and wal.stat().st_size:
+        return  # a checkpoint may have been cut off in the middle of a page, which the log has
+    if (size := file.stat().st_size) % PAGE_BYTES:
+        raise damaged(file, f"it is cut short: {size} bytes are not whole pages of {PAGE_BYTES}")
+
+
 def close_database(connection: apsw.Connection, *, clean: bool) -> None:
     """Close; where the spool is sound, after a checkpoint. A failed one must not write another byte."""
     if clean:
@@ -137,6 +148,7 @@ def _open(file: Path, vfs: str | None) -> apsw.Connection:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.pragma("locking_mode", "exclusive")
         _recognise(connection, file)
+        _check_length(file)
         _configure(connection, file, _OF_CONNECTION)
         connection.pragma("cache_size", -CACHE_KIB)
         connection.pragma("foreign_keys", "off")

@@ -96,6 +96,20 @@ def with_keys(buckets: Buckets, bucket_id: int, change: int) -> Buckets:
     return tuple(bucket for bucket in changed if bucket.keys > 0 or bucket is changed[-1])
 
 
+def kept_since_ms(buckets: Buckets, now_ms: int, limits: Limits) -> int | None:
+    """Return since when every key is kept: what was accepted before may come again unnoticed.
+
+    None where nothing is kept. Where the number bounds the window, the oldest bucket has lost some of its
+    keys, whichever they were, and does not count.
+    """
+    whole = [bucket for bucket in buckets if bucket.keys and bucket.end_ms > now_ms - limits.window_ms]
+    if sum(bucket.keys for bucket in buckets) >= limits.max_keys:
+        whole = whole[1:]
+    if not whole or not limits.enabled:
+        return None
+    return max(min(bucket.start_ms for bucket in whole), now_ms - limits.window_ms)
+
+
 def excess(buckets: Buckets, now_ms: int, limits: Limits) -> Excess | None:
     """Return what has to go next: the oldest bucket if it is too old, else what is too much of it."""
     if not buckets:

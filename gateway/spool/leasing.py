@@ -17,7 +17,7 @@ from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import INTERRUPTED, AttemptRecord, Buried, Done, Lease, Release, RetryLater
 from gateway.spool.requests import Settle, Take, TakeOldest
-from gateway.spool.session import Draft, Held, Key, Session, json_rows
+from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Held, Key, Session, json_rows
 
 OVERDUE_SLICE: Final = 1000
 """Retries looked at for one lease, an index scan of less than a millisecond. While no more of a target are
@@ -64,6 +64,7 @@ class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     app: str
     raw_crc32: int
     raw_bytes: int
+    ordered: int
 
     @property
     def place(self) -> Place:
@@ -102,6 +103,7 @@ class Leasing:
         records: list[tuple[tuple[int, int], AttemptRecord]] = []
         released: list[Key] = []
         alone: list[Key] = []
+        awaited: list[Key] = []
         for request in requests:
             request.result = True
             for token, settlement in request.settled:
@@ -115,7 +117,8 @@ class Leasing:
                 match settlement:
                     case Done() | Buried():
                         gone.append(key)
-                        draft.count(target, -1)
+                        awaited += [key] if held.ordered else []
+                        draft.count(target, -1, -held.raw_bytes)
                     case RetryLater(at_ms=at_ms, record=record, group=group):
                         later.append((*key, max(1, at_ms), group))
                         records.append((key[2:], record))
@@ -125,6 +128,7 @@ class Leasing:
                         if leaves:
                             alone.append(key)
                         draft.ready.add(target)
+        turns = self._turns_of(awaited)
         for name, rows in (
             ("remove_deliveries", gone),
             ("retry_later", later),
@@ -135,6 +139,17 @@ class Leasing:
                 self._file.do(name, json_rows(rows))
                 self._file.expect_changes(len(rows), f"deliveries to settle ({name})")
         self._record(records)
+        self._let_follow(turns, draft)
+
+    def _turns_of(self, awaited: list[Key]) -> list[tuple[str, int]]:
+        """Return target and key of each turn that others may wait for (promise 24)."""
+        return self._file.rows("turns_of", json_rows(awaited)) if awaited else []
+
+    def _let_follow(self, turns: list[tuple[str, int]], draft: Draft) -> None:
+        """Make due at once who has become the first under every key of its own."""
+        if turns:
+            self._file.do("let_follow", WAITS_FOR_ANOTHER_MS, json_rows(turns))
+            draft.ready.update(target for target, _ in turns)
 
     def _record(self, records: list[tuple[tuple[int, int], AttemptRecord]]) -> None:
         if not records:
@@ -188,7 +203,12 @@ class Leasing:
         self._file.expect_changes(len(rows), "deliveries to lease")
         request.result = tuple(
             self._hand_out(
-                Held(key=(request.target, *row.place), due_ms=due_ms),
+                Held(
+                    key=(request.target, *row.place),
+                    due_ms=due_ms,
+                    raw_bytes=row.raw_bytes,
+                    ordered=bool(row.ordered),
+                ),
                 row,
                 raw,
                 earlier,
@@ -220,7 +240,13 @@ class Leasing:
         leases = []
         for row, raw in rows:
             due_ms, key = due_ms_of[row.place]
-            held_now = Held(key=(request.target, *row.place), due_ms=due_ms, attempting=False)
+            held_now = Held(
+                key=(request.target, *row.place),
+                due_ms=due_ms,
+                raw_bytes=row.raw_bytes,
+                ordered=bool(row.ordered),
+                attempting=False,
+            )
             leases.append(self._hand_out(held_now, row, raw, earlier, key, request.now_ms, draft))
         request.result = tuple(leases)
 
@@ -275,10 +301,6 @@ class Leasing:
         for row in rows:
             raw = bodies[at : at + row.raw_bytes]
             at += row.raw_bytes
-            if zlib.crc32(raw) != row.raw_crc32:
-                raise self._file.damaged(
-                    f"the bytes of notification {row.notification_id} are not those stored"
-                )
             deliveries.append((row, raw))
         if [row.place for row in rows] != places:
             raise self._file.damaged("a delivery was not found where it stands")
@@ -344,13 +366,14 @@ class Leasing:
             earlier=tuple(earlier[row.place]),
             group=group,
             attempting=held.attempting,
+            damaged=zlib.crc32(raw) != row.raw_crc32,
         )
 
     def next_due(self, target: str, draft: Draft) -> int | None:
         """Return when the next delivery that nobody holds is due; 0: at once."""
         held = self._held_places(target, draft)
         [(due_ms,)] = self._file.rows("next_due", target, json_rows(held), json_rows(ORDER))
-        return due_ms if due_ms is None else int(due_ms)
+        return None if due_ms is None or due_ms >= WAITS_FOR_ANOTHER_MS else int(due_ms)
 
 
 def _storable(text: str) -> str:

@@ -24,6 +24,7 @@ from gateway.spool.contract import (
     NewDelivery,
     Notification,
     Release,
+    Remembered,
     RetryLater,
     Room,
     Settlement,
@@ -76,6 +77,8 @@ class MemoryState:
     seen: dict[int, set[bytes]] = field(default_factory=dict)
     """Digests by bucket."""
     pauses: dict[str, Pauses] = field(default_factory=dict)
+    damaged: dict[str, bytes] = field(default_factory=dict)
+    """By notification id: what became of its bytes."""
     next_seq: int = 1
     opened: bool = False
     full: bool = False
@@ -152,7 +155,15 @@ class MemorySpool:
         wanted = (
             limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
         )
-        free = sorted(((key, found) for key, found in self._free(target) if found.due_ms <= now_ms), key=_key)
+        waiting = self._waiting(target)
+        free = sorted(
+            (
+                (key, found)
+                for key, found in self._free(target)
+                if found.due_ms <= now_ms and key not in waiting
+            ),
+            key=_key,
+        )
         due = [(key, found) for lane in lanes for key, found in free if found.lane == lane]
         posts = plan_groups([found for _, found in due[:wanted]], limit=limit, merging=merging)
         starts: list[tuple[_Delivery, int, str | None]] = []
@@ -202,6 +213,8 @@ class MemorySpool:
         match settlement:
             case Done() | Buried():
                 del self._state.deliveries[key]
+                if found.new.order_keys:
+                    self._tell({lease.target})
             case RetryLater(at_ms=at_ms, record=record, group=group):
                 found.due_ms, found.attempt_at_ms = max(1, at_ms), None
                 found.group_key = group
@@ -220,7 +233,8 @@ class MemorySpool:
     async def next_due_ms(self, target: str) -> int | None:
         """See `Spool.next_due_ms`; 0 means at once."""
         await self._enter()
-        return min((found.due_ms for _, found in self._free(target)), default=None)
+        waiting = self._waiting(target)
+        return min((found.due_ms for key, found in self._free(target) if key not in waiting), default=None)
 
     async def oldest_received_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_received_ms`."""
@@ -253,12 +267,27 @@ class MemorySpool:
         if pauses:
             self._state.pauses[target] = pauses
 
+    def remembered(self, now_ms: int) -> Remembered:
+        """See `Spool.remembered`."""
+        buckets = self._state.buckets
+        return Remembered(
+            keys=sum(bucket.keys for bucket in buckets),
+            since_ms=duplicates.kept_since_ms(buckets, now_ms, self._limits),
+        )
+
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""
         counts: dict[str, int] = {}
         for found in self._state.deliveries.values():
             counts[found.new.target] = counts.get(found.new.target, 0) + 1
         return counts
+
+    def pending_bytes(self) -> Mapping[str, int]:
+        """See `Spool.pending_bytes`."""
+        sizes: dict[str, int] = {}
+        for found in self._state.deliveries.values():
+            sizes[found.new.target] = sizes.get(found.new.target, 0) + found.raw_bytes
+        return sizes
 
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """See `Spool.on_ready`."""
@@ -334,6 +363,17 @@ class MemorySpool:
             if found.new.target == target and key not in held
         ]
 
+    def _waiting(self, target: str) -> set[tuple[int, int, int]]:
+        """Return what waits for an earlier delivery: order is that of storing (24)."""
+        taken: set[int] = set()
+        waiting = set()
+        for key, found in sorted(self._state.deliveries.items(), key=lambda item: item[0][1:]):
+            if found.new.target == target:
+                if not taken.isdisjoint(found.new.order_keys):
+                    waiting.add(key)
+                taken.update(found.new.order_keys)
+        return waiting
+
     def _lease(
         self, key: tuple[int, int, int], found: _Delivery, due_ms: int, now_ms: int, group: str | None
     ) -> Lease:
@@ -368,7 +408,7 @@ class MemorySpool:
             notification_id=found.notification.id,
             app=found.notification.body.app,
             target=found.new.target,
-            raw=found.notification.body.raw,
+            raw=self._state.damaged.get(found.notification.id, found.notification.body.raw),
             selection=found.new.selection,
             received_at_ms=found.notification.received_at_ms,
             clock_started_ms=found.clock_started_ms,
@@ -377,6 +417,7 @@ class MemorySpool:
             earlier=tuple(found.attempts),
             group=found.group_key,
             attempting=attempting,
+            damaged=found.notification.id in self._state.damaged,
         )
 
     def _tell(self, targets: set[str]) -> None:

@@ -30,3 +30,19 @@ CREATE TABLE pause (
 ALTER TABLE delivery ADD COLUMN lane INTEGER NOT NULL DEFAULT 1;
 DROP INDEX delivery_due;
 CREATE INDEX delivery_due ON delivery (target, lane, due_ms, received_at_ms, notification, position);
+
+-- name: to_7
+ALTER TABLE delivery ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE turn (
+    target TEXT NOT NULL,
+    key INTEGER NOT NULL,
+    notification INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (target, key, notification, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX turn_delivery ON turn (notification, position);
+
+CREATE TRIGGER turns_gone AFTER DELETE ON delivery WHEN OLD.ordered BEGIN
+    DELETE FROM turn WHERE notification = OLD.notification AND position = OLD.position;
+END;

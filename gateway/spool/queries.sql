@@ -60,6 +60,53 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->
     value ->> 8, 0, 0
 FROM json_each(?1);
 
+-- name: add_turns
+INSERT INTO turn (target, key, notification, position)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1);
+
+-- name: queue_up
+-- Of new deliveries that have turns, each waits (until ?1) while it is not the first under every key of its own.
+UPDATE delivery SET ordered = 1, due_ms = iif(EXISTS (
+    SELECT 1 FROM turn AS mine INDEXED BY turn_delivery WHERE mine.notification = delivery.notification
+        AND mine.position = delivery.position AND EXISTS (
+            SELECT 1 FROM turn AS other WHERE other.target = mine.target AND other.key = mine.key
+                AND (other.notification, other.position) < (mine.notification, mine.position)
+        )
+), ?1, 0)
+WHERE (target, received_at_ms, notification, position) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)
+);
+
+-- name: turns_of
+-- Targets and keys of deliveries that are about to go.
+SELECT DISTINCT turn.target, turn.key
+FROM json_each(?1) AS k
+CROSS JOIN turn INDEXED BY turn_delivery
+    ON turn.notification = k.value ->> 2 AND turn.position = k.value ->> 3;
+
+-- name: let_follow
+-- The first under each of the keys ?2, if it is the first under every key of its own, waits (until ?1) no more.
+WITH next (target, notification, position) AS (
+    SELECT value ->> 0,
+        (SELECT notification FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1),
+        (SELECT position FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1)
+    FROM json_each(?2)
+)
+UPDATE delivery SET due_ms = 0
+WHERE due_ms = ?1 AND (target, received_at_ms, notification, position) IN (
+    SELECT next.target, n.received_at_ms, next.notification, next.position
+    FROM next CROSS JOIN notification AS n ON n.seq = next.notification
+    WHERE NOT EXISTS (
+        SELECT 1 FROM turn AS mine INDEXED BY turn_delivery WHERE mine.notification = next.notification
+            AND mine.position = next.position AND EXISTS (
+                SELECT 1 FROM turn AS other WHERE other.target = mine.target AND other.key = mine.key
+                    AND (other.notification, other.position) < (mine.notification, mine.position)
+            )
+    )
+);
+
 -- name: pending_ids
 SELECT id FROM delivery WHERE id IN (SELECT value FROM json_each(?1));
 
@@ -141,7 +188,8 @@ CROSS JOIN delivery AS d INDEXED BY delivery_due
 -- Everything of the deliveries at the places ?2, in that order: the columns as JSON, and all bodies as one blob.
 -- (group_concat takes the bytes of a blob as they are; lengths and checksums say where one ends, and that it did.)
 SELECT json_group_array(json_array(d.received_at_ms, d.notification, d.position, d.id, d.selection,
-           d.clock_started_ms, d.attempt, d.attempt_at_ms, n.id, n.app, n.raw_crc32, length(b.raw))),
+           d.clock_started_ms, d.attempt, d.attempt_at_ms, n.id, n.app, n.raw_crc32, length(b.raw),
+           d.ordered)),
        CAST(group_concat(b.raw, '') AS BLOB)
 FROM json_each(?2) AS k
 CROSS JOIN delivery AS d ON d.target = ?1 AND d.received_at_ms = k.value ->> 0
@@ -228,7 +276,9 @@ INSERT INTO pause (target, from_ms, until_ms, reason, rate_per_second)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1);
 
 -- name: count_pending
-SELECT target, count(*) FROM delivery INDEXED BY delivery_due GROUP BY target;
+SELECT d.target, count(*), sum(n.raw_bytes)
+FROM delivery AS d CROSS JOIN notification AS n ON n.seq = d.notification
+GROUP BY d.target;
 
 -- name: last_seq
 SELECT coalesce(max(seq), 0) FROM notification;

@@ -129,6 +129,8 @@ class Effects:
 
     pending: dict[str, int] = field(default_factory=dict)
     """Change of the number of deliveries, by target."""
+    pending_bytes: dict[str, int] = field(default_factory=dict)
+    """Change of the bytes of their notifications, by target."""
     ready: frozenset[str] = frozenset()
     """Targets with deliveries that became due at once."""
     failure: GatewayError | None = None

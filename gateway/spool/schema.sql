@@ -1,4 +1,4 @@
--- Schema 6 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Schema 7 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
 -- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before to migrations.sql.
 
 -- A notification that some delivery still needs.
@@ -32,6 +32,7 @@ CREATE TABLE delivery (
     attempt_at_ms INTEGER,            -- when the one under way began; NULL where none is
     changes INTEGER NOT NULL DEFAULT 1,
     lane INTEGER NOT NULL DEFAULT 1,  -- core.lanes
+    ordered INTEGER NOT NULL DEFAULT 0,  -- whether it has turns
     group_key TEXT,                   -- whom it goes with in one POST; NULL: alone. All of a group have one due_ms > 0
     PRIMARY KEY (target, received_at_ms, notification, position)
 ) STRICT, WITHOUT ROWID;
@@ -63,6 +64,21 @@ CREATE TABLE pause (
     rate_per_second REAL,             -- of attempts afterwards, until nothing that is due waits
     PRIMARY KEY (target, from_ms)
 ) STRICT, WITHOUT ROWID;
+
+-- Who comes after whom (promise 24): a delivery waits until it is the first under every key of its own.
+CREATE TABLE turn (
+    target TEXT NOT NULL,
+    key INTEGER NOT NULL,
+    notification INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (target, key, notification, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX turn_delivery ON turn (notification, position);
+
+CREATE TRIGGER turns_gone AFTER DELETE ON delivery WHEN OLD.ordered BEGIN
+    DELETE FROM turn WHERE notification = OLD.notification AND position = OLD.position;
+END;
 
 -- The body goes with the last delivery of it (promise 8).
 CREATE TRIGGER delivery_gone AFTER DELETE ON delivery BEGIN

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -15,6 +15,9 @@ from gateway.spool.sql import QUERIES
 Key = tuple[str, int, int, int]
 """Of a delivery: target, received_at_ms, notification, position."""
 
+WAITS_FOR_ANOTHER_MS: Final = 2**62
+"""The due time of what waits for an earlier delivery (promise 24): after every time that is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -23,6 +26,10 @@ class Held:
     key: Key
     due_ms: int
     """As stored with the lease: when the attempt after this one is due."""
+    raw_bytes: int
+    """Of its notification."""
+    ordered: bool
+    """Whether others may wait for it (promise 24)."""
     attempting: bool = True
     """Whether the lease has written an attempt into the row."""
 
@@ -44,14 +51,17 @@ class Draft:
     """Tokens."""
     pending: dict[str, int] = field(default_factory=dict)
     """Change of the number of deliveries, by target."""
+    pending_bytes: dict[str, int] = field(default_factory=dict)
+    """Change of the bytes of their notifications, by target."""
     ready: set[str] = field(default_factory=set)
     """Targets with deliveries that became due at once."""
     stored: bool = False
     """Whether something new was stored."""
 
-    def count(self, target: str, change: int) -> None:
-        """Note deliveries that came (or went)."""
+    def count(self, target: str, change: int, size_bytes: int) -> None:
+        """Note deliveries that came (or went), with the bytes of their notifications."""
         self.pending[target] = self.pending.get(target, 0) + change
+        self.pending_bytes[target] = self.pending_bytes.get(target, 0) + size_bytes
 
 
 class Session:

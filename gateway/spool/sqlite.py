@@ -18,8 +18,9 @@ from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.private_file import sync_directory
+from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool import requests
-from gateway.spool.contract import Appended, Lease, Notification, Room, Settlement
+from gateway.spool.contract import Appended, Lease, Notification, Remembered, Room, Settlement
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
 from gateway.spool.engine import Engine
@@ -50,6 +51,15 @@ class SqliteOptions:
     min_free_bytes: int
     max_queued_requests: int = MAX_QUEUED_REQUESTS
     max_queued_bytes: int = MAX_QUEUED_BYTES
+
+    @classmethod
+    def of(cls, spool: SpoolSettings) -> "SqliteOptions":
+        """Say what the settings mean for the embedded spool."""
+        return cls(
+            duplicates_window_seconds=spool.duplicates_window_seconds,
+            duplicates_max=spool.duplicates_max,
+            min_free_bytes=spool.min_free_bytes,
+        )
 
 
 @asynccontextmanager
@@ -143,7 +153,9 @@ class SqliteSpool:
         self._room = DiskRoom(
             file.parent, options.min_free_bytes, files=(file, wal_of(file)), lost=self._lose
         )
+        self._engine = engine
         self._pending = dict(engine.pending)
+        self._pending_bytes = dict(engine.pending_bytes)
         self._callbacks: list[Callable[[frozenset[str]], None]] = []
         self._queued_requests = 0
         self._queued_bytes = 0
@@ -244,9 +256,17 @@ class SqliteSpool:
         check_pauses(target, pauses)
         await self._ask(requests.SetPauses(target=target, pauses=pauses))
 
+    def remembered(self, now_ms: int) -> Remembered:
+        """See `Spool.remembered`."""
+        return self._engine.remembered(now_ms)
+
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`."""
         return dict(self._pending)
+
+    def pending_bytes(self) -> Mapping[str, int]:
+        """See `Spool.pending_bytes`."""
+        return dict(self._pending_bytes)
 
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """See `Spool.on_ready`."""
@@ -318,8 +338,11 @@ class SqliteSpool:
             left = self._pending.get(target, 0) + change
             if left:
                 self._pending[target] = left
+                size_bytes = self._pending_bytes.get(target, 0) + effects.pending_bytes[target]
+                self._pending_bytes[target] = size_bytes
             else:
                 self._pending.pop(target, None)
+                self._pending_bytes.pop(target, None)
         if effects.failure is not None:
             if self._room.write_failed(effects.failure.message):
                 log.warning("spool_write_failed", detail=effects.failure.message)

@@ -8,7 +8,7 @@ from gateway.spool import duplicates
 from gateway.spool.contract import Appended, NewDelivery, Notification
 from gateway.spool.filters import KEY_BYTES, Filters
 from gateway.spool.requests import Append, Restore
-from gateway.spool.session import Draft, Session, json_rows
+from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Session, json_rows
 
 FORGET_SLICE = 512
 """Keys of the duplicates window removed at once, besides as many as came in: a few milliseconds."""
@@ -136,6 +136,8 @@ class Storing:
         notifications: list[tuple[object, ...]] = []
         deliveries: list[tuple[object, ...]] = []
         bodies: list[bytes] = []
+        ordered: list[tuple[object, ...]] = []
+        turns: list[tuple[object, ...]] = []
         seq = draft.next_seq
         draft.stored = True
         for notification, clock_ms in items:
@@ -161,8 +163,11 @@ class Storing:
                 deliveries.append(
                     (new.target, received_ms, seq, position, new.id, chosen, clock_ms, new.changes, new.lane)
                 )
-                draft.count(new.target, 1)
+                draft.count(new.target, 1, len(body.raw))
                 draft.ready.add(new.target)
+                if new.order_keys:
+                    ordered.append((new.target, received_ms, seq, position))
+                    turns += ((new.target, key, seq, position) for key in new.order_keys)
             seq += 1
         if not bodies:
             return
@@ -170,6 +175,9 @@ class Storing:
         self._file.do("add_bodies", draft.next_seq - 1, apsw.carray(tuple(bodies)))
         self._file.expect_changes(len(bodies), "bodies to store")
         self._file.do("add_deliveries", json_rows(deliveries))
+        if ordered:
+            self._file.do("add_turns", json_rows(turns))
+            self._file.do("queue_up", WAITS_FOR_ANOTHER_MS, json_rows(ordered))
         draft.next_seq = seq
 
 

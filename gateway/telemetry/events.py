@@ -128,7 +128,8 @@ EVENTS: Final[Mapping[str, Event]] = {
         "A probe was refused while the target refuses everything: it stays in the spool.",
     ),
     "delivery_gave_up": _event(
-        "target delivery attempt status error", "The last attempt has failed, or there is no time for one."
+        "target delivery attempt status error",
+        "The last attempt has failed, or there is no time or no room for another.",
     ),
     "breaker_opened": _event(
         "target state probe_seconds", "A target fails, or refuses everything: only probes are sent to it."
@@ -140,6 +141,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "delivery_uncuttable": _event(
         "target delivery attempt", "No request can be made of what is stored; a dead letter."
+    ),
+    "delivery_damaged": _event(
+        "target delivery",
+        "What the spool kept of a delivery is not what came: look at the disk. A dead letter has the bytes.",
     ),
     "deliveries_unjoinable": _event(
         "target delivery attempt members", "The bodies of a group make no envelope; its members go singly."

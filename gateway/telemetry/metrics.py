@@ -45,9 +45,9 @@ HEAD_STATUSES: Final = ("400", "404", "431")
 """What a request is answered before it is known which app it is for."""
 PRESENTED: Final = ("accepted", "refused", "none")
 OUTCOMES: Final = ("delivered", "retried", "refused", "gave_up")
-DEATH_REASONS: Final = ("refused", "gave_up")
+DEATH_REASONS: Final = ("refused", "gave_up", "damaged")
 """Of a target; a notification that no route takes dies under `UNROUTED_REASONS`."""
-UNROUTED_REASONS: Final = ("unrouted", "unparseable")
+UNROUTED_REASONS: Final = ("unrouted", "unparseable", "damaged")
 
 
 class Metrics:
@@ -103,6 +103,14 @@ class Metrics:
         self.duplicates_total = counter(
             "duplicates_total", "Notifications answered 200 and not stored again.", "app"
         )
+        self.duplicates_window_seconds = gauge(
+            "duplicates_window_seconds",
+            "How far back every notification is remembered now; less than spool.duplicates_window while"
+            " spool.duplicates_max bounds it, and in the first days.",
+        )
+        self.duplicates_keys = gauge(
+            "duplicates_keys", "Notifications remembered; at most spool.duplicates_max."
+        )
         self.deliveries_total = hot_counter(
             "deliveries_total",
             "Attempts by outcome: delivered, retried, refused, gave_up; each member of a merged POST counts.",
@@ -123,7 +131,8 @@ class Metrics:
         )
         self.target_state = gauge(
             "target_state",
-            "1 for the state that a target is in, 0 for the others: delivering, recovering, open, paused.",
+            "1 for the state that a target is in, 0 for the others: delivering, recovering, open, paused;"
+            " unknown: the configuration has lost it, and deliveries wait for it.",
             "target",
             "state",
         )

@@ -18,6 +18,8 @@ _GAUGES: Final[dict[str, Fold]] = {
     "spool_pending": add,
     "spool_oldest_seconds": max,
     "spool_bytes": add,
+    "duplicates_window_seconds": min,
+    "duplicates_keys": add,
     "spool_free_bytes": min,
     "breaker_open": max,
     "target_state": max,

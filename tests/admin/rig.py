@@ -53,6 +53,10 @@ class Desk:
         self._act("resume", (target, rate_per_second))
         return {"state": "delivering"}
 
+    async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
+        self._act("discard_target", (target, limit))
+        return {"discarded": limit, "left": 0}
+
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         self._act("replay", (list(ids), accept_edited))
         return {id_: ActionResult(result="replayed") for id_ in ids}

@@ -322,6 +322,18 @@ def test_health_and_token_come_without_starlette() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+async def test_a_lost_target_is_discarded_with_the_token_and_within_bounds(desk: Desk) -> None:
+    path = "/api/targets/discard"
+    async with desk.client() as client:
+        assert (await client.post(path, json={"target": "former"})).status_code == 401
+        answer = await client.post(path, json={"target": "former", "limit": 7}, headers=BEARER)
+        assert (answer.status_code, answer.json()) == (200, {"discarded": 7, "left": 0})
+        for limit in (0, 1001, "many"):
+            answer = await client.post(path, json={"target": "former", "limit": limit}, headers=BEARER)
+            assert answer.status_code == 400
+    assert desk.asked == [("discard_target", ("former", 7))]
+
+
 async def test_targets_are_paused_and_resumed_with_the_token(desk: Desk) -> None:
     async with desk.client() as client:
         assert (await client.post("/api/targets/pause", json={"target": "support"})).status_code == 401

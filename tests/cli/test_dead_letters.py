@@ -136,6 +136,7 @@ class Rig:
                     dead_letters=self.store,
                     audit=AuditLog(self.var / "audit.log"),
                     now_ms=lambda: EPOCH_MS,
+                    metrics=Metrics(),
                 )
                 token = load_or_make_token(self.var / "admin.token")
                 app = build_admin_app(

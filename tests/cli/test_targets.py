@@ -1,10 +1,13 @@
 """`gateway targets` where no gateway runs: on the spool itself. With one that runs: tests/stories."""
 
+import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 from gateway.cli.output import options
@@ -14,7 +17,7 @@ from tests.cli.calling import Called, call
 from tests.delivery.rig import notification
 from tests.stories.rig import free_port
 
-LOOSE = SqliteOptions(duplicates_window_seconds=1, duplicates_max=1, min_free_bytes=0)
+LOOSE = SqliteOptions(duplicates_window_seconds=1, duplicates_max=0, min_free_bytes=0)
 
 
 class Site:
@@ -24,6 +27,7 @@ class Site:
         self.var = directory / "x" / "var"
         self.config = directory / "x" / "gateway.yaml"
         self._capsys = capsys
+        self._stored = 0
         assert call(capsys, "init", str(directory / "x")).code == 0
         with self.config.open("a") as file:
             file.write(f"\nadmin: {{address: '127.0.0.1:{free_port()}'}}\n")
@@ -36,7 +40,8 @@ class Site:
             async with open_sqlite_spool(
                 self.var / "spool", LOOSE, metrics=Metrics(), now_ms=lambda: 0
             ) as spool:
-                await spool.append(notification(target.encode(), target))
+                self._stored += 1
+                await spool.append(notification(target.encode(), target, number=self._stored))
 
         self.var.mkdir(exist_ok=True)
         trio.run(run)
@@ -46,9 +51,12 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
     monkeypatch.setattr(options, "config", options.config)
-    return Site(tmp_path, capsys)
+    yield Site(tmp_path, capsys)
+    structlog.reset_defaults()
 
 
 def test_a_pause_is_kept_shown_audited_and_ended(site: Site) -> None:
@@ -77,6 +85,46 @@ def test_in_a_pipe_a_line_a_target(site: Site) -> None:
     assert [(row[0], row[1], row[2]) for row in rows] == [
         ("support", "stopped", "1"), ("accounts", "stopped", "0"), ("former", "unknown", "1"),
     ]  # fmt: skip
+
+
+def test_a_lost_target_is_shown_and_given_up_only_when_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    for target in ("former", "former", "support"):
+        site.store(target)
+    (row,) = (row for row in site.call("list").out.splitlines() if row.startswith("former"))
+    assert "gateway targets discard" in row
+    rehearsed = site.call("discard", "former", "--dry-run")
+    assert (rehearsed.code, rehearsed.out) == (0, "former\t2 would become dead letters, 2 left\n")
+    unanswered = site.call("discard", "former")
+    assert unanswered.code == 1
+    assert "use --yes" in unanswered.err
+    assert not (site.var / "dead-letter").exists()
+    done = site.call("discard", "former", "--yes", "--json")
+    assert json.loads(done.out) == {"former": {"discarded": 2, "left": 0}}
+    letters = [json.loads(path.read_text()) for path in (site.var / "dead-letter").rglob("*.json")]
+    assert [letter["reason"] for letter in letters] == ["discarded_target"] * 2
+    listed = json.loads(site.call("list", "--json").out)["targets"]
+    assert listed["support"]["pending"] == 1
+    assert "former" not in listed
+    assert [(line["action"], line["target"]) for line in site.audit()] == [("discard_target", "former")]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("support", "is in the configuration"),
+        ("_unrouted", "is in the configuration"),
+        ("nobody", "nothing waits for a target 'nobody'"),
+    ],
+)
+def test_only_a_lost_target_with_something_waiting_is_given_up(site: Site, name: str, complaint: str) -> None:
+    site.store("support")
+    called = site.call("discard", name, "--yes")
+    assert called.code == 2
+    assert complaint in called.err
+    assert json.loads(site.call("list", "--json").out)["targets"]["support"]["pending"] == 1
 
 
 @pytest.mark.parametrize(

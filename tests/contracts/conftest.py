@@ -8,7 +8,8 @@ from typing import Protocol
 import apsw
 import pytest
 
-from gateway.spool.contract import Spool
+from gateway.spool.contract import Notification, Spool
+from gateway.spool.database import FILE_NAME
 from gateway.spool.memory import MemoryState, open_memory_spool
 from tests.spool.rig import Disk, disk, opened
 
@@ -28,6 +29,10 @@ class Stand(Protocol):
 
     def fail(self) -> None:
         """From now on the disk fails."""
+
+    def damage(self, notification: Notification) -> bytes:
+        """Flip a bit of its bytes, between two openings; return what they are now."""
+        ...
 
 
 class OnDisk:
@@ -58,6 +63,13 @@ class OnDisk:
         self._disk.error = apsw.SQLITE_IOERR_FSYNC
         self._disk.failing = frozenset({"sync"})
 
+    def damage(self, notification: Notification) -> bytes:
+        file = self._directory / "0" / FILE_NAME
+        content, raw = file.read_bytes(), notification.body.raw
+        assert content.count(raw) == 1
+        file.write_bytes(content.replace(raw, flipped(raw)))
+        return flipped(raw)
+
 
 class InMemory:
     """The fake."""
@@ -82,6 +94,15 @@ class InMemory:
 
     def fail(self) -> None:
         self._state.failing = True
+
+    def damage(self, notification: Notification) -> bytes:
+        self._state.damaged[notification.id] = flipped(notification.body.raw)
+        return self._state.damaged[notification.id]
+
+
+def flipped(raw: bytes) -> bytes:
+    """Return bytes with one bit turned over."""
+    return raw[:-1] + bytes([raw[-1] ^ 1])
 
 
 @pytest.fixture(params=["sqlite", "memory"])

@@ -22,6 +22,7 @@ from gateway.spool.contract import (
     Done,
     Lease,
     Release,
+    Remembered,
     RetryLater,
     Settlement,
     Spool,
@@ -194,6 +195,20 @@ async def test_4_beyond_the_number_the_oldest_are_forgotten_first(stand: Stand) 
         for number in range(7, 12):
             assert await spool.append(note(b"%d" % number, at_ms=NOW_MS + 20)) is Appended.DUPLICATE
         assert await spool.append(note(b"6", at_ms=NOW_MS + 20)) is Appended.STORED
+
+
+async def test_4_it_says_how_far_back_it_reaches_over_restarts_too(stand: Stand) -> None:
+    async with stand.open(window_seconds=80, duplicates_max=40) as spool:
+        assert spool.remembered(NOW_MS) == Remembered(keys=0, since_ms=None)
+        await spool.append(note(b"first", at_ms=NOW_MS))
+    async with stand.open(window_seconds=80, duplicates_max=40) as spool:
+        assert spool.remembered(NOW_MS + 5000) == Remembered(keys=1, since_ms=NOW_MS)
+        for number in range(60):
+            await spool.append(note(b"%d" % number, at_ms=NOW_MS + 1000 + number))
+        bounded = spool.remembered(NOW_MS + 2000)
+    assert bounded.keys == 40
+    assert bounded.since_ms is not None
+    assert NOW_MS + 1000 + 20 < bounded.since_ms < NOW_MS + 1000 + 60
 
 
 @pytest.mark.parametrize(("seconds", "number"), [(0, 10), (10, 0)])
@@ -593,6 +608,19 @@ async def test_14_counts_cover_leased_and_forgotten_targets(stand: Stand) -> Non
         await spool.settle((await take(spool, "lost"))[0], Done())
         assert spool.pending() == {"support": 3, "lost": 2}
         assert await spool.oldest_received_ms() == {"support": NOW_MS, "lost": NOW_MS + 1}
+
+
+async def test_14_bytes_are_those_of_whole_notifications(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"12345", targets=("support", "audit")))
+        await spool.append(note(b"123"))
+        assert spool.pending_bytes() == {"support": 8, "audit": 5}
+        first, _ = await take(spool)
+        await spool.settle(first, Done())
+    async with stand.open() as spool:
+        assert spool.pending_bytes() == {"support": 3, "audit": 5}
+        await spool.settle(await take_one(spool, "audit"), Buried())
+        assert spool.pending_bytes() == {"support": 3}
 
 
 async def test_14_next_due_is_of_what_nobody_holds(stand: Stand) -> None:
@@ -1117,3 +1145,152 @@ async def test_23_what_cannot_be_kept_is_a_mistake(stand: Stand, target: str, pa
         with pytest.raises(ValueError, match=r"pauses|a name"):
             await spool.set_pauses(target, pauses)
         assert await spool.pauses() == {}
+
+
+# -- 24: order
+
+
+async def store_ordered(spool: Spool, *keys: tuple[int, ...], target: str = "support") -> None:
+    for number, some in enumerate(keys):
+        # accepted by a clock that goes back: order is that of storing
+        await spool.append(note(b"%d" % number, targets=(target,), at_ms=NOW_MS - number, order_keys=some))
+
+
+def in_order(leases: Iterable[Lease]) -> list[int]:
+    return sorted(int(lease.raw) for lease in leases)
+
+
+async def test_24_who_shares_a_key_waits_for_the_earlier_and_nobody_else_does(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (2,), (1,), (), (3,), (2, 3), (1, 2))
+        first = await take(spool)
+        assert in_order(first) == [0, 1, 3, 4]
+        assert await take(spool, now_ms=1 << 52) == []
+        assert await spool.next_due_ms("support") is None
+        by_number = {int(lease.raw): lease for lease in first}
+        await spool.settle(by_number[1], Done())
+        assert await take(spool, now_ms=1 << 52) == [], "5 waits for 4, 6 for 2"
+        await spool.settle_together([(by_number[0], Done()), (by_number[4], Buried())])
+        assert await spool.next_due_ms("support") == 0
+    async with stand.open() as spool:
+        again = await take(spool)
+        assert in_order(again) == [2, 5], "3 was under way as the spool was closed: due in an hour"
+        await spool.settle_together([(lease, Done()) for lease in again])
+        assert in_order(await take(spool)) == [6]
+
+
+async def test_24_a_retry_and_a_release_keep_their_turn(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        lease = await take_one(spool)
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS + 9, record=record(1)))
+        assert await take(spool) == []
+        assert await spool.next_due_ms("support") == NOW_MS + 9
+        again = await take_one(spool, now_ms=NOW_MS + 9)
+        assert again.attempt == 2
+        await spool.settle(again, Release())
+        assert in_order(await take(spool)) == [0]
+
+
+async def test_24_targets_do_not_wait_for_each_other(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number in range(2):
+            await spool.append(note(b"%d" % number, targets=("support", "audit"), order_keys=(7,)))
+        await spool.settle(await take_one(spool, "audit"), Done())
+        assert (await take_one(spool, "audit")).raw == b"1"
+        assert (await take_one(spool)).raw == b"0"
+
+
+async def test_24_those_who_ask_are_told_who_may_follow(stand: Stand) -> None:
+    told: list[frozenset[str]] = []
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        lease = await take_one(spool)
+        spool.on_ready(told.append)
+        await spool.settle(lease, Done())
+        assert told == [frozenset({"support"})]
+
+
+async def test_24_what_is_restored_goes_to_the_end(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        await spool.restore(note(b"9", at_ms=NOW_MS - 99, order_keys=(1,)), clock_started_ms=NOW_MS)
+        seen = []
+        for _ in range(3):
+            lease = await take_one(spool)
+            seen.append(int(lease.raw))
+            await spool.settle(lease, Done())
+        assert seen == [0, 1, 9]
+
+
+async def test_24_merged_ones_hold_up_those_who_come_after_any_of_them(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number, key in enumerate((1, 2, 1, 3)):
+            await spool.append(note(b"%d" % number, object_="page", order_keys=(key,)))
+        group = await take(spool, merging=TEN)
+        assert in_order(group) == [0, 1, 3]
+        await spool.settle_together(again_at(NOW_MS + 9, group))
+        assert await take(spool, merging=TEN) == []
+        again = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(again) == members(group)
+        await spool.settle_together([(lease, Done()) for lease in again])
+        assert in_order(await take(spool)) == [2]
+
+
+async def test_24_the_oldest_may_be_given_up_though_they_wait(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,), (1,))
+        head = await take_one(spool)
+        waiting = await take_oldest(spool)
+        assert in_order(waiting) == [1, 2]
+        await spool.settle_together([(waiting[0], Release()), (waiting[1], Buried())])
+        assert await take(spool, now_ms=1 << 52) == []
+        await spool.settle(head, Done())
+        assert in_order(await take(spool)) in ([1], [2])
+
+
+# -- 25: bytes that have changed
+
+
+async def test_25_bytes_that_have_changed_are_leased_as_damaged_and_hold_up_nobody(stand: Stand) -> None:
+    notes = [
+        note(b"%d is a body of some length" % number, targets=("support", "audit")) for number in range(3)
+    ]
+    async with stand.open() as spool:
+        for one in notes:
+            await spool.append(one)
+    changed = stand.damage(notes[1])
+    async with stand.open() as spool:
+        for target in ("support", "audit"):
+            leases = await take(spool, target)
+            assert [lease.damaged for lease in leases] == [False, True, False]
+            assert bodies(leases) == [notes[0].body.raw, changed, notes[2].body.raw]
+            await spool.settle_together([(lease, Buried()) for lease in leases])
+        assert spool.pending() == {}
+        assert await spool.append(note(b"goes on")) is Appended.STORED
+
+
+async def test_25_what_is_damaged_stays_so_after_a_release_and_without_an_attempt(stand: Stand) -> None:
+    kept = note(b"a body of some length")
+    async with stand.open() as spool:
+        await spool.append(kept)
+    changed = stand.damage(kept)
+    async with stand.open() as spool:
+        await spool.settle(await take_one(spool), Release())
+        [lease] = await take_oldest(spool)
+        assert (lease.damaged, lease.raw) == (True, changed)
+
+
+async def test_25_a_group_comes_whole_with_its_damaged_member(stand: Stand) -> None:
+    notes = [note(b"%d is a body of some length" % number, object_="page") for number in range(3)]
+    async with stand.open() as spool:
+        for one in notes:
+            await spool.append(one)
+        before = await take(spool, merging=TEN)
+        assert len({lease.group for lease in before}) == 1
+        await spool.settle_together(again_at(NOW_MS + 9, before))
+    stand.damage(notes[1])
+    async with stand.open() as spool:
+        after = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
+        assert members(after) == members(before)
+        assert [lease.damaged for lease in after] == [False, True, False]

@@ -87,6 +87,18 @@ def test_each_target_has_its_own_changes_in_mind() -> None:
     assert lanes(routing, change(kinds={Kind.STATUS}), change()) == {"a": Lane.LOW, "b": Lane.HIGH}
 
 
+def test_a_target_that_wants_order_has_one_lane() -> None:
+    routing = RoutingTable(
+        [to("a", "b", field="*")], payload_original=frozenset(), drop_unrouted=False, ordered=frozenset({"a"})
+    )
+    for kind in (Kind.STATUS, Kind.MESSAGE):
+        for changes in ((change(kinds={kind}),), (change(kinds={kind}), change("x", kinds={kind}))):
+            first, second = routing.plan("main", Envelope(changes=changes))
+            assert (first.target, first.lane, first.ordered) == ("a", Lane.NORMAL, True)
+            assert (second.target, second.ordered) == ("b", False)
+            assert second.lane is not Lane.NORMAL
+
+
 def test_targets_stand_in_order_of_first_mention() -> None:
     routing = table(to("b", "a", field="x"), to("c", field="y"), to("a", "d", field="*"))
     assert list(plan(routing, change("y"), change("x"))) == ["c", "a", "d", "b"]

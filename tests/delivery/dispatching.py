@@ -16,6 +16,7 @@ from gateway.delivery.dead_letter_record import DeadLetter
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.sender import Endpoint, tls_context
 from gateway.delivery.target import DispatchTarget
+from gateway.spool.database import FILE_NAME
 from gateway.spool.sqlite import SqliteOptions, SqliteSpool, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics
 from tests.delivery.rig import APP_SECRET, FakeTarget
@@ -40,6 +41,7 @@ def a_target(
     drops: bool = False,
     max_changes: int = 1,
     breaker: BreakerPolicy | None = None,
+    max_pending: int = 20 * 1024**3,
 ) -> DispatchTarget:
     return DispatchTarget(
         endpoint=Endpoint(url=url, timeout_seconds=timeout, tls=tls_context(url, None)),
@@ -51,6 +53,7 @@ def a_target(
         drops=drops,
         merging=Merging(max_changes=max_changes) if max_changes > 1 else None,
         breaker=breaker or BreakerPolicy(failures=1000),
+        max_pending_bytes=max_pending,
     )
 
 
@@ -94,6 +97,19 @@ class Rig:
             await nursery.start(dispatcher.run)
             yield spool
             await dispatcher.drain(0)
+
+    def damage(self, stored: bytes) -> bytes:
+        """Flip a bit in bytes that stand once in the file of the spool, which is closed; return what they are
+        now."""
+        file = self.directory / "spool" / "0" / FILE_NAME
+        content, changed = file.read_bytes(), stored[:-2] + bytes([stored[-2] ^ 1]) + stored[-1:]
+        assert content.count(stored) == 1
+        file.write_bytes(content.replace(stored, changed))
+        return changed
+
+    def died(self, target: str, reason: str) -> float:
+        labels = {"target": target, "reason": reason}
+        return self.metrics.registry.get_sample_value("meta_gateway_dead_letters_total", labels) or 0.0
 
     def letters(self) -> Iterator[DeadLetter]:
         return (self.store.read(found) for found in self.store.iterate())

@@ -9,10 +9,11 @@ import pytest
 import trio
 
 from gateway.core.ids import new_notification_id
-from gateway.delivery.dead_letter_record import Reason
+from gateway.core.routing import UNROUTED
+from gateway.delivery.dead_letter_record import UNSEALED, Reason
 from gateway.spool.contract import NewDelivery, Notification
-from tests.delivery.dispatching import Rig, a_target, asked, emptied, unix_ms
-from tests.delivery.rig import Received, answer, hang, serving, verified
+from tests.delivery.dispatching import BODY, Rig, a_target, asked, emptied, unix_ms
+from tests.delivery.rig import Received, answer, hang, notification, serving, verified
 
 
 def a_message(number: int, *, received_at_ms: int | None = None) -> Notification:
@@ -228,3 +229,33 @@ async def test_a_shadow_target_drops_only_what_it_refuses_alone(rig: Rig) -> Non
         await emptied(spool)
     assert list(rig.letters()) == []
     assert rig.counted("support", "delivered") == 3
+
+
+@pytest.mark.parametrize("max_changes", [1, 100], ids=["singly", "merged"])
+@pytest.mark.parametrize("drops", [False, True], ids=["dead letter", "drop"])
+async def test_what_the_spool_kept_badly_is_set_aside_for_people_and_the_rest_is_delivered(
+    rig: Rig, max_changes: int, drops: bool
+) -> None:
+    await store(rig, 4)
+    changed = rig.damage(b'"value":2}')
+    async with (
+        serving(answer(200)) as target,
+        rig.running({"support": a_target(target.url, max_changes=max_changes, drops=drops)}) as spool,
+    ):
+        await emptied(spool)
+    assert sorted(number for request in target.requests for number in numbers(request)) == [0, 1, 3]
+    (letter,) = rig.letters()
+    assert letter.reason is Reason.DAMAGED
+    assert changed in letter.body
+    assert letter.integrity == UNSEALED
+    assert rig.died("support", "damaged") == 1
+
+
+async def test_what_is_damaged_and_has_no_route_is_told_as_damaged(rig: Rig) -> None:
+    async with rig.spool() as spool:
+        await spool.append(notification(BODY, UNROUTED, received_at_ms=unix_ms()))
+    rig.damage(b'"value":{"a":1}')
+    async with rig.running({}) as spool:
+        await emptied(spool)
+    (letter,) = rig.letters()
+    assert (letter.reason, letter.attempts) == (Reason.DAMAGED, ())

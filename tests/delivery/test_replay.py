@@ -147,6 +147,13 @@ async def test_an_edited_letter_is_replayed_only_when_told(rig: Rig) -> None:
     assert [lease.raw for lease in await rig.leases()] == [b"edited"]
 
 
+async def test_a_damaged_letter_is_replayed_only_when_told(rig: Rig) -> None:
+    letter = a_letter(body=b"what is left", reason=Reason.DAMAGED)
+    rig.store.write(letter)
+    assert await rig.replay(letter) == [Word.EDITED]
+    assert await rig.replay(letter, edited=True) == [Word.REPLAYED]
+
+
 async def test_a_letter_sealed_by_another_gateway_counts_as_edited(rig: Rig) -> None:
     letter = a_letter()
     DeadLetterStore(rig.store.directory, b"x" * 32).write(letter)
@@ -288,3 +295,18 @@ async def test_after_it_has_ended_it_can_be_replayed_anew(rig: Rig, settlement: 
         rig.store.write(letter)
         results = await replayer.replay([letter.id], accept_edited=False)
     assert results[letter.id].word is Word.REPLAYED
+
+
+async def test_what_is_replayed_to_a_target_with_order_goes_in_order_again(rig: Rig) -> None:
+    table = RoutingTable(
+        [], payload_original=frozenset(), drop_unrouted=False, ordered=frozenset({"support"})
+    )
+    ordered = Known(apps=frozenset({"main"}), targets=frozenset({"support"}), table=table)
+    letters = [
+        a_letter(number=number, body=MIXED.replace(b'"value":1', b'"value":{"from":"4917"}'))
+        for number in range(2)
+    ]
+    for letter in letters:
+        rig.store.write(letter)
+    assert await rig.replay(*letters, known_=ordered) == [Word.REPLAYED, Word.REPLAYED]
+    assert [lease.delivery_id for lease in await rig.leases()] == [letters[0].id]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -91,6 +91,7 @@ def test_any_tree(tree: Any, tmp_path: Path) -> None:
 
 
 @SHARED
+@example(section="targets", tree={"\n": None})
 @given(section=st.sampled_from(sorted(entries(Settings))), tree=TREES)
 def test_any_tree_in_the_place_of_a_section(section: str, tree: Any, good: str, site: Path) -> None:
     """The rest of the file is right: what one section holds must not break what looks at the others."""

@@ -148,7 +148,7 @@ def test_the_schema_takes_every_configuration_of_ours(file: str) -> None:
         (("targets", "support", "timeout"), 10, "type string"),
         (("targets", "support", "timeout"), "10 s", "pattern"),
         (("targets", "support", "timout"), "10s", "unknown"),
-        (("targets", "support", "order"), "sender", "const none"),
+        (("targets", "support", "order"), "receiver", "enum"),
         (("targets", "sup port"), {"url": "http://a"}, "propertyNames"),
         (("apps", "main", "verify_token"), "plain", "type object"),
         (("apps", "main", "app_secrets"), [], "minItems 1"),

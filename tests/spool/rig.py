@@ -39,6 +39,7 @@ def note(
     changes: int = 1,
     object_: str | None = None,
     lane: Lane = Lane.NORMAL,
+    order_keys: tuple[int, ...] = (),
 ) -> Notification:
     """Return a notification; its deliveries are called after it and their target."""
     number = next(_numbers)
@@ -48,7 +49,14 @@ def note(
         received_at_ms=at_ms,
         body=body(f"body {number}".encode() if raw is None else raw, app),
         deliveries=tuple(
-            NewDelivery(id=f"{id_}.{target}", target=target, selection=selection, changes=changes, lane=lane)
+            NewDelivery(
+                id=f"{id_}.{target}",
+                target=target,
+                selection=selection,
+                changes=changes,
+                lane=lane,
+                order_keys=order_keys,
+            )
             for target in targets
         ),
         object=object_,

@@ -115,6 +115,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "emptied": (lambda file: os.truncate(file, 0), "it is empty"),
     "cut to one page": (lambda file: os.truncate(file, 4096), "damaged"),
     "cut in the middle of a page": (lambda file: os.truncate(file, 4096 * 3 + 100), "damaged"),
+    "cut by a byte": (lambda file: os.truncate(file, file.stat().st_size - 1), "it is cut short"),
     "cut by a page": (lambda file: os.truncate(file, file.stat().st_size - 4096), "damaged"),
     "text": (lambda file: file.write_bytes(b"not a database\n" * 1000), "not a database"),
     "zeros": (
@@ -163,7 +164,7 @@ async def test_flipped_bytes_never_come_out_as_good_ones(tmp_path: Path) -> None
         try:
             async with opened(directory) as spool:
                 leases = await spool.lease("support", now_ms=NOW_MS, limit=100, next_due_ms=in_an_hour)
-                assert {lease.raw for lease in leases} <= good
+                assert {lease.raw for lease in leases if not lease.damaged} <= good
         except SpoolBrokenError:
             found_out += 1
         shutil.rmtree(directory)

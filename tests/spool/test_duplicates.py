@@ -55,6 +55,34 @@ def test_keys_are_kept_for_the_window_and_within_the_number(
                 assert id_ in alive
 
 
+@given(
+    window_ms=st.integers(1, 10_000),
+    max_keys=st.integers(1, 40),
+    steps=st.lists(st.integers(0, 3000), min_size=1, max_size=200),
+)
+def test_what_the_window_says_of_itself_is_so(window_ms: int, max_keys: int, steps: list[int]) -> None:
+    """Whatever was accepted since then is kept, and no more is claimed than the settings allow."""
+    limits = Limits(window_ms=window_ms, max_keys=max_keys)
+    buckets: duplicates.Buckets = ()
+    added: list[tuple[int, int]] = []  # time, bucket
+    forgotten: set[int] = set()
+    now_ms = 1_000_000
+    for step in steps:
+        now_ms += step
+        buckets = duplicates.with_current(buckets, now_ms, limits)
+        added.append((now_ms, buckets[-1].id))
+        buckets = duplicates.with_keys(buckets, buckets[-1].id, 1)
+        while (excess := duplicates.excess(buckets, now_ms, limits)) is not None:
+            forgotten.add(excess.bucket.id)
+            buckets = duplicates.with_keys(buckets, excess.bucket.id, -excess.keys)
+        since_ms = duplicates.kept_since_ms(buckets, now_ms, limits)
+        if since_ms is not None:
+            assert now_ms - window_ms <= since_ms <= now_ms
+            assert all(bucket not in forgotten for at_ms, bucket in added if at_ms > since_ms)
+    if not forgotten and len(added) < max_keys:
+        assert since_ms == max(added[0][0], now_ms - window_ms)
+
+
 def test_few_buckets_are_probed() -> None:
     limits = Limits(window_ms=7 * 86_400_000, max_keys=20_000_000)
     buckets: duplicates.Buckets = ()

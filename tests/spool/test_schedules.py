@@ -21,6 +21,7 @@ from tests.spool.rig import NOW_MS, Disk, disk, note, opened, record
 
 TARGETS = ("a", "b", "c")
 MERGING = (None, Merging(max_changes=4), Merging(max_changes=3, max_bytes=4))
+ORDER_KEYS = ((), (1,), (2,), (1, 2), (-(2**63), 2**63 - 1), (2, 3))
 Step = tuple[str, int, int]
 
 
@@ -74,6 +75,7 @@ class Pair:
                     object_=object_,
                     changes=1 + first % 3,
                     lane=Lane(second % 3),
+                    order_keys=ORDER_KEYS[(first + second) % len(ORDER_KEYS)],
                 )
                 self.known.append(wanted)
                 answers = [await spool.append(wanted) for spool in self.both()]
@@ -225,6 +227,7 @@ class Pair:
 
     async def compare(self) -> None:
         assert self.sqlite.pending() == self.memory.pending()
+        assert self.sqlite.pending_bytes() == self.memory.pending_bytes()
         assert await self.sqlite.oldest_received_ms() == await self.memory.oldest_received_ms()
         assert await self.sqlite.oldest_clock_ms() == await self.memory.oldest_clock_ms()
         for target in TARGETS:

@@ -6,7 +6,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,12 @@ class Rig:
     pki: PkiFiles
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
+    wrapper: Sequence[str] = ()
+    """What the gateway is started with, `nsenter ...` for one."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Added to the environment of the gateway."""
+    seen: Path | None = None
+    """Where the test sees the directory of dead letters, if not where the gateway does."""
 
     @property
     def config(self) -> Path:
@@ -82,7 +88,11 @@ class Rig:
     @property
     def dead_letters(self) -> list[dict[str, Any]]:
         """Return every dead letter that lies there now."""
-        return [json.loads(path.read_text()) for path in sorted((self.directory / "dead").rglob("*.json"))]
+        return [json.loads(path.read_text()) for path in sorted(self.dead_letter_directory.rglob("*.json"))]
+
+    @property
+    def dead_letter_directory(self) -> Path:
+        return self.seen or self.directory / "dead"
 
     @property
     def log(self) -> str:
@@ -130,7 +140,8 @@ class Rig:
             self.config,
             admin_url=self.admin_url,
             log_path=self.directory / "gateway.log",
-            environ={**os.environ, "NO_COLOR": "1"},
+            environ={**os.environ, "NO_COLOR": "1", **self.environ},
+            wrapper=self.wrapper,
         ) as process:
             if ready:
                 try:
@@ -184,10 +195,11 @@ class Rig:
     async def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Run `gateway --config ... ARGUMENTS`."""
         return await trio.run_process(
-            [sys.executable, "-m", "gateway", "--config", str(self.config), *arguments],
+            [*self.wrapper, sys.executable, "-m", "gateway", "--config", str(self.config), *arguments],
             capture_stdout=True,
             capture_stderr=True,
             check=check,
+            env={**os.environ, **self.environ},
         )
 
 

@@ -106,3 +106,27 @@ async def test_a_paused_target_gets_nothing_until_it_is_resumed_and_a_restart_ch
             await until(lambda: [message_id(one.body) for one in target.received] == [first])
         audit = (rig.spool_directory.parent / "audit.log").read_text()
         assert [json.loads(line)["action"] for line in audit.splitlines()] == ["pause", "pause", "resume"]
+
+
+async def test_with_order_by_sender_a_failure_holds_up_its_sender_and_nobody_else(rig: Rig) -> None:
+    def ordered(config: Config) -> None:
+        config["targets"]["support"] |= {"order": "sender", "retry": {"schedule": ["1s"]}}
+
+    def body(sender: str, identity: str) -> bytes:
+        return message(identity).replace(b"4915560017342", sender.encode())
+
+    async with open_target(behaviour=FAIL_FOR_EVER) as target:
+        rig.write(targets={"support": target.url}, change=ordered)
+        first = [unique_id() for _ in range(4)]
+        async with rig.running(), rig.meta() as meta:
+            for identity in first:
+                assert (await meta.post(PATH, body("49151", identity))).status == 200
+            await until(lambda: len(target.received) == 1)
+            target.behaviour = ACCEPT
+            other = unique_id()
+            assert (await meta.post(PATH, body("49152", other))).status == 200
+            with trio.fail_after(15):
+                await target.wait_received(6)
+        arrived = [message_id(one.body) for one in target.received]
+        assert arrived[:2] == [first[0], other]
+        assert arrived[2:] == first

@@ -276,3 +276,38 @@ async def test_a_pause_holds_in_all_workers_and_in_one_that_starts_anew(rig: Rig
             assert target.received == []
             await rig.command("targets", "resume", "support")
             await wait_arrived(target, wanted)
+
+
+async def test_a_worker_that_cannot_start_leaves_the_other_to_serve_and_is_tried_again(rig: Rig) -> None:
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        damage(rig, 1)
+        async with rig.running():
+            await until(lambda: len(events(rig, "worker_ended")) >= 2)
+            checks = (await rig.admin_get("/readyz")).json()
+            assert checks["workers"] == {"ok": True, "detail": "1 of 2 serve"}
+            wanted = unique_id()
+            assert (await rig.post(message(wanted))).status == 200
+            await wait_arrived(target, {wanted})
+            assert "the spool file is damaged" in rig.log
+            mend(rig, 1)
+            await all_serving(rig)
+
+
+async def test_a_first_worker_that_cannot_start_ends_the_gateway_with_the_reason(rig: Rig) -> None:
+    rig.write(targets={"support": "http://127.0.0.1:1/"}, change=two_workers)
+    damage(rig, 0)
+    ended = await rig.command("run", check=False)
+    assert ended.returncode == 1
+    assert b"the spool file is damaged" in ended.stderr
+    assert b"worker 0 ended before it served" in ended.stderr
+
+
+def damage(rig: Rig, worker: int) -> None:
+    directory = rig.spool_directory / str(worker)
+    directory.mkdir(parents=True)
+    (directory / "spool.sqlite").touch()
+
+
+def mend(rig: Rig, worker: int) -> None:
+    (rig.spool_directory / str(worker) / "spool.sqlite").unlink()
