@@ -101,6 +101,7 @@ async def update_gauges(
     edge.set_gauges(metrics)
     room = spool.room()
     oldest = await spool.oldest_received_ms()
+    kept_ms = await spool.oldest_kept_ms()
     configured = frozenset(targets)
     pending_of = {**dict.fromkeys(configured, 0), **spool.pending()}
     # A target that the configuration has lost is shown while something waits for it, and no longer.
@@ -122,5 +123,6 @@ async def update_gauges(
     metrics.duplicates_keys.set(remembered.keys)
     window_ms = 0 if remembered.since_ms is None else now_ms - remembered.since_ms
     metrics.duplicates_window_seconds.set(max(0, window_ms) / 1000)
+    metrics.spool_kept_oldest_seconds.set(0 if kept_ms is None else max(0, now_ms - kept_ms) / 1000)
     metrics.spool_bytes.set(spool.size_bytes())
     metrics.spool_free_bytes.set(room.free_bytes)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import trio
 
-from gateway.admin.app import ActionResult
+from gateway.admin.app import ActionResult, ReplayKeptRequest
 from gateway.admin.health import Check
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
@@ -26,6 +27,8 @@ COUNTED_SECONDS: Final = 10.0
 """How old the count of dead letters may be: counting a hundred thousand takes some tenths of a second."""
 NEWEST_REFUSALS: Final = 200
 """As many as one process keeps."""
+NUMBERS: Final = 1024
+"""More than there are workers (`spool.sqlite.WORKER_NAME`)."""
 _WORSE: Final = ("delivering", "recovering", "open", "paused", "unknown")
 """Of the states of a target, what is told where the workers differ: the last."""
 
@@ -150,6 +153,30 @@ class Gathering:
         self.recount()
         return {"discarded": discarded, "left": left}
 
+    async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
+        """Send again a part of what is kept: one worker after the other; the place says in which."""
+        self._demand(asked.target)
+        if not asked.dry_run:
+            fields = msgspec.to_builtins(asked)
+            await self._record("replay_kept", **fields)
+        number, place = (0, None) if asked.after is None else _place_in_worker(asked.after)
+        worker = next((one for one in self._fleet.workers if one.number == number), None)
+        if worker is None:
+            raise UsageError("there is no such place", remedy="begin anew")
+        there = msgspec.structs.replace(asked, after=place)
+        done = await self._fleet.ask(
+            worker,
+            "replay_kept",
+            dict[str, Any],
+            within_seconds=ACTION_SECONDS,
+            asked=msgspec.to_builtins(there),
+        )
+        if done["after"] is not None:
+            first, second = done["after"]
+            return {**done, "after": [first, second * NUMBERS + number]}
+        others = [one.number for one in self._fleet.workers if one.number > number and one.state != "ended"]
+        return {**done, "after": [0, min(others)] if others else None}
+
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         """Store dead letters again, in one worker."""
         await self._record("replay", ids=list(ids), accept_edited=accept_edited)
@@ -190,6 +217,11 @@ class Gathering:
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
+
+
+def _place_in_worker(place: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """Return which worker is meant, and the place in its file; its beginning is (0, 0)."""
+    return place[1] % NUMBERS, (place[0], place[1] // NUMBERS)
 
 
 def merge_health(

@@ -6,10 +6,11 @@ from typing import Final, Protocol
 
 import trio
 
-from gateway.admin.app import ActionResult
+from gateway.admin.app import ActionResult, ReplayKeptRequest
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.discarding import Discarder
+from gateway.delivery.kept_replay import KeptReplayer, Wanted, shown_step
 from gateway.delivery.replay import Known, Replayer, Result, discard
 from gateway.delivery.view import UNKNOWN, TargetView, shown_view
 from gateway.errors import UsageError
@@ -59,13 +60,16 @@ class Operations:
         self._audit = audit
         self._now_ms = now_ms
         self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms)
+        self._kept_replayer = KeptReplayer(spool=spool, known=known, now_ms=now_ms)
         self._discarder = Discarder(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
 
     async def status(self) -> Mapping[str, object]:
-        """Return how each target is and what waits for it, those that the configuration has lost included."""
+        """Return how each target is and what waits for it; of others, such as the configuration has lost,
+        those of which there is something left."""
         now_ms = self._now_ms()
         oldest = await self._spool.oldest_received_ms()
-        pending = {**dict.fromkeys(sorted(self._known().targets), 0), **self._spool.pending()}
+        configured = self._known().targets
+        pending = {**dict.fromkeys(sorted(configured), 0), **self._spool.pending()}
         dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
         views = self._control.views()
         return {
@@ -79,6 +83,7 @@ class Operations:
                     **({"state": UNKNOWN} if self._is_lost(name, count) else {}),
                 }
                 for name, count in {**dict.fromkeys(dead, 0), **pending}.items()
+                if name in configured or count or dead.get(name)
             }
         }
 
@@ -125,6 +130,29 @@ class Operations:
         """Remove dead letters for good."""
         await self._record("discard", ids=list(ids))
         return _shown(await trio.to_thread.run_sync(discard, self._dead_letters, ids))
+
+    async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
+        """Send again a part of what is kept; see `admin.app`."""
+        wanted = Wanted(
+            target=asked.target,
+            since_ms=asked.since_ms,
+            until_ms=asked.until_ms,
+            app=asked.app,
+            field=asked.field,
+            kind=asked.kind,
+            include_delivered=asked.include_delivered,
+        )
+        if wanted.target not in self._known().targets:
+            raise UsageError(
+                "there is no such target", remedy=f"targets: {', '.join(sorted(self._known().targets))}"
+            )
+        if not asked.dry_run:
+            await self._record("replay_kept", **wanted.shown(), after=asked.after, limit=asked.limit)
+        return shown_step(
+            await self._kept_replayer.step(
+                wanted, after=asked.after, limit=asked.limit, dry_run=asked.dry_run
+            )
+        )
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))

@@ -23,7 +23,9 @@ def make_private_file(path: Path, content: bytes) -> None:
     temporary.unlink(missing_ok=True)  # of a crashed process with our number
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, content)
+        rest = content
+        while rest:  # a disk that fills up takes a part, and says why at the next
+            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

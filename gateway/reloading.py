@@ -52,6 +52,10 @@ PREPARE_SECONDS: Final = 30.0
 """Building takes milliseconds; a file that is a pipe nobody writes to, or lies on a server that is gone, must
 not keep all later reloads waiting."""
 
+THREADS_AT_ONCE: Final = 4
+"""Threads that a file system keeps cannot be ended. Of their own number, they take none of those that all the
+rest of the process has in common; where all are kept, reloads are overdue until one comes back."""
+
 Consent = Callable[[Generation], Awaitable[Sequence[Problem]]]
 """Asks others that would have to take it up, too; returns what keeps them from it."""
 
@@ -95,6 +99,7 @@ class Reloader:
         self._seen = generation.sight
         self._asked = trio.Event()
         self._lock = trio.Lock()
+        self._threads = trio.CapacityLimiter(THREADS_AT_ONCE)
         self._watch = FileWatch(seen=lambda: self._seen, changed=partial(self.reload, "file"))
 
     def ask(self) -> None:
@@ -118,7 +123,12 @@ class Reloader:
             with trio.move_on_after(PREPARE_SECONDS):
                 content = former.loaded.source.content if trigger == "file" else None
                 prepared = await trio.to_thread.run_sync(
-                    prepare, former, content, self._environ, abandon_on_cancel=True
+                    prepare,
+                    former,
+                    content,
+                    self._environ,
+                    abandon_on_cancel=True,
+                    limiter=self._threads,
                 )
             if prepared.generation is not None:
                 prepared = await self._with_consent(prepared.generation)

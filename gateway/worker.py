@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from gateway.admin.app import ReplayKeptRequest
 from gateway.assembly import Assembly, Life, unix_ms
 from gateway.channel import Question, Questions, end_with_other_side
 from gateway.core import pausing
@@ -151,8 +152,8 @@ def _take_over(post: Post) -> Bound:
 
 
 async def _wait_empty(spool: Spool, life: Life) -> bool:
-    """Return True, and have the worker end, when nothing waits; False when it is told to end before."""
-    while spool.pending():
+    """Return True, and have the worker end, when nothing waits and nothing is kept; False when told to before."""
+    while spool.pending() or await spool.oldest_kept_ms() is not None:
         with trio.move_on_after(LOOK_SECONDS):
             await life.stop.wait()
             return False
@@ -209,6 +210,7 @@ class _Desk:
             "replay": operations.replay,
             "discard": operations.discard,
             "discard_target": operations.discard_target,
+            "replay_kept": self._replay_kept,
             "pauses": self._pauses,
             "adopt_pauses": self._adopt_pauses,
             "prepare": self._prepare,
@@ -262,6 +264,9 @@ class _Desk:
         else:
             seconds = None if pause.until_ms is None else max(1, pause.until_ms - now_ms) / 1000
             await self._assembly.operations.pause(target, seconds=seconds, reason=pause.reason)
+
+    async def _replay_kept(self, asked: dict[str, Any]) -> object:
+        return await self._assembly.operations.replay_kept(msgspec.convert(asked, ReplayKeptRequest))
 
     async def _prepare(self, content: str) -> Prepared:
         prepared = await trio.to_thread.run_sync(

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,28 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         make_private_file(path, b"new")
     assert read_private_file(path, max_bytes=100) == b"old"
+
+
+def test_a_disk_with_room_for_a_part_leaves_what_was_there(tmp_path: Path) -> None:
+    """A limit on the size of files is such a disk; in a process of its own."""
+    path = tmp_path / "token"
+    make_private_file(path, b"old")
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from gateway.private_file import make_private_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+try:
+    make_private_file(Path(sys.argv[1]), b"new" * 10)
+except OSError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    )
+    assert read_private_file(path, max_bytes=100) == b"old"
+    assert done.stdout == "File too large\n"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])

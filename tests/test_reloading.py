@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog.testing
+import trio
 
 from gateway import reloading
 from gateway.exposition import ReloadRecord
@@ -273,3 +274,16 @@ async def test_a_file_that_cannot_be_read_to_its_end_keeps_no_later_reload_waiti
     monkeypatch.undo()
     await site.reloader.reload("signal")
     assert len(site.installed) == 1
+
+
+async def test_reloads_that_are_kept_take_no_thread_from_the_rest_of_the_process(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloading, "PREPARE_SECONDS", 0.02)
+    (site.directory / "app_secret").unlink()
+    os.mkfifo(site.directory / "app_secret")
+    for _ in range(2 * reloading.THREADS_AT_ONCE):
+        await site.reloader.reload("signal")
+    assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+    with (site.directory / "app_secret").open("w"):  # lets the threads go that wait
+        pass

@@ -9,6 +9,7 @@
 | `POST /api/targets/pause` | `{"target": NAME, "seconds": null, "reason": ""}` -> how the target is |
 | `POST /api/targets/resume` | `{"target": NAME, "rate_per_second": null}` -> how the target is |
 | `POST /api/targets/discard` | `{"target": NAME, "limit": 100}` -> `{"discarded": 100, "left": 23}` |
+| `POST /api/replay` | sends again what was delivered: `ReplayKeptRequest` -> `{"counts": ...}` |
 | `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
@@ -38,6 +39,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admin.guard import host_is_ours, is_json, token_is_right
 from gateway.admin.health import Health
+from gateway.core.change import Kind
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
@@ -82,6 +84,13 @@ class Actions(Protocol):
         """Make dead letters of what waits for a target that the configuration has lost, about `limit` of it.
 
         Returns `{"discarded": 100, "left": 23}`; nothing discarded and some left: those are under way.
+        """
+        ...
+
+    async def replay_kept(self, asked: "ReplayKeptRequest") -> Mapping[str, object]:
+        """Send again about `limit` of what was delivered and is kept, from `after` on.
+
+        Returns `{"counts": {WORD: 3}, "after": [...], "reached_ms": UNIX}`; `after` null: that was all.
         """
         ...
 
@@ -163,6 +172,22 @@ class ResumeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_per_second: float | None = None
 
 
+class ReplayKeptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a replay of what was delivered. Times are Unix milliseconds of acceptance."""
+
+    target: str
+    since_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    until_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    app: str | None = None
+    field: str | None = None
+    kind: Kind | None = None
+    include_delivered: bool = False
+    dry_run: bool = False
+    after: tuple[int, int] | None = None
+    """From the answer before."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
 class DiscardTargetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of the discard of a target."""
 
@@ -170,7 +195,15 @@ class DiscardTargetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
-Asked = TypeVar("Asked", ReplayRequest, DiscardRequest, PauseRequest, ResumeRequest, DiscardTargetRequest)
+Asked = TypeVar(
+    "Asked",
+    ReplayRequest,
+    DiscardRequest,
+    PauseRequest,
+    ResumeRequest,
+    DiscardTargetRequest,
+    ReplayKeptRequest,
+)
 
 
 def build_admin_app(
@@ -190,6 +223,7 @@ def build_admin_app(
         Route("/api/targets/pause", api.pause, methods=["POST"]),
         Route("/api/targets/resume", api.resume, methods=["POST"]),
         Route("/api/targets/discard", api.discard_target, methods=["POST"]),
+        Route("/api/replay", api.replay_kept, methods=["POST"]),
         Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
@@ -279,6 +313,12 @@ class _Api:
         if isinstance(asked, Response):
             return asked
         return _json(await self._actions.discard_target(asked.target, limit=asked.limit))
+
+    async def replay_kept(self, request: Request) -> Response:
+        asked = await self._read(request, ReplayKeptRequest)
+        if isinstance(asked, Response):
+            return asked
+        return _json(await self._actions.replay_kept(asked))
 
     async def config(self, _: Request) -> Response:
         return _json(await _given(self._config()))

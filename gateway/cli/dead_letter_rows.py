@@ -1,12 +1,11 @@
 """Dead letters as rows: a table on a terminal, tab-separated cells in a pipe, JSON for scripts."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from gateway.cli.output import err, out
+from gateway.cli.output import err, json_text, out
 from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def stream_json(rows: Iterable[Row]) -> None:
     """Print a JSON array, row by row: there may be more than memory should hold."""
     separator = "["
     for row in rows:
-        out(separator + json.dumps(row, ensure_ascii=False))
+        out(separator + json_text(row))
         separator = ","
     out("]" if separator == "," else "[]")
 

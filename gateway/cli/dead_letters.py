@@ -4,14 +4,15 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gateway.cli.dead_letter_report import Report, reporting
 from gateway.cli.dead_letter_rows import cells_of, print_tables, row_of, stream_json, visible_lines
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.errors import DeadLetterError, UsageError
@@ -137,12 +138,12 @@ def replay(
     settings = _settings()
     store = _store(settings)
     chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
-    if dry_run:
-        outcomes = _do_here(store, chosen, partial(_rehearse, settings, accept_edited))
-    else:
-        alone = partial(_replay_alone, settings, accept_edited)
-        outcomes = _do(settings, store, "replay", chosen, {"accept_edited": accept_edited}, alone)
-    _report(outcomes, good=frozenset({"replayed", "would_replay", "pending"}), as_json=as_json)
+    with reporting(frozenset({"replayed", "would_replay", "pending"}), as_json=as_json) as report:
+        if dry_run:
+            _do_here(chosen, partial(_rehearse, settings, accept_edited), report)
+        else:
+            alone = partial(_replay_alone, settings, accept_edited)
+            _do(settings, "replay", chosen, {"accept_edited": accept_edited}, alone, report)
 
 
 @commands.command()
@@ -154,17 +155,23 @@ def discard(
     until: Until = None,
     reason: ReasonOption = None,
     everything: All = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be removed; change nothing.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove dead letters for good."""
+    """Remove dead letters for good. It may be interrupted and repeated."""
     settings = _settings()
     store = _store(settings)
     chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
-    if chosen and not yes:
-        _ask_first(len(chosen))
-    outcomes = _do(settings, store, "discard", chosen, {}, partial(_discard_alone, settings, store))
-    _report(outcomes, good=frozenset({"discarded"}), as_json=as_json)
+    if not (dry_run or yes) and (number := chosen.number()):
+        _ask_first(number)
+    with reporting(frozenset({"discarded", "would_discard"}), as_json=as_json) as report:
+        if dry_run:
+            _do_here(chosen, _would_discard, report)
+        else:
+            _do(settings, "discard", chosen, {}, partial(_discard_alone, settings, store), report)
 
 
 # -- which
@@ -235,31 +242,63 @@ def _selection(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """The dead letters that are meant: ids as written, or whatever the selection takes, in no list at all."""
+
+    store: "DeadLetterStore"
+    ids: tuple[str, ...] | None
+    selection: "Selection"
+    began_ms: int
+    """What died since is left: a letter that is replayed and dies again at once would come round for ever."""
+
+    def walk(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+        """Go through the ids; `tell` hears of files that cannot be read, which are left out."""
+        from gateway.delivery.selection import select
+
+        if self.ids is not None:
+            yield from self.ids
+            return
+        for found, letter in select(self.store, self.selection):
+            if isinstance(letter, DeadLetterError):
+                tell(f"left out: {letter}")
+            elif found.written_ms < self.began_ms:
+                yield found.id
+
+    def is_empty(self) -> bool:
+        """Whether there are none; then it is told why."""
+        if next(self.walk(), None) is not None:
+            return False
+        for _ in self.walk(err):
+            pass
+        err("no dead letter matches")
+        return True
+
+    def number(self) -> int:
+        """Return how many there are; reads them all."""
+        return sum(1 for _ in self.walk())
+
+    def at_most(self) -> int:
+        """Return how many there can be, judged by the names of the files alone."""
+        if self.ids is not None:
+            return len(self.ids)
+        found = self.store.iterate(target=self.selection.target)
+        return sum(1 for one in found if self.selection.may_hold(one))
+
+
 def _chosen(
     store: "DeadLetterStore", ids: list[str] | None, selection: "Selection", *, everything: bool
-) -> list[str]:
-    from gateway.delivery.selection import select
-
+) -> _Chosen:
     if bool(ids) + everything + (not selection.states_nothing) != 1:
         raise UsageError("say which", remedy="give ids, or filters, or --all")
-    if ids:
-        return list(dict.fromkeys(ids))
-    chosen = []
-    for found, letter in select(store, selection):
-        if isinstance(letter, DeadLetterError):
-            err(f"left out: {letter}")
-        else:
-            chosen.append(found.id)
-    if not chosen:
-        err("no dead letter matches")
-    return chosen
+    named = tuple(dict.fromkeys(ids)) if ids else None
+    return _Chosen(store=store, ids=named, selection=selection, began_ms=_now_ms())
 
 
 # -- doing it
 
-Outcomes = dict[str, tuple[str, str]]
-"""Id -> what became of it in one word, and what else there is to say."""
-Work = Callable[[list[str]], Outcomes]
+Work = Callable[[Iterator[list[str]], Report], None]
+"""Does something to dead letters, some at a time, and reports what became of each."""
 
 
 def _ask_first(number: int) -> None:
@@ -277,70 +316,71 @@ def _ask_first(number: int) -> None:
 
 def _do(
     settings: "Settings",
-    store: "DeadLetterStore",
     action: str,
-    chosen: list[str],
+    chosen: _Chosen,
     content: dict[str, object],
     alone: Work,
-) -> Outcomes:
+    report: Report,
+) -> None:
     """Have the running gateway do it; where none runs, do it here."""
     from gateway.cli.admin_client import running_gateway
     from gateway.cli.state_owner import refuse_another_user
 
-    if not chosen:
-        return {}
+    if chosen.is_empty():
+        return
     gateway = running_gateway(options.config, settings)
     if gateway is None:
 
-        def work(ids: list[str]) -> Outcomes:
+        def work(chunks: Iterator[list[str]], report: Report) -> None:
             refuse_another_user(settings.spool.directory)
             err("no gateway runs: doing it here")
-            return alone(ids)
+            alone(chunks, report)
 
-        return _do_here(store, chosen, work)
-
-    def ask(ids: list[str]) -> Outcomes:
-        results = gateway.post(f"/api/dead-letters/{action}", {**content, "ids": ids}).get("results", {})
-        return {name: (str(one["result"]), str(one["detail"])) for name, one in results.items()}
-
-    return _by_chunks(action, chosen, ask)
-
-
-def _do_here(store: "DeadLetterStore", chosen: list[str], work: Work) -> Outcomes:
-    """Look whether the letters are there before anything else is opened or made."""
-    there = [identifier for identifier in chosen if _exact(store, identifier)]
-    outcomes = work(there) if there else {}
-    missing = set(chosen).difference(there)
-    return {
-        identifier: ("not_found", f"there is no dead letter {identifier}")
-        if identifier in missing
-        else outcomes[identifier]
-        for identifier in chosen
-    }
+        _do_here(chosen, work, report)
+        return
+    for chunk in _chunks(action, chosen):
+        results = gateway.post(f"/api/dead-letters/{action}", {**content, "ids": chunk}).get("results", {})
+        for identifier in chunk:
+            one = results[identifier]
+            report.add(identifier, str(one["result"]), str(one["detail"]))
 
 
-def _by_chunks(what: str, chosen: list[str], work: Work) -> Outcomes:
-    outcomes: Outcomes = {}
-    for chunk in _chunks(what, chosen):
-        outcomes.update(work(chunk))
-    return outcomes
+def _do_here(chosen: _Chosen, work: Work, report: Report) -> None:
+    """Look whether letters are there before anything else is opened or made."""
+    if chosen.ids is not None:
+        there = tuple(identifier for identifier in chosen.ids if _exact(chosen.store, identifier))
+        for identifier in chosen.ids:
+            if identifier not in there:
+                report.add(identifier, "not_found", f"there is no dead letter {identifier}")
+        if not there:
+            return
+        chosen = replace(chosen, ids=there)
+    if not chosen.is_empty():
+        work(_chunks("dead letters", chosen), report)
 
 
-def _chunks(what: str, ids: list[str]) -> Iterator[list[str]]:
+def _chunks(what: str, chosen: _Chosen) -> Iterator[list[str]]:
     """Go through ids a chunk at a time, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=len(ids))
-        for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
+    bar = Progress(
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        # Results are printed above the bar where they go to the same terminal, and to the pipe where not.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with bar as progress:
+        task = progress.add_task(what, total=None if bar.disable else chosen.at_most())
+        ids = chosen.walk(err)
+        while chunk := list(islice(ids, CHUNK)):
             yield chunk
             progress.advance(task, len(chunk))
 
 
-def _plain(results: "Mapping[str, Result]") -> Outcomes:
-    return {name: (str(result.word), result.detail) for name, result in results.items()}
+def _tell(report: Report, results: "Mapping[str, Result]") -> None:
+    for name, result in results.items():
+        report.add(name, str(result.word), result.detail)
 
 
 def _record(settings: "Settings", action: str, ids: list[str], **fields: object) -> None:
@@ -366,16 +406,17 @@ def _sealed_store(settings: "Settings") -> "DeadLetterStore":
     return DeadLetterStore(settings.dead_letter.directory, key)
 
 
-def _rehearse(settings: "Settings", accept_edited: bool, ids: list[str]) -> Outcomes:
+def _rehearse(settings: "Settings", accept_edited: bool, chunks: Iterator[list[str]], report: Report) -> None:
     from gateway.delivery.replay import rehearse
 
     store, known = _sealed_store(settings), _known(settings)
-    return _by_chunks(
-        "look", ids, lambda chunk: _plain(rehearse(store, chunk, known=known, accept_edited=accept_edited))
-    )
+    for chunk in chunks:
+        _tell(report, rehearse(store, chunk, known=known, accept_edited=accept_edited))
 
 
-def _replay_alone(settings: "Settings", accept_edited: bool, ids: list[str]) -> Outcomes:
+def _replay_alone(
+    settings: "Settings", accept_edited: bool, chunks: Iterator[list[str]], report: Report
+) -> None:
     import trio
 
     from gateway.delivery.replay import Replayer
@@ -385,36 +426,29 @@ def _replay_alone(settings: "Settings", accept_edited: bool, ids: list[str]) -> 
     store, known = _sealed_store(settings), _known(settings)
     spool_options = SqliteOptions.of(settings.spool)
 
-    async def run() -> Outcomes:
+    async def run() -> None:
         async with open_sqlite_spool(
             settings.spool.directory, spool_options, metrics=Metrics(), now_ms=_now_ms
         ) as spool:
-            _record(settings, "replay", ids, accept_edited=accept_edited)
             replayer = Replayer(spool=spool, store=store, known=lambda: known, now_ms=_now_ms)
-            outcomes: Outcomes = {}
-            for chunk in _chunks("replay", ids):
-                outcomes.update(_plain(await replayer.replay(chunk, accept_edited=accept_edited)))
-            return outcomes
+            for chunk in chunks:
+                _record(settings, "replay", chunk, accept_edited=accept_edited)
+                _tell(report, await replayer.replay(chunk, accept_edited=accept_edited))
 
-    return trio.run(run)
+    trio.run(run)
 
 
-def _discard_alone(settings: "Settings", store: "DeadLetterStore", ids: list[str]) -> Outcomes:
+def _discard_alone(
+    settings: "Settings", store: "DeadLetterStore", chunks: Iterator[list[str]], report: Report
+) -> None:
     from gateway.delivery.replay import discard as discard_letters
 
-    _record(settings, "discard", ids)
-    return _by_chunks("discard", ids, lambda chunk: _plain(discard_letters(store, chunk)))
+    for chunk in chunks:
+        _record(settings, "discard", chunk)
+        _tell(report, discard_letters(store, chunk))
 
 
-def _report(outcomes: Outcomes, *, good: frozenset[str], as_json: bool) -> None:
-    """Print what became of each; exit 1 where something was not done."""
-    counts = Counter(word for word, _ in outcomes.values())
-    if as_json:
-        results = {name: {"result": word, "detail": detail} for name, (word, detail) in outcomes.items()}
-        out_json({"counts": dict(counts), "results": results})
-    else:
-        for name, (word, detail) in outcomes.items():
-            out(visible_lines(f"{word}\t{name}\t{detail}"))
-        err(", ".join(f"{number} {word}" for word, number in counts.items()))
-    if not good.issuperset(counts):
-        raise typer.Exit(EXIT_FAILED)
+def _would_discard(chunks: Iterator[list[str]], report: Report) -> None:
+    for chunk in chunks:
+        for identifier in chunk:
+            report.add(identifier, "would_discard", "")

@@ -1,6 +1,7 @@
 """How commands talk: results to stdout, everything else to stderr; exit codes; the global options."""
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ EXIT_USAGE: Final = 2
 """Wrong usage or configuration."""
 EXIT_INTERRUPTED: Final = 130
 """By Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+
+_STEERING: Final = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""DEL and C1 (0x9B begins a sequence as ESC [ does), separators of lines, what turns the direction of text;
+surrogates alone, which UTF-8 cannot write."""
 
 DEFAULT_CONFIG: Final = Path("config/gateway.yaml")
 
@@ -34,7 +39,13 @@ def out(text: str) -> None:
 
 def out_json(value: object) -> None:
     """Print a result for scripts."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    out(json_text(value, indent=2))
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Write JSON that steers no terminal: strangers' texts hold anything, and JSON escapes C0 alone."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def err(text: str) -> None:

@@ -21,6 +21,9 @@ from gateway.telemetry.redaction import visible
 _SHOWN: Final = 120
 """Characters of a stranger's text."""
 
+_DIGITS: Final = 16
+"""Of an anchor's SHA-256, where a refusal names the anchor (`core.identity.Refusal.would_admit`)."""
+
 _Entry = Mapping[str, object]
 
 
@@ -34,10 +37,12 @@ def judge_clients(seen: Observations) -> Iterator[Finding]:
         if name in apps:
             yield from _judge_app(name, mapping(apps[name]), configured)
     refusals = list(mappings(edge, "refusals"))
-    yield _count_refusals(refusals, seen)
-    yield from _judge_claims(refusals, edge, seen)
+    trusted = _named(edge, staged=False)
+    open_ones = [one for one in refusals if text(one, "staged") not in trusted]
+    yield _count_refusals(refusals, len(refusals) - len(open_ones), seen)
+    yield from _judge_claims(open_ones, edge, seen)
     yield from _judge_proved(refusals, edge, seen)
-    yield from _judge_staged(refusals)
+    yield from _judge_staged(refusals, edge)
     yield from _judge_secrets(edge, seen)
 
 
@@ -83,7 +88,16 @@ def _judge_app(name: str, app: _Entry, configured: ClientCertificate) -> Iterato
         )
 
 
-def _count_refusals(refusals: list[_Entry], seen: Observations) -> Finding:
+def _named(edge: _Entry, *, staged: bool) -> frozenset[str]:
+    """Return the anchors that are configured now, each as a refusal's `staged` names it."""
+    return frozenset(
+        f"{text(one, 'client')} {text(one, 'sha256')[:_DIGITS]}"
+        for one in mappings(edge, "anchors")
+        if (one.get("staged") is True) is staged
+    )
+
+
+def _count_refusals(refusals: list[_Entry], solved: int, seen: Observations) -> Finding:
     if not refusals:
         return Finding(
             code="refusals",
@@ -93,13 +107,16 @@ def _count_refusals(refusals: list[_Entry], seen: Observations) -> Finding:
         )
     counts = Counter(text(one, "reason") for one in refusals)
     newest = time(refusals[0], "at")
+    facts = [("newest", say_ago(newest, seen.now))] if newest else []
+    if solved:
+        facts.append(("solved", f"{solved}: by an anchor that was staged then, and is trusted now"))
     return Finding(
         code="refusals",
         level=Level.OK,
         area=Area.CLIENTS,
         what=f"{plural(len(refusals), 'refusal')} on record: "
         + ", ".join(f"{count} {visible(reason)}" for reason, count in counts.most_common()),
-        facts=(("newest", say_ago(newest, seen.now)),) if newest else (),
+        facts=tuple(facts),
     )
 
 
@@ -168,10 +185,12 @@ def _level_of_alarm(at: datetime | None, accepted: datetime | None, seen: Observ
     return Level.WARNING if mended else Level.PROBLEM
 
 
-def _judge_staged(refusals: list[_Entry]) -> Iterator[Finding]:
+def _judge_staged(refusals: list[_Entry], edge: _Entry) -> Iterator[Finding]:
+    # The ledger outlives reloads: an anchor may be trusted by now, or be gone from the configuration.
+    waiting = _named(edge, staged=True) - _named(edge, staged=False)
     named: dict[str, list[_Entry]] = {}
     for one in refusals:
-        if said := text(one, "staged"):
+        if (said := text(one, "staged")) in waiting:
             named.setdefault(visible(said), []).append(one)
     for anchor, these in named.items():
         yield Finding(

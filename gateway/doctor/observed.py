@@ -1,5 +1,6 @@
 """What the probes have seen: values alone, without any judgement."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -84,6 +85,10 @@ class Plan:
     """Targets with `on_give_up: drop`."""
     problems: tuple[Problem, ...] = ()
     """What `gateway check --without-secrets` says of the files."""
+
+    def command(self, name: str) -> str:
+        """Write a command that can be pasted: with the configuration that was looked at."""
+        return f"gateway --config {shlex.quote(str(self.config))} {name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

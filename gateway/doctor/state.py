@@ -77,7 +77,7 @@ def _judge_files(seen: Observations) -> Iterator[Finding]:
                 area=Area.GATEWAY,
                 what=f"{problem.key_path}: {problem.message}",
                 why="that is this user's case; the gateway's may be another",
-                remedy=f"run as: sudo -u {seen.disk.owner} gateway doctor",
+                remedy=f"run as: sudo -u {seen.disk.owner} {seen.plan.command('doctor')}",
             )
             continue
         place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else str(problem.file)
@@ -123,7 +123,7 @@ def _not_running(seen: Observations) -> Finding:
         area=Area.GATEWAY,
         what=f"no gateway runs here: nothing listens at {seen.plan.admin}",
         why="looked at: files, disk, clock, and what the network shows; not at what a running one would tell",
-        remedy="gateway run",
+        remedy=seen.plan.command("run"),
     )
 
 

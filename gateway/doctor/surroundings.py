@@ -6,7 +6,7 @@ from statistics import median
 from gateway.doctor.advice import FILE_SYSTEMS, FSYNC, LATE_CLOCK_SECONDS, SLOW_LOOKUP_SECONDS
 from gateway.doctor.backlog import paused_targets
 from gateway.doctor.finding import Area, Finding, Level, plural, say_milliseconds
-from gateway.doctor.observed import Disk, Observations, Reached
+from gateway.doctor.observed import Disk, Observations, Plan, Reached
 
 _MIB = 1024**2
 
@@ -69,7 +69,7 @@ def judge_spool(seen: Observations) -> Iterator[Finding]:
             why=why,
             remedy="name a directory on a local disk (in a container: a volume)",
         )
-    yield from _judge_sync(disk)
+    yield from _judge_sync(disk, seen.plan)
 
 
 def _judge_place(disk: Disk) -> Finding:
@@ -97,7 +97,7 @@ def _size(count: int) -> str:
     return f"{count // _MIB} MiB" if count < 10 * 1024 * _MIB else f"{count // (1024 * _MIB)} GiB"
 
 
-def _judge_sync(disk: Disk) -> Iterator[Finding]:
+def _judge_sync(disk: Disk, plan: Plan) -> Iterator[Finding]:
     if not disk.fsync_seconds:
         yield Finding(
             code="fsync_not_measured",
@@ -105,7 +105,7 @@ def _judge_sync(disk: Disk) -> Iterator[Finding]:
             area=Area.SPOOL,
             what="the time of a durable write was not measured",
             why=disk.fault,
-            remedy=f"run as: sudo -u {disk.owner} gateway doctor" if disk.owner else "",
+            remedy=f"run as: sudo -u {disk.owner} {plan.command('doctor')}" if disk.owner else "",
         )
         return
     middle, worst = median(disk.fsync_seconds), max(disk.fsync_seconds)

@@ -17,7 +17,7 @@ import trio
 
 from gateway.core.envelope import Envelope, parse_envelope
 from gateway.core.ordering import order_keys
-from gateway.core.routing import RoutingTable, delivery_ids
+from gateway.core.routing import UNROUTED, RoutingTable, delivery_ids
 from gateway.core.signature import SignatureFault, VerifiedBody, verify_signature
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.ingress.asgi import Receive, Scope, Send, run_lifespan, send_accepted, send_answer
@@ -46,6 +46,7 @@ from gateway.ingress.checks import (
     unavailable,
 )
 from gateway.ingress.record import NotificationLog, Record
+from gateway.ingress.unrouted import CopyBudget
 from gateway.settings.model import Listen
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
 from gateway.telemetry.journal import Journal
@@ -121,6 +122,7 @@ class Ingress:
         self._new_id = new_id
         self._limits = limits
         self._memory = BodyMemory(limits.max_held_bytes)
+        self._copies = CopyBudget()
 
     def adopt(
         self,
@@ -207,6 +209,10 @@ class Ingress:
             (len(envelope.changes), envelope.object) if isinstance(envelope, Envelope) else (0, None)
         )
         plan = self._routing().plan(body.app, envelope)
+        copied = None
+        if plan and plan[-1].target == UNROUTED:
+            copied = self._copies.take(trio.current_time())
+            plan = plan if copied else plan[:-1]
         ids = delivery_ids(notification_id, plan)
         notification = Notification(
             id=notification_id,
@@ -236,6 +242,8 @@ class Ingress:
         match appended:
             case Appended.STORED:
                 self._record.stored(notification, envelope)
+                if copied is not None:
+                    self._record.unrouted(notification, copied=copied)
             case Appended.DUPLICATE:
                 self._record.duplicate(notification)
         return None

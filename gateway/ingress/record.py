@@ -27,6 +27,9 @@ _NOISE_LINES_PER_SECOND: Final = 0.1
 _ALARM_LINES_PER_SECOND: Final = 1.0
 """Of Meta itself (or of our own disk): each may be a notification that is late."""
 
+_UNCOPIED_LINES_PER_SECOND: Final = 1 / 60
+"""It goes on at thousands a second; the metric counts."""
+
 _REFUSED: Final = frozenset({401, 403})
 """Answers that say who is not believed; the others say that something is not in order."""
 
@@ -52,6 +55,7 @@ class Record:
         self._notifications_by_field = cache(metrics.notifications_total.labels)
         self._last_received = cache(metrics.last_received_timestamp_seconds.labels)
         self._duplicates = cache(metrics.duplicates_total.labels)
+        self._unrouted = cache(metrics.unrouted_total.labels)
         self._ack_seconds = cache(metrics.ack_seconds.labels)
         self._ledger = journal.ledger
         self._recent = journal.recent
@@ -60,6 +64,7 @@ class Record:
         self.notifications = notifications
         """Which get a line of their own; may be changed."""
         self._seen = 0
+        self._uncopied = LineBudget(lines_per_second=_UNCOPIED_LINES_PER_SECOND, burst_lines=1)
         self._alarms: defaultdict[int, LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=_ALARM_LINES_PER_SECOND)
         )
@@ -172,6 +177,13 @@ class Record:
         self._duplicates(app).inc()
         if self._is_told():
             log.info("duplicate", app=app, bytes=len(notification.body.raw))
+
+    def unrouted(self, notification: Notification, *, copied: bool) -> None:
+        """No route takes a notification, or some of it; it became a dead letter, or is only counted."""
+        app = notification.body.app
+        self._unrouted(app, "kept" if copied else "counted").inc()
+        if not copied and (suppressed := self._uncopied.take(trio.current_time())) is not None:
+            log.warning("unrouted_only_counted", app=app, suppressed=suppressed)
 
     def answered(self, app: IngressApp, seconds: float) -> None:
         """A notification has been answered 200."""

@@ -3,9 +3,12 @@
 Content is compared, never a time: a clock that was set back, a restored mtime or a touched file say nothing.
 """
 
+import errno
 import hashlib
 import os
+import select
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +20,11 @@ MAX_BYTES: Final = 4 * 1024**2
 beginning."""
 MAX_LINKS: Final = 40
 """Symbolic links on the way to one file; Linux follows no more (path_resolution(7))."""
+
+PIPE_SECONDS: Final = 20.0
+"""For the writer of a named pipe, a program beside us; a thread that waits for nobody never ends."""
+CHUNK_BYTES: Final = 1024**2
+"""Read at a time; most files are smaller."""
 
 NO_FILE: Final = "no file"
 """Stands for a pipe or a device: it cannot be looked at twice, so it never changes."""
@@ -64,6 +72,42 @@ def paths_in(value: object) -> Iterator[Path]:
 def look(paths: Iterable[Path]) -> Sight:
     """Look at each file, and at each file in a directory. Blocks for the disk; raises nothing."""
     return {path: _look(path) for path in paths}
+
+
+def read_within(path: Path, *, max_bytes: int) -> tuple[bytes, bool]:
+    """Return at most `max_bytes`, and whether it is a plain file; a pipe is waited for, not without end.
+
+    Raises:
+        OSError: it cannot be read; ENODATA: a pipe's writer has not come, or not come to its end.
+        ValueError: it is no path.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        deadline = None if is_file else time.monotonic() + PIPE_SECONDS
+        content = bytearray()
+        while len(content) < max_bytes:
+            try:
+                if deadline is not None:
+                    _wait_for_data(descriptor, deadline)
+                part = os.read(descriptor, min(CHUNK_BYTES, max_bytes - len(content)))
+            except BlockingIOError:
+                continue
+            if not part:
+                break
+            content += part
+        return bytes(content), is_file
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_data(descriptor: int, deadline: float) -> None:
+    """A pipe that was never written to has not ended either: poll(2) tells the two apart, and read(2) does
+    not."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
 
 
 def directories_of(paths: Iterable[Path]) -> frozenset[Path]:
@@ -128,6 +172,7 @@ def _directories(path: Path) -> Iterator[Path]:
         if target.anchor:
             at = Path(target.anchor)
         rest.extend(reversed(target.parts[bool(target.anchor) :]))
-    while not at.is_dir():
+    # Not `Path.is_dir`: it raises where a directory above may not be looked into, or a name is too long.
+    while not os.path.isdir(at) and at != at.parent:  # noqa: PTH112
         at = at.parent
     yield at

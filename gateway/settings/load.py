@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gateway.errors import ConfigurationError, Problem
 from gateway.settings.complaints import complaints_of
 from gateway.settings.crosschecks import Found, cross_check
-from gateway.settings.files import digest
+from gateway.settings.files import digest, read_within
 from gateway.settings.form import examine_form
 from gateway.settings.model import Settings
 from gateway.settings.reading import Reading, reason, remedy
@@ -145,8 +145,7 @@ def _without(covered: set[KeyPath], found: Iterable[Found]) -> list[Found]:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_BYTES + 1)
+        content, _ = read_within(path, max_bytes=_LARGEST_BYTES + 1)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "its name holds a NUL"
         fault = error if isinstance(error, OSError) else FileNotFoundError(errno.ENOENT, why)

@@ -324,6 +324,8 @@ class Spool(Model):
     """How long a notification is remembered, so that Meta's retry of it is not delivered again."""
     duplicates_max: Count = 20_000_000
     """How many notifications are remembered at most, whichever is reached first."""
+    keep_delivered_seconds: Annotated[Duration, Field(alias="keep_delivered")] = 0.0
+    """How long what a target has taken is kept for `gateway replay`; with little room it goes earlier."""
     min_free_bytes: Annotated[Size, Field(alias="min_free")] = 256 * 1024**2
     """Free space below which notifications are answered 503, for Meta to come again."""
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Final
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from gateway.settings.files import NO_FILE, digest
+from gateway.settings.files import NO_FILE, digest, read_within
 
 FAULT: Final = "gateway_fault"
 """The error type of our own faults among pydantic's."""
@@ -81,9 +80,7 @@ def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
         context = error.context or {}
         raise fault(str(context.get("message")), str(context.get("remedy")), at=("file",)) from None
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_BYTES + 1)
-            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        content, is_file = read_within(path, max_bytes=_LARGEST_BYTES + 1)
     except OSError as error:
         raise fault(
             f"{path} cannot be read: {reason(error)}", remedy(error, absent=_MAKE_IT), at=("file",)

@@ -46,15 +46,16 @@ def _take_away(root: dict[str, Plain], wrong: Iterable[KeyPath]) -> bool:
     """Remove what stands at some places, or what is above where a key is missing; False where that is the
     whole."""
     places = {_standing(root, path) for path in wrong} - {()}
+    if any(place[0] == "listen" for place in places):
+        # Stands in for an address that is not known: of loopback nothing is demanded.
+        root["listen"] = {"address": "127.0.0.1:0"}
     # From the back: what is below goes first, and the items of a list keep their numbers until they go.
     for place in sorted(places, key=lambda path: [(isinstance(part, str), part) for part in path])[::-1]:
-        holder: Any = root
-        for part in place[:-1]:
-            holder = holder[part]
-        del holder[place[-1]]
-        if place[0] == "listen":
-            # Stands in for an address that is not known: of loopback nothing is demanded.
-            root["listen"] = {"address": "127.0.0.1:0"}
+        if place[0] != "listen":
+            holder: Any = root
+            for part in place[:-1]:
+                holder = holder[part]
+            del holder[place[-1]]
     return bool(places)
 
 

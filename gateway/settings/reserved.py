@@ -11,7 +11,6 @@ from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from gateway.settings.amounts import read_duration
 from gateway.settings.reading import read_text
 from gateway.settings.tree import KeyPath, Plain
 
@@ -28,7 +27,6 @@ class Reserved:
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("spool", "engine"): Reserved(default="sqlite"),
     ("spool", "dsn"): Reserved(default=None),
-    ("spool", "keep_delivered"): Reserved(default="0s", read=read_duration),
     ("graph",): Reserved(default=None),
 }
 """By path; `*` stands for any name."""

@@ -45,6 +45,14 @@ The promises, numbered; tests name them.
     a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
 25. A notification whose bytes are no longer those that were stored holds up no other: its deliveries are
     leased as ever, whole groups with them, but with `damaged` set, and nobody may send them.
+26. With `keep_delivered`, a delivery that ended by `Done` is kept for that long, with its body, over
+    restarts; then it goes, within a minute of quiet. It goes earlier, the oldest first, where there is little
+    room: what is kept never keeps anything from being stored.
+27. `kept` gives out notifications of which something is kept, each once, in order of acceptance.
+28. `send_again` makes deliveries of what is kept, durable on return, under the ids stated, with a fresh
+    give-up clock; what is no longer there, and an id that waits, is left out. What was kept under that id is
+    kept no more: it waits again. With `order_keys` it stands where it stood: before what was stored after it,
+    but for what is under way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -146,6 +154,34 @@ class Lease:
     was none."""
     damaged: bool = False
     """Whether `raw` is not what was stored (25): it is for people to look at."""
+
+
+Place = tuple[int, int]
+"""Of a notification in the order of acceptance. Opaque."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A notification of which something that was delivered is kept."""
+
+    place: Place
+    notification_id: str
+    app: str
+    received_at_ms: int
+    raw: bytes | None
+    """None: what the disk gives back is not what was stored."""
+    taken: tuple[NewDelivery, ...]
+    """What of it targets have taken, as far as that is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptStates:
+    """What is known of some ids of deliveries; one that is in neither is unknown."""
+
+    waiting: frozenset[str] = frozenset()
+    """To be delivered."""
+    kept: frozenset[str] = frozenset()
+    """Delivered, and kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +309,32 @@ class Spool(Protocol):
 
     async def set_pauses(self, target: str, pauses: Pauses) -> None:
         """Replace the pauses of a target, durable on return (23). Raises as `append`."""
+        ...
+
+    async def kept(
+        self, *, since_ms: int, until_ms: int, after: Place | None = None, limit: int
+    ) -> tuple[Kept, ...]:
+        """Return a page of what is kept of notifications accepted within these times (27), after a place.
+
+        At most `limit` of them, and 4 MiB of bodies, but at least one; empty: there is nothing more.
+        """
+        ...
+
+    async def kept_states(self, ids: Sequence[str]) -> KeptStates:
+        """Say which of these deliveries wait, and which are kept."""
+        ...
+
+    async def send_again(
+        self, items: Sequence[tuple[Kept, NewDelivery]], *, clock_started_ms: int
+    ) -> frozenset[str]:
+        """Deliver again, or for the first time, what is kept (28); return the ids that were added.
+
+        Raises as `append`.
+        """
+        ...
+
+    async def oldest_kept_ms(self) -> int | None:
+        """When the oldest of what is kept was delivered; None: nothing is."""
         ...
 
     def remembered(self, now_ms: int) -> Remembered:

@@ -13,10 +13,11 @@ import apsw
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.private_file import sync_directory
 from gateway.spool.lock import FILE_MODE, make_directory
+from gateway.spool.log_frames import commits_behind
 from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""
@@ -153,6 +154,7 @@ def _open(file: Path, vfs: str | None) -> apsw.Connection:
         connection.pragma("cache_size", -CACHE_KIB)
         connection.pragma("foreign_keys", "off")
         connection.wal_autocheckpoint(0)
+        _check_log(connection, file)
         _probe(connection, file)
         _migrate(connection)
     except apsw.Error as error:
@@ -202,6 +204,18 @@ def _configure(connection: apsw.Connection, file: Path, pragmas: dict[str, str |
                 f"{file}: SQLite does not take {name} = {value} (it says {found})",
                 remedy="keep the spool on a local file system",
             )
+
+
+def _check_log(connection: apsw.Connection, file: Path) -> None:
+    """Look for commits behind the place where SQLite stops to read the log.
+
+    Each commit is synced before the next begins, so that a power failure leaves parts of one. Several of them
+    mean that the log was damaged before them; SQLite would go on without a word, and write over them.
+    """
+    good, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    lost = commits_behind(wal_of(file), good, page_bytes=connection.pragma("page_size"))
+    if lost > 1:
+        raise damaged(file, f"its log is not as it was written; {lost} commits follow on the damage")
 
 
 def _probe(connection: apsw.Connection, file: Path) -> None:

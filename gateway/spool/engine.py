@@ -5,6 +5,7 @@ What a batch changes in memory is a draft until the commit: a batch that fails l
 batch wait at the same time, so any order is one that they may have had.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +16,22 @@ from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.contract import Remembered
 from gateway.spool.database import close_database, translate
+from gateway.spool.keeping import Keeping
 from gateway.spool.leasing import Leasing
 from gateway.spool.pauses import read_pauses, write_pauses
 from gateway.spool.requests import (
     Append,
+    AskKept,
     Effects,
+    GetKept,
     GetPauses,
     NextDue,
     Oldest,
     OldestClock,
+    OldestKept,
     Request,
     Restore,
+    SendAgain,
     SetPauses,
     Settle,
     Take,
@@ -34,7 +40,7 @@ from gateway.spool.requests import (
 from gateway.spool.session import Draft, Session, json_rows
 from gateway.spool.storing import Storing
 
-_STORING = (Append, Restore)
+_STORING = (Append, Restore, SendAgain)
 _VACUUM_PAGES = 256
 """Pages given back to the file system in one idle step: 1 MiB, some milliseconds."""
 _SPARE_PAGES = 4096
@@ -44,12 +50,33 @@ _SPARE_PAGES = 4096
 class Engine:
     """The spool file, on the thread that writes it."""
 
-    def __init__(self, connection: apsw.Connection, path: Path, limits: duplicates.Limits) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: Path,
+        limits: duplicates.Limits,
+        *,
+        keep_ms: int = 0,
+        min_free_bytes: int = 0,
+        now_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`keep_ms`: how long what was delivered is kept; `now_ms` is asked while that is not 0."""
         self._file = Session(connection, path)
         self._limits = limits
         self._storing = Storing(self._file, limits)
-        self._leasing = Leasing(self._file)
         try:
+            self._keeping = Keeping(
+                self._file,
+                keep_ms=keep_ms,
+                min_free_bytes=min_free_bytes,
+                now_ms=now_ms,
+                monotonic=time.monotonic,
+            )
+            self._leasing = (
+                Leasing(self._file, keep=self._keeping.keep)
+                if self._keeping.has_work
+                else Leasing(self._file)
+            )
             self._next_seq = int(self._file.rows("last_seq")[0][0]) + 1
             self._buckets = tuple(
                 duplicates.Bucket(id=row[0], start_ms=row[1], end_ms=row[2], keys=row[3])
@@ -107,6 +134,13 @@ class Engine:
         """
         if duplicates.excess(self._buckets, now_ms, self._limits) is not None:
             self._in_transaction(lambda draft: self._storing.forget_excess(draft, now_ms))
+            return True
+        try:
+            has_stale = self._keeping.wants_tidy()
+        except apsw.Error as error:
+            raise self._after_failure(error) from error
+        if has_stale:
+            self._in_transaction(self._keeping.tidy)
             return True
         if self._storing.wants_filter(self._buckets):
             self._in_transaction(self._storing.make_filters)
@@ -171,22 +205,34 @@ class Engine:
         for request in batch:
             if isinstance(request, Restore):
                 self._storing.restore(request, draft)
+            elif isinstance(request, SendAgain):
+                self._keeping.send_again(request, draft)
         for request in batch:
             if isinstance(request, Take):
                 self._leasing.take(request, draft)
             elif isinstance(request, TakeOldest):
                 self._leasing.take_oldest(request, draft)
         for request in batch:
-            if isinstance(request, NextDue):
-                request.result = self._leasing.next_due(request.target, draft)
-            elif isinstance(request, Oldest | OldestClock):
-                name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
-                rows = self._file.rows(name, json_rows(request.targets))
-                request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
-            elif isinstance(request, SetPauses):
-                write_pauses(self._file, request)
-            elif isinstance(request, GetPauses):
-                request.result = read_pauses(self._file)
+            self._answer(request, draft)
+
+    def _answer(self, request: Request, draft: Draft) -> None:
+        """Do what asks or changes nothing of deliveries."""
+        if isinstance(request, NextDue):
+            request.result = self._leasing.next_due(request.target, draft)
+        elif isinstance(request, Oldest | OldestClock):
+            name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
+            rows = self._file.rows(name, json_rows(request.targets))
+            request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
+        elif isinstance(request, GetKept):
+            self._keeping.get(request)
+        elif isinstance(request, AskKept):
+            self._keeping.ask(request)
+        elif isinstance(request, OldestKept):
+            request.result = self._keeping.oldest_ms()
+        elif isinstance(request, SetPauses):
+            write_pauses(self._file, request)
+        elif isinstance(request, GetPauses):
+            request.result = read_pauses(self._file)
 
     def _after_failure(self, error: apsw.Error) -> GatewayError:
         """Roll back where that is safe, and say what the failure means."""

@@ -9,6 +9,7 @@ import itertools
 import secrets
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -77,11 +78,17 @@ _ROWS = msgspec.json.Decoder(list[_Row])
 _MEMBERS = msgspec.json.Decoder(list[tuple[int, int, int, str]])
 
 
+def _let_go(_: list[Key]) -> None:
+    """Keep nothing of what was delivered."""
+
+
 class Leasing:
     """What hands deliveries out and takes them back."""
 
-    def __init__(self, file: Session) -> None:
+    def __init__(self, file: Session, *, keep: Callable[[list[Key]], None] = _let_go) -> None:
+        """`keep` is told what was delivered, before it is removed."""
         self._file = file
+        self._keep = keep
         self._held: dict[str, dict[int, Held]] = {}
         self._target_of: dict[int, str] = {}
         # Starts anywhere, so that a lease of another opening of this file is never taken for one of this.
@@ -98,7 +105,8 @@ class Leasing:
 
     def settle(self, requests: list[Settle], draft: Draft) -> None:
         """End leases; one that has ended, or never was, is left alone (promise 7)."""
-        gone: list[Key] = []
+        buried: list[Key] = []
+        delivered: list[Key] = []
         later: list[tuple[object, ...]] = []
         records: list[tuple[tuple[int, int], AttemptRecord]] = []
         released: list[Key] = []
@@ -115,8 +123,12 @@ class Leasing:
                 key = held.key
                 draft.ended.add(token)
                 match settlement:
-                    case Done() | Buried():
-                        gone.append(key)
+                    case Done():
+                        delivered.append(key)
+                        awaited += [key] if held.ordered else []
+                        draft.count(target, -1, -held.raw_bytes)
+                    case Buried():
+                        buried.append(key)
                         awaited += [key] if held.ordered else []
                         draft.count(target, -1, -held.raw_bytes)
                     case RetryLater(at_ms=at_ms, record=record, group=group):
@@ -128,9 +140,10 @@ class Leasing:
                         if leaves:
                             alone.append(key)
                         draft.ready.add(target)
+        self._keep(delivered)
         turns = self._turns_of(awaited)
         for name, rows in (
-            ("remove_deliveries", gone),
+            ("remove_deliveries", delivered + buried),
             ("retry_later", later),
             ("release", released),
             ("leave_group", alone),

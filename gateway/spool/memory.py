@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from gateway.core.lanes import ORDER, Lane
@@ -20,9 +21,12 @@ from gateway.spool.contract import (
     AttemptRecord,
     Buried,
     Done,
+    Kept,
+    KeptStates,
     Lease,
     NewDelivery,
     Notification,
+    Place,
     Release,
     Remembered,
     RetryLater,
@@ -76,6 +80,8 @@ class MemoryState:
     buckets: duplicates.Buckets = ()
     seen: dict[int, set[bytes]] = field(default_factory=dict)
     """Digests by bucket."""
+    kept: dict[tuple[int, int, int], tuple[_Delivery, int]] = field(default_factory=dict)
+    """What was delivered, and when."""
     pauses: dict[str, Pauses] = field(default_factory=dict)
     damaged: dict[str, bytes] = field(default_factory=dict)
     """By notification id: what became of its bytes."""
@@ -89,9 +95,14 @@ class MemoryState:
 
 @asynccontextmanager
 async def open_memory_spool(
-    state: MemoryState, *, duplicates_window_seconds: float = 604_800, duplicates_max: int = 20_000_000
+    state: MemoryState,
+    *,
+    duplicates_window_seconds: float = 604_800,
+    duplicates_max: int = 20_000_000,
+    keep_delivered_seconds: float = 0.0,
+    now_ms: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator["MemorySpool"]:
-    """Open a state.
+    """Open a state. `now_ms` says when something was delivered that is kept.
 
     Raises:
         SpoolLockedError: it is open already.
@@ -100,7 +111,7 @@ async def open_memory_spool(
         raise SpoolLockedError("the spool is in use")
     state.opened = True
     limits = duplicates.Limits(window_ms=round(duplicates_window_seconds * 1000), max_keys=duplicates_max)
-    spool = MemorySpool(state, limits)
+    spool = MemorySpool(state, limits, keep_ms=round(keep_delivered_seconds * 1000), now_ms=now_ms)
     try:
         yield spool
     finally:
@@ -111,7 +122,16 @@ async def open_memory_spool(
 class MemorySpool:
     """A `Spool`. Made by `open_memory_spool`."""
 
-    def __init__(self, state: MemoryState, limits: duplicates.Limits) -> None:
+    def __init__(
+        self,
+        state: MemoryState,
+        limits: duplicates.Limits,
+        *,
+        keep_ms: int = 0,
+        now_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._keep_ms = keep_ms
+        self._now_ms = now_ms
         self._state = state
         self._limits = limits
         self._held: dict[int, tuple[int, int, int]] = {}
@@ -213,6 +233,8 @@ class MemorySpool:
         match settlement:
             case Done() | Buried():
                 del self._state.deliveries[key]
+                if self._keep_ms and isinstance(settlement, Done):
+                    self._state.kept[key] = found, self._now_ms()
                 if found.new.order_keys:
                     self._tell({lease.target})
             case RetryLater(at_ms=at_ms, record=record, group=group):
@@ -266,6 +288,73 @@ class MemorySpool:
         self._state.pauses.pop(target, None)
         if pauses:
             self._state.pauses[target] = pauses
+
+    async def kept(
+        self, *, since_ms: int, until_ms: int, after: Place | None = None, limit: int
+    ) -> tuple[Kept, ...]:
+        """See `Spool.kept`."""
+        await self._enter()
+        self._forget()
+        pages: dict[Place, list[_Delivery]] = {}
+        for (received_ms, seq, _), (found, _) in sorted(self._state.kept.items(), key=_kept_key):
+            place = (received_ms, seq)
+            if since_ms <= received_ms <= until_ms and (after is None or place > after):
+                pages.setdefault(place, []).append(found)
+        return tuple(
+            Kept(
+                place=place,
+                notification_id=taken[0].notification.id,
+                app=taken[0].app,
+                received_at_ms=place[0],
+                raw=taken[0].notification.body.raw,
+                taken=tuple(msgspec.structs.replace(found.new, order_keys=()) for found in taken),
+            )
+            for place, taken in itertools.islice(pages.items(), max(0, limit))
+        )
+
+    async def kept_states(self, ids: Sequence[str]) -> KeptStates:
+        """See `Spool.kept_states`."""
+        await self._enter()
+        self._forget()
+        return KeptStates(
+            waiting=frozenset(found.new.id for found in self._state.deliveries.values()).intersection(ids),
+            kept=frozenset(found.new.id for found, _ in self._state.kept.values()).intersection(ids),
+        )
+
+    async def send_again(
+        self, items: Sequence[tuple[Kept, NewDelivery]], *, clock_started_ms: int
+    ) -> frozenset[str]:
+        """See `Spool.send_again`."""
+        await self._enter(storing=True)
+        self._forget()
+        state, added = self._state, set()
+        for kept, new in items:
+            waiting = {key: found for key, found in state.deliveries.items() if key[:2] == kept.place}
+            there = {key: found for key, (found, _) in state.kept.items() if key[:2] == kept.place}
+            one = next(iter((there | waiting).values()), None)
+            if one is None or any(found.new.id == new.id for found in state.deliveries.values()):
+                continue
+            key = next((key for key, found in there.items() if found.new.id == new.id), None)
+            if key is None:
+                key = (*kept.place, 1 + max(position for *_, position in (*waiting, *there)))
+            else:
+                del state.kept[key]
+            state.deliveries[key] = _Delivery(
+                notification=one.notification, new=new, clock_started_ms=clock_started_ms
+            )
+            added.add(new.id)
+            self._tell({new.target})
+        return frozenset(added)
+
+    async def oldest_kept_ms(self) -> int | None:
+        """See `Spool.oldest_kept_ms`."""
+        await self._enter()
+        self._forget()
+        return min((at_ms for _, at_ms in self._state.kept.values()), default=None)
+
+    def _forget(self) -> None:
+        until_ms = self._now_ms() - self._keep_ms
+        self._state.kept = {key: one for key, one in self._state.kept.items() if one[1] > until_ms}
 
     def remembered(self, now_ms: int) -> Remembered:
         """See `Spool.remembered`."""
@@ -424,6 +513,10 @@ class MemorySpool:
         if targets:
             for callback in self._callbacks:
                 callback(frozenset(targets))
+
+
+def _kept_key(item: tuple[tuple[int, int, int], object]) -> tuple[int, int, int]:
+    return item[0]
 
 
 def _key(item: tuple[tuple[int, int, int], _Delivery]) -> tuple[int, int, int]:

@@ -46,3 +46,27 @@ CREATE INDEX turn_delivery ON turn (notification, position);
 CREATE TRIGGER turns_gone AFTER DELETE ON delivery WHEN OLD.ordered BEGIN
     DELETE FROM turn WHERE notification = OLD.notification AND position = OLD.position;
 END;
+
+-- name: to_8
+CREATE TABLE kept (
+    received_at_ms INTEGER NOT NULL,
+    notification INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    id TEXT NOT NULL,
+    selection TEXT,
+    changes INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    delivered_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (received_at_ms, notification, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX kept_delivered ON kept (delivered_at_ms);
+CREATE INDEX kept_id ON kept (id);
+
+CREATE TRIGGER kept_came AFTER INSERT ON kept BEGIN
+    UPDATE notification SET deliveries = deliveries + 1 WHERE seq = NEW.notification;
+END;
+
+CREATE TRIGGER kept_gone AFTER DELETE ON kept BEGIN
+    UPDATE notification SET deliveries = deliveries - 1 WHERE seq = OLD.notification;
+END;

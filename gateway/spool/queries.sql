@@ -285,3 +285,103 @@ SELECT coalesce(max(seq), 0) FROM notification;
 
 -- name: buckets
 SELECT id, start_ms, end_ms, keys FROM seen_bucket ORDER BY id;
+
+-- name: any_kept
+SELECT EXISTS (SELECT 1 FROM kept);
+
+-- name: oldest_kept
+SELECT min(delivered_at_ms) FROM kept;
+
+-- name: keep_deliveries
+INSERT INTO kept (received_at_ms, notification, position, target, id, selection, changes, lane, delivered_at_ms)
+SELECT d.received_at_ms, d.notification, d.position, d.target, d.id, d.selection, d.changes, d.lane, ?1
+FROM json_each(?2) AS k
+CROSS JOIN delivery AS d ON d.target = k.value ->> 0 AND d.received_at_ms = k.value ->> 1
+    AND d.notification = k.value ->> 2 AND d.position = k.value ->> 3;
+
+-- name: forget_kept
+DELETE FROM kept WHERE (received_at_ms, notification, position) IN (
+    SELECT received_at_ms, notification, position FROM kept WHERE delivered_at_ms <= ?1
+    ORDER BY delivered_at_ms LIMIT ?2
+);
+
+-- name: forget_these
+DELETE FROM kept WHERE (received_at_ms, notification, position) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)
+);
+
+-- name: kept_page
+-- Notifications of which something is kept, after the place (?1, ?2) and accepted by ?3, in order of acceptance.
+SELECT k.received_at_ms, k.notification, n.id, n.app, n.raw_crc32, n.raw_bytes, k.taken
+FROM (
+    SELECT received_at_ms, notification,
+        json_group_array(json_array(id, target, selection, changes, lane)) AS taken
+    FROM kept WHERE (received_at_ms, notification) > (?1, ?2) AND received_at_ms <= ?3
+    GROUP BY received_at_ms, notification ORDER BY received_at_ms, notification LIMIT ?4
+) AS k
+LEFT JOIN notification AS n ON n.seq = k.notification
+ORDER BY k.received_at_ms, k.notification;
+
+-- name: bodies
+SELECT seq, raw FROM body WHERE seq IN (SELECT value FROM json_each(?1));
+
+-- name: kept_ids
+SELECT id FROM kept WHERE id IN (SELECT value FROM json_each(?1));
+
+-- name: places_again
+-- Of the deliveries ?1 (seq and id of the notification, id) those whose notification is there and that do not wait: their
+-- 0-based index, the place where each is kept, and one in its notification that is free. (A notification's deliveries
+-- are found target by target: `waiting` are those that have any.)
+WITH RECURSIVE waiting (target) AS (
+    SELECT min(target) FROM delivery
+    UNION ALL
+    SELECT (SELECT min(target) FROM delivery WHERE target > waiting.target) FROM waiting
+    WHERE waiting.target IS NOT NULL
+)
+SELECT k.key, n.received_at_ms, n.seq, n.raw_bytes,
+    (SELECT position FROM kept
+     WHERE received_at_ms = n.received_at_ms AND notification = n.seq AND id = k.value ->> 2),
+    1 + max(
+        coalesce((SELECT max(position) FROM kept
+                  WHERE received_at_ms = n.received_at_ms AND notification = n.seq), -1),
+        coalesce((SELECT max(d.position) FROM waiting CROSS JOIN delivery AS d
+                  ON d.target = waiting.target AND d.received_at_ms = n.received_at_ms
+                      AND d.notification = n.seq), -1)
+    )
+FROM json_each(?1) AS k
+CROSS JOIN notification AS n ON n.seq = k.value ->> 0 AND n.id = k.value ->> 1
+WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE id = k.value ->> 2)
+ORDER BY k.key;
+
+-- name: count_again
+UPDATE notification SET deliveries = deliveries + k.number
+FROM (SELECT value AS seq, count(*) AS number FROM json_each(?1) GROUP BY value) AS k
+WHERE notification.seq = k.seq;
+
+-- name: firsts
+-- The first under each of the keys ?1, as the place of a delivery.
+SELECT DISTINCT first.target, n.received_at_ms, first.notification, first.position
+FROM (
+    SELECT value ->> 0 AS target,
+        (SELECT notification FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1) AS notification,
+        (SELECT position FROM turn WHERE target = value ->> 0 AND key = value ->> 1
+         ORDER BY notification, position LIMIT 1) AS position
+    FROM json_each(?1)
+) AS first
+CROSS JOIN notification AS n ON n.seq = first.notification;
+
+-- name: step_back
+-- Of those at the places ?2 that are neither under way nor in a group, who is no longer the first waits (until ?1).
+UPDATE delivery SET due_ms = ?1
+WHERE due_ms <> ?1 AND attempt_at_ms IS NULL AND group_key IS NULL
+    AND (target, received_at_ms, notification, position) IN (
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)
+    )
+    AND EXISTS (
+        SELECT 1 FROM turn AS mine INDEXED BY turn_delivery WHERE mine.notification = delivery.notification
+            AND mine.position = delivery.position AND EXISTS (
+                SELECT 1 FROM turn AS other WHERE other.target = mine.target AND other.key = mine.key
+                    AND (other.notification, other.position) < (mine.notification, mine.position)
+            )
+    );

@@ -9,7 +9,15 @@ from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError
-from gateway.spool.contract import Appended, Lease, Notification, Settlement
+from gateway.spool.contract import (
+    Appended,
+    Kept,
+    KeptStates,
+    Lease,
+    NewDelivery,
+    Notification,
+    Settlement,
+)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -121,6 +129,41 @@ class SetPauses(Request):
 
     target: str
     pauses: Pauses
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class GetKept(Request):
+    """`Spool.kept`."""
+
+    since_ms: int
+    until_ms: int
+    after: tuple[int, int] | None
+    limit: int
+    result: tuple[Kept, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class AskKept(Request):
+    """`Spool.kept_states`."""
+
+    ids: tuple[str, ...]
+    result: KeptStates = field(default_factory=KeptStates)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SendAgain(Request):
+    """`Spool.send_again`."""
+
+    items: tuple[tuple[Kept, NewDelivery], ...]
+    clock_started_ms: int
+    result: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class OldestKept(Request):
+    """`Spool.oldest_kept_ms`."""
+
+    result: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

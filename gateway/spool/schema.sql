@@ -1,7 +1,7 @@
--- Schema 7 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
+-- Schema 8 of a spool file. `user_version` holds the number, `application_id` ("MWGS") says that the file is ours.
 -- Whoever changes it raises SCHEMA_VERSION in database.py and adds the step from the version before to migrations.sql.
 
--- A notification that some delivery still needs.
+-- A notification that some delivery still needs, one that waits or one that is kept.
 CREATE TABLE notification (
     seq INTEGER PRIMARY KEY,          -- order of acceptance within this file
     id TEXT NOT NULL,
@@ -92,6 +92,31 @@ END;
 CREATE TRIGGER last_delivery_gone AFTER UPDATE OF deliveries ON notification WHEN NEW.deliveries = 0 BEGIN
     DELETE FROM body WHERE seq = OLD.seq;
     DELETE FROM notification WHERE seq = OLD.seq;
+END;
+
+-- What targets have taken, while `spool.keep_delivered` keeps it; empty where that is 0s. See keeping.py.
+CREATE TABLE kept (
+    received_at_ms INTEGER NOT NULL,
+    notification INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    id TEXT NOT NULL,
+    selection TEXT,
+    changes INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    delivered_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (received_at_ms, notification, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX kept_delivered ON kept (delivered_at_ms);
+CREATE INDEX kept_id ON kept (id);
+
+CREATE TRIGGER kept_came AFTER INSERT ON kept BEGIN
+    UPDATE notification SET deliveries = deliveries + 1 WHERE seq = NEW.notification;
+END;
+
+CREATE TRIGGER kept_gone AFTER DELETE ON kept BEGIN
+    UPDATE notification SET deliveries = deliveries - 1 WHERE seq = OLD.notification;
 END;
 
 -- The duplicates window, oldest bucket first: see duplicates.py.

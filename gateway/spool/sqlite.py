@@ -20,7 +20,18 @@ from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.private_file import sync_directory
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool import requests
-from gateway.spool.contract import Appended, Lease, Notification, Remembered, Room, Settlement
+from gateway.spool.contract import (
+    Appended,
+    Kept,
+    KeptStates,
+    Lease,
+    NewDelivery,
+    Notification,
+    Place,
+    Remembered,
+    Room,
+    Settlement,
+)
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
 from gateway.spool.engine import Engine
@@ -49,6 +60,7 @@ class SqliteOptions:
     duplicates_window_seconds: float
     duplicates_max: int
     min_free_bytes: int
+    keep_delivered_seconds: float = 0.0
     max_queued_requests: int = MAX_QUEUED_REQUESTS
     max_queued_bytes: int = MAX_QUEUED_BYTES
 
@@ -59,6 +71,7 @@ class SqliteOptions:
             duplicates_window_seconds=spool.duplicates_window_seconds,
             duplicates_max=spool.duplicates_max,
             min_free_bytes=spool.min_free_bytes,
+            keep_delivered_seconds=spool.keep_delivered_seconds,
         )
 
 
@@ -105,7 +118,14 @@ async def open_worker_spool(
     file = worker_directory / FILE_NAME
 
     def make_engine() -> Engine:
-        return Engine(open_database(worker_directory, vfs=vfs), file, limits)
+        return Engine(
+            open_database(worker_directory, vfs=vfs),
+            file,
+            limits,
+            keep_ms=round(options.keep_delivered_seconds * 1000),
+            min_free_bytes=options.min_free_bytes,
+            now_ms=now_ms,
+        )
 
     engine = await trio.to_thread.run_sync(make_engine)
     spool = SqliteSpool(engine, file, options, metrics=metrics, now_ms=now_ms)
@@ -255,6 +275,34 @@ class SqliteSpool:
         """See `Spool.set_pauses`. ValueError: a name, a reason or a time that cannot be kept."""
         check_pauses(target, pauses)
         await self._ask(requests.SetPauses(target=target, pauses=pauses))
+
+    async def kept(
+        self, *, since_ms: int, until_ms: int, after: Place | None = None, limit: int
+    ) -> tuple[Kept, ...]:
+        """See `Spool.kept`."""
+        request = requests.GetKept(since_ms=since_ms, until_ms=until_ms, after=after, limit=max(0, limit))
+        await self._ask(request)
+        return request.result
+
+    async def kept_states(self, ids: Sequence[str]) -> KeptStates:
+        """See `Spool.kept_states`."""
+        request = requests.AskKept(ids=tuple(ids))
+        await self._ask(request)
+        return request.result
+
+    async def send_again(
+        self, items: Sequence[tuple[Kept, NewDelivery]], *, clock_started_ms: int
+    ) -> frozenset[str]:
+        """See `Spool.send_again`."""
+        request = requests.SendAgain(items=tuple(items), clock_started_ms=clock_started_ms)
+        await self._ask(request)
+        return request.result
+
+    async def oldest_kept_ms(self) -> int | None:
+        """See `Spool.oldest_kept_ms`."""
+        request = requests.OldestKept()
+        await self._ask(request)
+        return request.result
 
     def remembered(self, now_ms: int) -> Remembered:
         """See `Spool.remembered`."""

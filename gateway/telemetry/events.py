@@ -106,6 +106,10 @@ EVENTS: Final[Mapping[str, Event]] = {
         "id app changes deliveries bytes", "A notification is on disk (as `log.notifications` says)."
     ),
     "duplicate": _event("app bytes", "A notification was on disk already (as `log.notifications` says)."),
+    "unrouted_only_counted": _event(
+        "app suppressed",
+        "More comes in that no route takes than is kept whole; the rest is counted, and nothing else.",
+    ),
     # The spool.
     "spool_write_failed": _event("detail", "A commit failed and left nothing behind; Meta was told 503."),
     "spool_broken": _event("detail", "The disk or the file has failed for good, and the process ends."),

@@ -47,6 +47,8 @@ PRESENTED: Final = ("accepted", "refused", "none")
 OUTCOMES: Final = ("delivered", "retried", "refused", "gave_up")
 DEATH_REASONS: Final = ("refused", "gave_up", "damaged")
 """Of a target; a notification that no route takes dies under `UNROUTED_REASONS`."""
+COPIES: Final = ("kept", "counted")
+"""What is left of a notification that no route takes."""
 UNROUTED_REASONS: Final = ("unrouted", "unparseable", "damaged")
 
 
@@ -103,6 +105,13 @@ class Metrics:
         self.duplicates_total = counter(
             "duplicates_total", "Notifications answered 200 and not stored again.", "app"
         )
+        self.unrouted_total = counter(
+            "unrouted_total",
+            "Notifications of which no route takes something: kept (a dead letter holds it), or counted"
+            " (beyond 50/s after 10000 at once: nothing else is left of it).",
+            "app",
+            "copy",
+        )
         self.duplicates_window_seconds = gauge(
             "duplicates_window_seconds",
             "How far back every notification is remembered now; less than spool.duplicates_window while"
@@ -144,6 +153,10 @@ class Metrics:
         self.spool_pending = gauge("spool_pending", "Deliveries waiting or under way.", "target")
         self.spool_oldest_seconds = gauge(
             "spool_oldest_seconds", "Age of the oldest pending delivery.", "target"
+        )
+        self.spool_kept_oldest_seconds = gauge(
+            "spool_kept_oldest_seconds",
+            "How long ago the oldest delivery was made that gateway replay can send again; 0: none is kept.",
         )
         self.spool_bytes = gauge("spool_bytes", "Bytes of the spool on disk.")
         self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the spool's file system.")
@@ -207,6 +220,8 @@ class Metrics:
         for app in apps:
             self.ack_seconds.labels(app)
             self.duplicates_total.labels(app)
+            for copy in COPIES:
+                self.unrouted_total.labels(app, copy)
             for status in ANSWER_STATUSES:
                 self.requests_total.labels(app, status)
             for presented in PRESENTED:

@@ -17,6 +17,7 @@ Fold = Callable[[float, float], float]
 _GAUGES: Final[dict[str, Fold]] = {
     "spool_pending": add,
     "spool_oldest_seconds": max,
+    "spool_kept_oldest_seconds": max,
     "spool_bytes": add,
     "duplicates_window_seconds": min,
     "duplicates_keys": add,

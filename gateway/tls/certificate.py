@@ -18,6 +18,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
+from gateway.settings.files import read_within
 
 DEVELOPMENT_ORGANIZATION: Final = "meta-webhook-gateway development"
 """The organization in every certificate of a development PKI, so that `check` knows one when it sees it."""
@@ -315,8 +316,7 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES, what: str = "certi
         CertificateFileError: it cannot be read, is empty or too big.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+        data, _ = read_within(path, max_bytes=max_bytes + 1)
     except FileNotFoundError as fault:
         raise CertificateFileError(
             f"{path} does not exist", remedy="put the file there, or correct the path"

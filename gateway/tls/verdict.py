@@ -42,8 +42,13 @@ REMEMBERED_LEAVES: Final = 64
 REMEMBERED_BYTES: Final = 8192
 """Ordinary leaves have some 700 bytes; a stranger cannot have us remember more than half a megabyte."""
 
+MAX_LEAF_BYTES: Final = 16 * 1024
+"""OpenSSL takes 100 KiB of certificates, and a subject of thousands of attributes costs 30 ms to parse, in
+which nobody is answered. Twenty times Meta's leaf, and a handful of milliseconds at the worst."""
+
 MAX_NAME_CHARACTERS: Final = 300
-"""A subject is the stranger's text and may have kilobytes; this much of it goes to the log."""
+"""A subject is the stranger's text and may have kilobytes; this much of it goes to the log. A
+serial has 40 digits (RFC 5280 section 4.1.2.2), or as many as a stranger likes."""
 
 # What cryptography thinks of a stranger's certificate would go to stderr, past every budget: a line for each
 # text, and the texts hold lengths that the stranger chooses. It is attributed to this module. Not by
@@ -53,6 +58,10 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"gateway\.tls\.v
 
 class VerdictMissingError(Exception):
     """A certificate was presented and its validation was not seen. Ours, a bug: the connection is closed."""
+
+
+class LeafTooLargeError(Exception):
+    """Of MAX_LEAF_BYTES: the stranger's fault."""
 
 
 @dataclass(slots=True)
@@ -186,7 +195,7 @@ def summarise(certificate: x509.Certificate) -> LeafSummary:
     return LeafSummary(
         subject=certificate.subject.rfc4514_string()[:MAX_NAME_CHARACTERS],
         issuer=certificate.issuer.rfc4514_string()[:MAX_NAME_CHARACTERS],
-        serial=f"{certificate.serial_number:x}",
+        serial=f"{certificate.serial_number:x}"[:MAX_NAME_CHARACTERS],
         sha256=certificate.fingerprint(hashes.SHA256()).hex(),
         not_after_ms=int(certificate.not_valid_after_utc.timestamp() * 1000),
     )
@@ -260,6 +269,8 @@ _CHAIN_TOO_LONG: Final = 22
 def _read(leaf: crypto.X509) -> tuple[LeafSummary, list[str], list[str]]:
     """Return what a leaf says of itself, its common names and its dNSNames."""
     der = _der(leaf)
+    if len(der) > MAX_LEAF_BYTES:
+        raise LeafTooLargeError
     return _parse_remembered(der) if len(der) <= REMEMBERED_BYTES else _parse(der)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from gateway.admin.app import ActionResult, build_admin_app, build_metrics_app
+from gateway.admin.app import ActionResult, ReplayKeptRequest, build_admin_app, build_metrics_app
 from gateway.admin.health import Check
 from gateway.telemetry.metrics import Metrics
 
@@ -56,6 +56,10 @@ class Desk:
     async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
         self._act("discard_target", (target, limit))
         return {"discarded": limit, "left": 0}
+
+    async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
+        self._act("replay_kept", asked)
+        return {"counts": {"replayed": 3}, "after": [1, 2], "reached_ms": 7}
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         self._act("replay", (list(ids), accept_edited))

@@ -334,6 +334,19 @@ async def test_a_lost_target_is_discarded_with_the_token_and_within_bounds(desk:
     assert desk.asked == [("discard_target", ("former", 7))]
 
 
+async def test_what_was_delivered_is_replayed_with_the_token_and_within_bounds(desk: Desk) -> None:
+    path, asked = "/api/replay", {"target": "support", "since_ms": 1, "until_ms": 2}
+    async with desk.client() as client:
+        assert (await client.post(path, json=asked)).status_code == 401
+        answer = await client.post(path, json={**asked, "kind": "status", "after": [1, 2]}, headers=BEARER)
+        assert (answer.status_code, answer.json()["counts"]) == (200, {"replayed": 3})
+        for wrong in ({"kind": "letter"}, {"limit": 0}, {"limit": 1001}, {"since_ms": -1}, {"after": [1]}):
+            answer = await client.post(path, json={**asked, **wrong}, headers=BEARER)
+            assert answer.status_code == 400
+    [(action, request)] = desk.asked
+    assert (action, request.kind, request.after, request.limit) == ("replay_kept", "status", (1, 2), 100)
+
+
 async def test_targets_are_paused_and_resumed_with_the_token(desk: Desk) -> None:
     async with desk.client() as client:
         assert (await client.post("/api/targets/pause", json={"target": "support"})).status_code == 401

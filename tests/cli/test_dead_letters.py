@@ -3,7 +3,8 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ import pytest
 import trio
 from typer.testing import CliRunner, Result
 
+from bench.dead_letters import write_many
 from gateway.admin.app import build_admin_app
 from gateway.admin.token import load_or_make_token
 from gateway.cli import dead_letter_rows, dead_letters
@@ -511,3 +513,53 @@ def test_discard_that_nobody_answers_says_what_to_do(rig: Rig) -> None:
     assert "[y/N]:\nnobody answered, nothing is removed; use --yes" in result.stderr
     assert "Remove 1 dead letter for good?" in result.stderr
     assert len(list(rig.store.iterate())) == 3
+
+
+def test_discard_can_be_rehearsed(rig: Rig) -> None:
+    ids = fill(rig)
+    found = rig.json("discard", "--all", "--dry-run")
+    assert found["counts"] == {"would_discard": 3}
+    assert set(found["results"]) == set(ids)
+    assert len(list(rig.store.iterate())) == 3
+    assert rig.audit() == []
+
+
+def test_what_dies_again_while_it_is_replayed_does_not_come_round_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target that still refuses would have the command replay the same letters for ever."""
+    fill(rig)
+    rig.stop_listening()
+    monkeypatch.setattr("gateway.cli.dead_letters._now_ms", lambda: EPOCH_MS)
+    assert rig.json("discard", "--all", "--yes") == {"results": {}, "counts": {}}
+    assert len(list(rig.store.iterate())) == 3
+
+
+def test_what_cannot_be_read_is_told_once_and_left(rig: Rig) -> None:
+    fill(rig)
+    rig.stop_listening()
+    (path, *_) = rig.store.directory.rglob("*.json")
+    path.write_text("{}")
+    for counts in ({"discarded": 2}, {}):
+        result = rig.run("discard", "--all", "--yes", "--json")
+        assert json.loads(result.stdout)["counts"] == counts
+        assert result.stderr.count("left out") == 1
+    assert len(list(rig.store.iterate())) == 1
+
+
+@pytest.mark.parametrize("command", [dead_letters.discard, dead_letters.replay])
+def test_memory_does_not_grow_with_the_number_of_letters(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, command: Callable[..., None]
+) -> None:
+    """100 000 of them: python -m bench.dead_letters."""
+    peaks = []
+    with Path(os.devnull).open("w") as nowhere:
+        monkeypatch.setattr("sys.stdout", nowhere)
+        for number in (200, 2000):
+            write_many(rig.store, number)
+            tracemalloc.start()
+            command(everything=True, dry_run=True)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    few, many = peaks
+    assert many < few + 200_000, "an id and a result each are 800 KB more"

@@ -11,14 +11,19 @@ import pytest
 from gateway.spool.contract import Notification, Spool
 from gateway.spool.database import FILE_NAME
 from gateway.spool.memory import MemoryState, open_memory_spool
-from tests.spool.rig import Disk, disk, opened
+from tests.spool.rig import NOW_MS, Disk, disk, opened
 
 
 class Stand(Protocol):
     """Where one spool stands. `open` a second time is a restart."""
 
     def open(
-        self, *, window_seconds: float = 3600.0, duplicates_max: int = 10_000
+        self,
+        *,
+        window_seconds: float = 3600.0,
+        duplicates_max: int = 10_000,
+        keep_seconds: float = 0.0,
+        at_ms: int = NOW_MS,
     ) -> AbstractAsyncContextManager[Spool]: ...
 
     def fill(self) -> None:
@@ -43,12 +48,19 @@ class OnDisk:
         self._disk = disk
 
     def open(
-        self, *, window_seconds: float = 3600.0, duplicates_max: int = 10_000
+        self,
+        *,
+        window_seconds: float = 3600.0,
+        duplicates_max: int = 10_000,
+        keep_seconds: float = 0.0,
+        at_ms: int = NOW_MS,
     ) -> AbstractAsyncContextManager[Spool]:
         return opened(
             self._directory,
             window_seconds=window_seconds,
             duplicates_max=duplicates_max,
+            keep_seconds=keep_seconds,
+            clock=lambda: at_ms,
             vfs=self._disk.name,
         )
 
@@ -79,10 +91,19 @@ class InMemory:
 
     @asynccontextmanager
     async def open(
-        self, *, window_seconds: float = 3600.0, duplicates_max: int = 10_000
+        self,
+        *,
+        window_seconds: float = 3600.0,
+        duplicates_max: int = 10_000,
+        keep_seconds: float = 0.0,
+        at_ms: int = NOW_MS,
     ) -> AsyncIterator[Spool]:
         async with open_memory_spool(
-            self._state, duplicates_window_seconds=window_seconds, duplicates_max=duplicates_max
+            self._state,
+            duplicates_window_seconds=window_seconds,
+            duplicates_max=duplicates_max,
+            keep_delivered_seconds=keep_seconds,
+            now_ms=lambda: at_ms,
         ) as spool:
             yield spool
 

@@ -20,7 +20,10 @@ from gateway.spool.contract import (
     AttemptRecord,
     Buried,
     Done,
+    Kept,
+    KeptStates,
     Lease,
+    NewDelivery,
     Release,
     Remembered,
     RetryLater,
@@ -1294,3 +1297,163 @@ async def test_25_a_group_comes_whole_with_its_damaged_member(stand: Stand) -> N
         after = await take(spool, now_ms=NOW_MS + 9, merging=TEN)
         assert members(after) == members(before)
         assert [lease.damaged for lease in after] == [False, True, False]
+
+
+# -- 26 to 28: what was delivered is kept
+
+
+async def kept_of(spool: Spool, *, limit: int = 100) -> list[Kept]:
+    return list(await spool.kept(since_ms=0, until_ms=NOW_MS * 2, limit=limit))
+
+
+async def deliver_all(spool: Spool, *targets: str) -> None:
+    for target in targets:
+        for lease in await take(spool, target, now_ms=NOW_MS * 2, limit=1000):
+            assert await spool.settle(lease, Done())
+
+
+async def test_26_what_was_delivered_is_kept_with_its_bytes_over_restarts(stand: Stand) -> None:
+    wanted = note(b"\x00one", targets=("support", "audit"), selection=(0, 3), changes=2, lane=Lane.HIGH)
+    async with stand.open(keep_seconds=60) as spool:
+        await spool.append(wanted)
+        assert await kept_of(spool) == []
+        await deliver_all(spool, "support", "audit")
+        assert spool.pending() == {}
+        assert await spool.oldest_kept_ms() == NOW_MS
+    async with stand.open(keep_seconds=60, at_ms=NOW_MS + 59_000) as spool:
+        (kept,) = await kept_of(spool)
+        assert (kept.notification_id, kept.app, kept.raw) == (wanted.id, "main", b"\x00one")
+        assert kept.received_at_ms == NOW_MS
+        assert sorted(kept.taken, key=lambda new: new.target) == sorted(
+            wanted.deliveries, key=lambda new: new.target
+        )
+        ids = [new.id for new in wanted.deliveries]
+        assert await spool.kept_states([*ids, "nobody"]) == KeptStates(kept=frozenset(ids))
+
+
+async def test_26_it_goes_after_its_time_and_nothing_that_waits_goes_with_it(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await spool.append(note(b"one", targets=("support", "audit")))
+        await deliver_all(spool, "support")
+    for keep_seconds, later_ms in ((60.0, 60_000), (0.0, 0)):
+        async with stand.open(keep_seconds=keep_seconds, at_ms=NOW_MS + later_ms) as spool:
+            with trio.fail_after(5):
+                while await kept_of(spool):  # noqa: ASYNC110 - upkeep has no event
+                    await trio.sleep(0.4)
+            assert await spool.oldest_kept_ms() is None
+    async with stand.open() as spool:
+        assert (await take_one(spool, "audit")).raw == b"one"
+
+
+@pytest.mark.parametrize("settlement", [Buried(), Release()])
+async def test_26_nothing_else_is_kept_and_nothing_without_the_setting(
+    stand: Stand, settlement: Settlement
+) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await spool.append(note(b"dead"))
+        await spool.settle(await take_one(spool), settlement)
+        assert await kept_of(spool) == []
+    async with stand.open() as spool:
+        await spool.append(note(b"taken"))
+        await deliver_all(spool, "support")
+        assert await kept_of(spool) == []
+        assert spool.pending() == {}
+
+
+async def test_27_pages_give_each_notification_once_in_order_of_acceptance(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        for number in (5, 1, 4, 2, 3, 3):
+            await spool.append(note(targets=("support", "audit"), at_ms=NOW_MS + number))
+        await deliver_all(spool, "support", "audit")
+        after, seen = None, []
+        while page := await spool.kept(since_ms=NOW_MS + 2, until_ms=NOW_MS + 4, after=after, limit=2):
+            assert len(page) <= 2
+            seen += [kept.received_at_ms - NOW_MS for kept in page]
+            after = page[-1].place
+        assert seen == [2, 3, 3, 4]
+
+
+async def test_28_what_is_kept_waits_again_under_its_id_with_a_fresh_clock(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await spool.append(note(b"one", selection=(1,)))
+        await deliver_all(spool, "support")
+        (kept,) = await kept_of(spool)
+        (mine,) = kept.taken
+        assert await spool.send_again([(kept, mine)], clock_started_ms=NOW_MS + 9) == {mine.id}
+        assert await kept_of(spool) == []
+        assert await spool.kept_states([mine.id]) == KeptStates(waiting=frozenset({mine.id}))
+        assert await spool.send_again([(kept, mine)], clock_started_ms=NOW_MS + 9) == frozenset()
+        assert (spool.pending(), spool.pending_bytes()) == ({"support": 1}, {"support": 3})
+    async with stand.open(keep_seconds=60) as spool:
+        lease = await take_one(spool)
+        assert (lease.delivery_id, lease.raw, lease.selection) == (mine.id, b"one", (1,))
+        assert (lease.attempt, lease.earlier, lease.clock_started_ms) == (1, (), NOW_MS + 9)
+        await spool.settle(lease, Done())
+        assert [one.taken for one in await kept_of(spool)] == [(mine,)]
+
+
+async def test_28_another_target_gets_it_and_the_others_lose_nothing(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await spool.append(note(b"one", targets=("support", "audit", "late")))
+        await deliver_all(spool, "support", "audit")
+        (kept,) = await kept_of(spool)
+        new = [NewDelivery(id=f"new-{name}", target=name, selection=None) for name in ("crm", "erp")]
+        wanted = [(kept, one) for one in (*new, new[0])]
+        assert await spool.send_again(wanted, clock_started_ms=NOW_MS) == {"new-crm", "new-erp"}
+        assert spool.pending() == {"late": 1, "crm": 1, "erp": 1}
+        for target in ("late", "crm", "erp"):
+            lease = await take_one(spool, target)
+            await spool.settle(lease, RetryLater(at_ms=NOW_MS, record=record(1)))
+            again = await take_one(spool, target)
+            assert (again.raw, again.earlier) == (b"one", (record(1),))
+            await spool.settle(again, Done())
+        assert [len(one.taken) for one in await kept_of(spool)] == [5]
+
+
+async def test_28_what_is_gone_is_left_out(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await spool.append(note(b"one"))
+        await deliver_all(spool, "support")
+        (kept,) = await kept_of(spool)
+    async with stand.open() as spool:
+        with trio.fail_after(5):
+            while await kept_of(spool):  # noqa: ASYNC110 - upkeep has no event
+                await trio.sleep(0.4)
+        await spool.append(note(b"another"))
+        assert await spool.send_again([(kept, kept.taken[0])], clock_started_ms=NOW_MS) == frozenset()
+        assert spool.pending() == {"support": 1}
+
+
+async def test_28_without_room_nothing_is_added(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await spool.append(note(b"one"))
+        await deliver_all(spool, "support")
+        (kept,) = await kept_of(spool)
+        stand.fill()
+        with pytest.raises(SpoolUnavailableError):
+            await spool.send_again([(kept, kept.taken[0])], clock_started_ms=NOW_MS)
+        stand.empty()
+        assert spool.pending() == {}
+        assert len(await kept_of(spool)) == 1
+
+
+async def test_28_with_order_it_stands_where_it_stood(stand: Stand) -> None:
+    async with stand.open(keep_seconds=60) as spool:
+        await store_ordered(spool, (1,), (2,), (1, 2))
+        for _ in range(2):
+            await deliver_all(spool, "support")
+        kept = sorted(await kept_of(spool), key=lambda one: one.raw or b"")
+        assert [one.raw for one in kept] == [b"0", b"1", b"2"]
+        await spool.append(note(b"3", at_ms=NOW_MS + 9, order_keys=(2,)))
+        await spool.append(note(b"4", at_ms=NOW_MS + 9, order_keys=(1,)))
+        await spool.append(note(b"5", at_ms=NOW_MS + 9, order_keys=(3,)))
+        again = [
+            (one, NewDelivery(id=f"again-{number}", target="support", selection=None, order_keys=keys))
+            for number, (one, keys) in enumerate(zip(kept[1:], [(2,), (1, 2)], strict=True))
+        ]
+        assert len(await spool.send_again(again, clock_started_ms=NOW_MS)) == 2
+        for expected in ([1, 5], [2], [3, 4]):
+            leases = await take(spool)
+            assert in_order(leases) == expected
+            assert await take(spool, now_ms=1 << 52) == []
+            await spool.settle_together([(lease, Done()) for lease in leases])

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from gateway.core.identity import Reason
 from gateway.doctor.advice import REFUSAL_ADVICE
 from gateway.doctor.edge import judge_clients
@@ -127,15 +129,41 @@ def test_a_strangers_text_cannot_steer_the_terminal_nor_fill_it() -> None:
     assert len(subject) <= 120
 
 
+def entry(*, staged: bool) -> dict[str, Any]:
+    return {"client": "meta", "sha256": ANCHOR, "last_seen_at": None, "staged": staged}
+
+
+STAGED = f"meta {ANCHOR[:16]}"
+
+
 def test_what_a_staged_anchor_would_admit_is_told() -> None:
     seen = judged(
-        refusals=[
-            refusal(staged="meta CN=New root", staged_says="would be admitted by meta CN=New root"),
-            refusal(),
-        ]
+        anchors=[entry(staged=True)],
+        refusals=[refusal(staged=STAGED, staged_says=f"would be admitted by {STAGED}"), refusal()],
     )
     finding = the(judge_clients(seen), "staged_would_admit")
-    assert finding.what == "1 refused connection would be admitted by the staged anchor meta CN=New root"
+    assert finding.what == f"1 refused connection would be admitted by the staged anchor {STAGED}"
+
+
+@pytest.mark.parametrize("anchors", [[entry(staged=False)], [entry(staged=True), entry(staged=False)]])
+def test_what_an_anchor_that_was_staged_then_admits_now_is_solved(anchors: list[dict[str, Any]]) -> None:
+    seen = judged(anchors=anchors, refusals=[refusal(staged=STAGED, claims_meta=True), refusal()])
+    assert told(judge_clients, seen) == {"refusals": "ok"}
+    facts = dict(the(judge_clients(seen), "refusals").facts)
+    assert facts["solved"].startswith("1: ")
+
+
+def test_only_the_refusals_that_the_new_anchor_admits_are_solved() -> None:
+    seen = judged(
+        anchors=[entry(staged=False)],
+        refusals=[refusal(staged=STAGED, claims_meta=True), refusal(claims_meta=True)],
+    )
+    assert "refused 1 time" in the(judge_clients(seen), "meta_refused").what
+
+
+def test_nothing_is_to_be_moved_where_the_anchor_is_staged_no_more() -> None:
+    seen = judged(refusals=[refusal(staged=STAGED)])
+    assert "staged_would_admit" not in told(judge_clients, seen)
 
 
 def test_app_secrets_in_rotation_are_told_with_their_last_use() -> None:

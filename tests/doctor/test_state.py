@@ -36,6 +36,12 @@ def test_without_a_gateway_it_says_so_and_what_was_left_out() -> None:
     assert told(judge_gateway, sound(running=None, holder=None)) == {"gateway_not_running": "warning"}
 
 
+def test_the_command_that_starts_it_names_the_configuration_that_was_looked_at() -> None:
+    seen = sound(running=None, holder=None, config=Path("/etc/my gateway/g.yaml"))
+    finding = the(judge_gateway(seen), "gateway_not_running")
+    assert finding.remedy == "gateway --config '/etc/my gateway/g.yaml' run"
+
+
 def test_a_process_that_holds_the_spool_and_answers_nothing_is_a_problem() -> None:
     (finding,) = judge_gateway(sound(running=None))
     assert finding.code == "admin_port_silent"
@@ -143,7 +149,10 @@ def test_what_another_user_may_not_read_is_no_problem_of_the_gateways() -> None:
     assert told(judge_gateway, sound(problems=(denied,)))["check"] == "problem"
     stranger = sound(problems=(denied,), owner="gateway")
     finding = the(judge_gateway(stranger), "not_readable_as_this_user")
-    assert (finding.level, finding.remedy) == ("note", "run as: sudo -u gateway gateway doctor")
+    assert (finding.level, finding.remedy) == (
+        "note",
+        "run as: sudo -u gateway gateway --config gateway.yaml doctor",
+    )
     assert "check" not in told(judge_gateway, stranger)
 
 

@@ -1,6 +1,7 @@
 """The acknowledgement path, spoken to as plain ASGI."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from gateway.ingress.app import (
 )
 from gateway.ingress.asgi import Message
 from gateway.ingress.body import BODY_BYTES_PER_SECOND
+from gateway.ingress.unrouted import CopyBudget
 from gateway.settings.limits import Limits
 from gateway.settings.model import Listen
 from gateway.spool.contract import Room
@@ -141,6 +143,29 @@ async def test_a_signed_body_is_200_whatever_it_holds(edge: Edge, body: bytes) -
     (stored,) = edge.spool.stored
     assert stored.body.raw == body
     assert [one.target for one in stored.deliveries] == [UNROUTED]
+
+
+async def test_beyond_a_rate_what_no_route_takes_is_counted_and_the_rest_of_it_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    monkeypatch.setattr("gateway.ingress.app.CopyBudget", partial(CopyBudget, per_second=1, burst=2))
+    edge = Edge(routes=[Route(to=("support",), field=("messages",))])
+    other = MESSAGE.replace(b"messages", b"news_from_tomorrow")
+    mixed = b"[" + MESSAGE + b"," + other + b"]"
+    for number in range(5):
+        assert (await edge.post(other + b" " * number)).status == 200
+    assert (await edge.post(mixed)).status == 200
+    stored = [[one.target for one in stored.deliveries] for stored in edge.spool.stored]
+    assert stored == [[UNROUTED], [UNROUTED], [], [], [], ["support"]]
+    await trio.sleep(1.5)
+    assert (await edge.post(mixed + b" ")).status == 200
+    assert [one.target for one in edge.spool.stored[-1].deliveries] == ["support", UNROUTED]
+    value = edge.metrics.registry.get_sample_value
+    for copy, number in (("kept", 3), ("counted", 4)):
+        assert value("meta_gateway_unrouted_total", {"app": "main", "copy": copy}) == number
+    assert "".join(capsys.readouterr()).count("unrouted_only_counted") == 1
 
 
 async def test_a_body_of_exactly_max_body_is_taken(edge: Edge) -> None:

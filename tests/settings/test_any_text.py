@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from gateway.errors import ConfigurationError, Problem
 from gateway.settings.load import load_settings
 from gateway.settings.model import App, Client, Route, Settings, Target
+from gateway.settings.remainder import load_remainder
 from gateway.settings.shape import entries
 
 SHARED = settings(
@@ -57,6 +58,8 @@ def complaints_about(directory: Path, content: bytes) -> tuple[str, ...]:
         problems = error.problems
         if not problems:
             pytest.fail("refused without a reason")
+    # `check` looks at what is left of a file with mistakes; that must survive all of them, too.
+    load_remainder(file, environ={})
     for problem in problems:
         assert problem.message
         assert problem.remedy

@@ -1,13 +1,17 @@
 """Which files a configuration names, where they could be turned elsewhere, and whether they have changed."""
 
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.settings.files import NO_FILE, directories_of, look, paths_of
+from gateway.settings import files
+from gateway.settings.files import NO_FILE, directories_of, look, paths_of, read_within
 from gateway.settings.load import load_settings
 
 
@@ -89,6 +93,69 @@ def test_of_what_is_not_there_the_nearest_directory_is_watched(tmp_path: Path) -
     (tmp_path / "dangling").symlink_to("gone/away")
     for name in ("no/where/file", "dangling", "loop"):
         assert directories_of([tmp_path / name]) == with_parents(tmp_path)
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    def write() -> None:
+        with (tmp_path / "pipe").open("wb", buffering=0) as pipe:
+            pipe.write(b"one ")
+            pipe.write(b"two")
+
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(write)
+        assert read_within(tmp_path / "pipe", max_bytes=100) == (b"one two", False)
+        writing.result()
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reload would leave a thread behind, and forty of them stop the process."""
+    monkeypatch.setattr(files, "PIPE_SECONDS", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No data available"):
+        read_within(tmp_path / "pipe", max_bytes=100)
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(writer, b"begun")
+    with pytest.raises(OSError, match="No data available"):
+        read_within(tmp_path / "pipe", max_bytes=100)
+    os.close(writer)
+
+
+def test_no_more_is_read_than_asked_for(tmp_path: Path) -> None:
+    assert read_within(Path("/dev/zero"), max_bytes=10) == (bytes(10), False)
+    (tmp_path / "file").write_bytes(b"0123456789")
+    assert read_within(tmp_path / "file", max_bytes=4) == (b"0123", True)
+    with pytest.raises(IsADirectoryError):
+        read_within(tmp_path, max_bytes=1)
+
+
+def test_a_name_that_is_too_long_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("a" * 300)
+    for name in ("link", "b" * 300):
+        assert directories_of([tmp_path / name]) == with_parents(tmp_path)
+
+
+def test_a_directory_that_must_not_be_looked_into_is_no_error(tmp_path: Path) -> None:
+    """As a user without privileges, in a process of its own: the directory above is watched."""
+    (tmp_path / "closed/in").mkdir(parents=True)
+    script = """
+import os
+from pathlib import Path
+from gateway.settings.files import directories_of
+Path("closed").chmod(0)
+if os.getuid() == 0:
+    Path().chmod(0o711)
+    os.setuid(65534)
+print(*sorted(directories_of([Path("closed/in/file")])))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    (tmp_path / "closed").chmod(0o700)
+    assert (done.stdout, done.stderr) == (". closed\n", "")
 
 
 @pytest.mark.parametrize("relative", [".", "a", "a/../b"])

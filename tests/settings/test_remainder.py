@@ -37,6 +37,12 @@ def test_a_sound_file_is_left_whole_without_its_secrets(tmp_path: Path) -> None:
     ("right", "wrong", "left"),
     [
         ('1/"}', '1/", timeout: soon}', ["other", "support"]),
+        ("tls:\n", "listen: {limits: {per_address: 3, idle: 3}}\ntls:\n", ["other", "support"]),
+        (
+            "tls:\n",
+            "listen: {address: nowhere, limits: {head_size: 2KiB}, x: y}\ntls:\n",
+            ["other", "support"],
+        ),
         ('1/"}', '1/", retry: {schedule: [1s, soon, 2s, never]}}', ["other", "support"]),
         ('1/"}', '1/", tls: {certificate: x}}', ["other", "support"]),
         ('url: "http://127.0.0.1:1/"', "timeout: 1s, concurrency: many", ["other"]),

@@ -95,17 +95,21 @@ async def opened(
     metrics: Metrics | None = None,
     max_queued_requests: int = 8192,
     max_queued_bytes: int = 64 * 1024**2,
+    keep_seconds: float = 0.0,
+    min_free_bytes: int = 0,
+    clock: Callable[[], int] = now_ms,
 ) -> AsyncIterator[SqliteSpool]:
     """Open a SQLite spool."""
     options = SqliteOptions(
         duplicates_window_seconds=window_seconds,
         duplicates_max=duplicates_max,
-        min_free_bytes=0,
+        min_free_bytes=min_free_bytes,
+        keep_delivered_seconds=keep_seconds,
         max_queued_requests=max_queued_requests,
         max_queued_bytes=max_queued_bytes,
     )
     async with open_sqlite_spool(
-        directory, options, metrics=metrics or Metrics(), now_ms=now_ms, vfs=vfs
+        directory, options, metrics=metrics or Metrics(), now_ms=clock, vfs=vfs
     ) as spool:
         yield spool
 

@@ -15,13 +15,25 @@ from hypothesis import strategies as st
 from gateway.core.lanes import Lane, order_of_turn
 from gateway.core.merging import Merging
 from gateway.errors import SpoolUnavailableError
-from gateway.spool.contract import Buried, Done, Lease, Notification, Release, RetryLater, Settlement, Spool
+from gateway.spool.contract import (
+    Buried,
+    Done,
+    Kept,
+    Lease,
+    NewDelivery,
+    Notification,
+    Release,
+    RetryLater,
+    Settlement,
+    Spool,
+)
 from gateway.spool.memory import MemoryState, open_memory_spool
 from tests.spool.rig import NOW_MS, Disk, disk, note, opened, record
 
 TARGETS = ("a", "b", "c")
 MERGING = (None, Merging(max_changes=4), Merging(max_changes=3, max_bytes=4))
 ORDER_KEYS = ((), (1,), (2,), (1, 2), (-(2**63), 2**63 - 1), (2, 3))
+FOR_EVER_SECONDS = 1e12
 Step = tuple[str, int, int]
 
 
@@ -31,7 +43,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         + ["lease"] * 5
         + ["settle"] * 6
         + ["group"] * 3
-        + ["oldest"] * 2
+        + ["oldest", "again"] * 2
         + ["restore", "tick", "ask", "restart", "fill", "together"]
     )
     return st.lists(st.tuples(kinds, st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=60)
@@ -51,10 +63,21 @@ class Pair:
 
     async def open(self) -> None:
         self.sqlite = await self.stack.enter_async_context(
-            opened(self.directory, window_seconds=60, duplicates_max=7, vfs=self.disk.name)
+            opened(
+                self.directory,
+                window_seconds=60,
+                duplicates_max=7,
+                vfs=self.disk.name,
+                keep_seconds=FOR_EVER_SECONDS,
+            )
         )
         self.memory = await self.stack.enter_async_context(
-            open_memory_spool(self.state, duplicates_window_seconds=60, duplicates_max=7)
+            open_memory_spool(
+                self.state,
+                duplicates_window_seconds=60,
+                duplicates_max=7,
+                keep_delivered_seconds=FOR_EVER_SECONDS,
+            )
         )
 
     def both(self) -> tuple[Spool, Spool]:
@@ -87,12 +110,9 @@ class Pair:
             case "settle":
                 await self.settle(first, second)
             case "restore":
-                if self.known:
-                    wanted = self.known[first % len(self.known)]
-                    added = [
-                        await spool.restore(wanted, clock_started_ms=self.now_ms) for spool in self.both()
-                    ]
-                    assert added[0] == added[1]
+                await self.restore(first)
+            case "again":
+                await self.again(first, second)
             case "tick":
                 self.now_ms += (first + 1) * 700
             case "restart":
@@ -130,6 +150,31 @@ class Pair:
         ]
         assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
         self.leases += zip(ours, theirs, strict=True)
+
+    async def restore(self, number: int) -> None:
+        if self.known:
+            wanted = self.known[number % len(self.known)]
+            added = [await spool.restore(wanted, clock_started_ms=self.now_ms) for spool in self.both()]
+            assert added[0] == added[1]
+
+    async def again(self, first: int, second: int) -> None:
+        """Send again something that was delivered, or give it to another target."""
+        pages = [await spool.kept(since_ms=0, until_ms=1 << 52, limit=1000) for spool in self.both()]
+        ours, theirs = [sorted(page, key=lambda kept: kept.notification_id) for page in pages]
+        assert [told(kept) for kept in ours] == [told(kept) for kept in theirs]
+        if not ours:
+            return
+        place = first % len(ours)
+        taken = sorted(ours[place].taken, key=lambda new: new.id)
+        new = taken[second % len(taken)]
+        if second % 2:
+            target = TARGETS[second % 3]
+            new = NewDelivery(id=f"{ours[place].notification_id}-{target}", target=target, selection=(0,))
+        added = [
+            await spool.send_again([(page[place], new)], clock_started_ms=self.now_ms)
+            for spool, page in zip(self.both(), (ours, theirs), strict=True)
+        ]
+        assert added[0] == added[1]
 
     async def settle(self, first: int, second: int) -> None:
         if not self.leases:
@@ -223,7 +268,7 @@ class Pair:
         # which of equals was stored is open: take them out, so that the rest can be compared exactly
         for spool in self.both():
             for lease in await spool.lease("a", now_ms=1 << 52, limit=1000, next_due_ms=self.due):
-                await spool.settle(lease, Done())
+                await spool.settle(lease, Buried())
 
     async def compare(self) -> None:
         assert self.sqlite.pending() == self.memory.pending()
@@ -232,6 +277,12 @@ class Pair:
         assert await self.sqlite.oldest_clock_ms() == await self.memory.oldest_clock_ms()
         for target in TARGETS:
             assert await self.sqlite.next_due_ms(target) == await self.memory.next_due_ms(target)
+
+
+def told(kept: Kept) -> tuple[object, ...]:
+    """Return what is kept without its place."""
+    taken = sorted(kept.taken, key=lambda new: new.id)
+    return kept.notification_id, kept.app, kept.received_at_ms, kept.raw, taken
 
 
 def visible(lease: Lease) -> tuple[object, ...]:
@@ -265,12 +316,14 @@ def test_both_spools_answer_alike(schedule: list[Step]) -> None:
             assert connection.pragma("integrity_check") == "ok"
             # nothing is left of what is gone
             orphans = """SELECT
-                (SELECT count(*) FROM body WHERE seq NOT IN (SELECT notification FROM delivery))
+                (SELECT count(*) FROM body WHERE seq NOT IN
+                    (SELECT notification FROM delivery UNION ALL SELECT notification FROM kept))
                 + (SELECT count(*) FROM notification WHERE seq NOT IN (SELECT seq FROM body))
                 + (SELECT count(*) FROM attempt WHERE (notification, position) NOT IN
                     (SELECT notification, position FROM delivery))
                 + (SELECT count(*) FROM notification AS n WHERE deliveries !=
-                    (SELECT count(*) FROM delivery WHERE notification = n.seq))
+                    (SELECT count(*) FROM delivery WHERE notification = n.seq)
+                    + (SELECT count(*) FROM kept WHERE notification = n.seq))
                 + (SELECT abs(coalesce(sum(keys), 0) - (SELECT count(*) FROM seen)) FROM seen_bucket)"""
             assert connection.execute(orphans).fetchall() == [(0,)]
             connection.close()

@@ -134,8 +134,11 @@ class Rig:
         self.config.write_text(json.dumps(config, indent=1))  # JSON is YAML 1.2
 
     @asynccontextmanager
-    async def running(self, *, ready: bool = True) -> AsyncGenerator[GatewayProcess, None]:
-        """Start the gateway, wait until it is ready (or only until it listens), end it on the way out."""
+    async def running(self, *, ready: bool | None = True) -> AsyncGenerator[GatewayProcess, None]:
+        """Start the gateway and end it on the way out.
+
+        Wait until it is ready (False: until it listens; None: for nothing).
+        """
         async with start_gateway(
             self.config,
             admin_url=self.admin_url,
@@ -148,7 +151,7 @@ class Rig:
                     await process.wait_ready()
                 except GatewayError as error:
                     raise AssertionError(self.log) from error
-            else:
+            elif ready is not None:
                 await self.wait_alive()
             yield process
 

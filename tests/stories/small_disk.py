@@ -9,6 +9,17 @@ from pathlib import Path
 
 import pytest
 
+
+def _can_mount() -> bool:
+    if not (shutil.which("unshare") and shutil.which("nsenter")):
+        return False
+    mount = ["mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    tried = ["unshare", "--mount", "--propagation", "private", *mount]
+    return subprocess.run(tried, check=False, capture_output=True).returncode == 0
+
+
+needs_mount = pytest.mark.skipif(not _can_mount(), reason="no file system can be mounted for a test here")
+
 _HOLD = 'mount -t tmpfs -o size="$1" tmpfs "$2" && echo mounted && exec cat'
 """Holds the namespace until its stdin ends, which is with the test."""
 
@@ -51,9 +62,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(path: Path, *, size: str) -> Iterator[SmallDisk]:
-    """Mount one; skip where that is not allowed."""
-    if not (shutil.which("unshare") and shutil.which("nsenter")):
-        pytest.skip("no unshare and nsenter: no file system can be mounted for a test here")
+    """Mount one, for tests that are marked `needs_mount`."""
     path.mkdir()
     with subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", _HOLD, "sh", size, str(path)],
@@ -64,8 +73,7 @@ def small_disk(path: Path, *, size: str) -> Iterator[SmallDisk]:
         assert holder.stdin is not None
         assert holder.stdout is not None
         try:
-            if not holder.stdout.readline():
-                pytest.skip("a tmpfs cannot be mounted here")
+            assert holder.stdout.readline()
             yield SmallDisk(path, holder.pid)
         finally:
             holder.stdin.close()

@@ -14,7 +14,7 @@ from gateway.simulator.target import ACCEPT, FAIL_FOR_EVER, REFUSE
 from tests.stories.accounts import CONNECTIONS, Books, messages_alone
 from tests.stories.faults import Call, Faults
 from tests.stories.rig import Config, Rig, open_target, until
-from tests.stories.small_disk import small_disk
+from tests.stories.small_disk import needs_mount, small_disk
 
 
 def probed(config: Config) -> None:
@@ -22,6 +22,7 @@ def probed(config: Config) -> None:
     config["targets"]["support"]["breaker"] = {"probe_every": "200ms"}
 
 
+@needs_mount
 async def test_a_full_disk_under_the_spool_answers_503_and_nothing_that_was_answered_200_is_lost(
     rig: Rig,
 ) -> None:
@@ -55,6 +56,7 @@ async def test_a_full_disk_under_the_spool_answers_503_and_nothing_that_was_answ
     assert rig.dead_letters == []
 
 
+@needs_mount
 async def test_a_full_disk_under_the_dead_letters_keeps_them_in_the_spool_until_there_is_room(
     rig: Rig, faults: Faults
 ) -> None:
@@ -137,6 +139,7 @@ async def test_a_dead_letter_directory_that_fails_keeps_deliveries_in_the_spool(
             await books.balance(rig, target)
 
 
+@needs_mount
 async def test_a_dead_letter_directory_that_becomes_read_only_keeps_deliveries_in_the_spool(rig: Rig) -> None:
     def on_small_disk(config: Config) -> None:
         messages_alone(config)
@@ -158,6 +161,7 @@ async def test_a_dead_letter_directory_that_becomes_read_only_keeps_deliveries_i
     assert len(books.dead) == 3
 
 
+@needs_mount
 async def test_a_spool_on_a_read_only_file_system_is_told_at_the_start_and_left_alone(rig: Rig) -> None:
     def on_small_disk(config: Config) -> None:
         config["spool"] = {"directory": str(disk.path / "spool"), "min_free": "1B"}

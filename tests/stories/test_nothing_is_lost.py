@@ -12,6 +12,9 @@ from gateway.simulator.target import Behaviour
 from tests.stories.accounts import CONNECTIONS, Books, line_of_account, messages_alone
 from tests.stories.rig import Config, Rig, free_port, message, message_id, open_target, unique_id, until
 
+KILLED_AT_START = 0.3
+"""How often the one that takes over is killed, too, while it starts or empties the spool."""
+
 
 @pytest.mark.slow
 async def test_kill_9_at_random_moments_under_load_loses_nothing_that_was_answered_200(
@@ -25,6 +28,11 @@ async def test_kill_9_at_random_moments_under_load_loses_nothing_that_was_answer
     async with open_target() as target:
         rig.write(targets={"support": target.url}, change=messages_alone)
         for number in range(1, rounds + 1):
+            if number > 1 and moments.random() < KILLED_AT_START:
+                async with rig.running(ready=None) as gateway:
+                    await trio.sleep(moments.uniform(0.2, 1.2))
+                    os.kill(gateway.pid, signal.SIGKILL)
+                    await gateway.wait()
             async with rig.running() as gateway:
                 # What the process before this one left behind, while this one has not been asked for more.
                 await books.balance(rig, target)

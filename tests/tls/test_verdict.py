@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trio
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 
@@ -33,7 +33,7 @@ from gateway.simulator.pki import (
     subject_name,
 )
 from gateway.tls.revocation import RevocationLists
-from gateway.tls.verdict import ChainRecord, VerdictMissingError, decide
+from gateway.tls.verdict import MAX_NAME_CHARACTERS, ChainRecord, VerdictMissingError, decide
 from tests.tls.files import as_read
 from tests.tls.rig import ANSWER, Maker
 
@@ -418,6 +418,50 @@ def test_whatever_a_leaf_raises_while_it_is_read_is_the_strangers_fault(
     assert isinstance(verdict, Refusal)
     assert verdict.reason is Reason.BAD_CHAIN
     assert verdict.detail == f"the leaf cannot be read ({error.__name__})"
+
+
+def leaf_of(pki: DevelopmentPki, *, units: int) -> crypto.X509:
+    """One of Meta's, whose subject has so many organizational units beside Meta's name."""
+    names = [(NameOID.ORGANIZATIONAL_UNIT_NAME, "unit")] * units
+    subject = subject_name((NameOID.COMMON_NAME, META_CLIENT_NAME), *names)
+    return crypto.X509.from_cryptography(client_leaf(pki.meta_intermediate, subject=subject).certificate)
+
+
+@pytest.mark.parametrize(("units", "detail"), [(500, "X509 error 20"), (3000, "LeafTooLargeError")])
+def test_a_leaf_that_takes_long_to_read_is_not_read(pki: DevelopmentPki, units: int, detail: str) -> None:
+    """A flood of leaves with thousands of attributes each cost 30 ms a handshake, in one thread."""
+    record = ChainRecord(seen=True, errors=[(20, 0)])
+    verdict = decide(record=record, leaf=leaf_of(pki, units=units), sent=(), entries=(), now=NOW)
+    assert isinstance(verdict, Refusal)
+    assert detail in verdict.detail
+
+
+def test_a_serial_of_any_length_is_cut(pki: DevelopmentPki) -> None:
+    """Fifty of 140 000 digits were in one answer of /api/edge."""
+    key = p256_key()
+    tbs = client_leaf(pki.meta_intermediate).certificate.tbs_certificate_bytes
+    # The serial stands behind the version, [0] { INTEGER 2 }; the sequence begins with four bytes.
+    assert (tbs[0], tbs[1], tbs[4:9], tbs[9]) == (0x30, 0x82, b"\xa0\x03\x02\x01\x02", 0x02)
+    body = b"\xa0\x03\x02\x01\x02" + element(0x02, b"\x01" * 10_000) + tbs[11 + tbs[10] :]
+    tbs = element(0x30, body)
+    signature = key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    der = element(0x30, tbs + algorithm + element(0x03, b"\0" + signature))
+    record = ChainRecord(seen=True, errors=[(20, 0)])
+    leaf = crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+    verdict = decide(record=record, leaf=leaf, sent=(), entries=(), now=NOW)
+    assert isinstance(verdict, Refusal)
+    assert verdict.leaf is not None
+    assert verdict.leaf.serial == ("01" * MAX_NAME_CHARACTERS)[1 : MAX_NAME_CHARACTERS + 1]
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """DER: tag, length, content."""
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    size = (length.bit_length() + 7) // 8
+    return bytes([tag, 0x80 | size]) + length.to_bytes(size, "big") + content
 
 
 READ_ALOUD = """
