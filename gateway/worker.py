@@ -152,7 +152,7 @@ def _take_over(post: Post) -> Bound:
 
 
 async def _wait_empty(spool: Spool, life: Life) -> bool:
-    """Return True, and have the worker end, when nothing waits and nothing is kept; False when told to before."""
+    """Return True, and have the worker end, when nothing waits or is kept; False when told to before."""
     while spool.pending() or await spool.oldest_kept_ms() is not None:
         with trio.move_on_after(LOOK_SECONDS):
             await life.stop.wait()
