@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from gateway.delivery.dead_letter import DeadLetterStore
-from gateway.errors import GatewayError, Problem
+from gateway.errors import RESTART_REMEDY, GatewayError, Problem
 from gateway.exposition import Outcome, ReloadRecord, Trigger
 from gateway.generation import Generation, build_generation
 from gateway.preflight import load_and_examine
@@ -28,8 +28,6 @@ from gateway.settings.model import Settings
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
 from gateway.watching import FileWatch
-
-RESTART: Final = "restart the gateway for this, or put back what was there"
 
 _FIXED: Final[Mapping[KeyPath, Callable[[Settings], object]]] = {
     ("listen", "address"): lambda settings: settings.listen.address,
@@ -149,7 +147,7 @@ class Reloader:
                     "reload_refused",
                     trigger=trigger,
                     problems=[str(problem) for problem in prepared.problems],
-                    remedy=_REMEDIES[trigger],
+                    remedy=_remedy(trigger, prepared.problems),
                 )
             self._record.tried(Outcome(at_ms=self._now_ms(), trigger=trigger, problems=prepared.problems))
 
@@ -208,6 +206,13 @@ def prepare(former: Generation, content: bytes | None, environ: Mapping[str, str
     return Prepared(generation=None, problems=problems, sight=sight)
 
 
+def _remedy(trigger: Trigger, problems: tuple[Problem, ...]) -> str:
+    """`gateway check` finds nothing wrong with what only a restart can take up."""
+    if all(problem.remedy == RESTART_REMEDY for problem in problems):
+        return f"nothing was changed; {RESTART_REMEDY}"
+    return _REMEDIES[trigger]
+
+
 def _overdue(former: Generation) -> Prepared:
     problem = former.loaded.source.problem(
         (),
@@ -220,4 +225,6 @@ def _overdue(former: Generation) -> Prepared:
 def _fixed_problems(former: Generation, loaded: Loaded) -> Iterator[Problem]:
     for key_path, read in _FIXED.items():
         if read(former.settings) != read(loaded.settings):
-            yield loaded.source.problem(key_path, "cannot be changed while the gateway runs", remedy=RESTART)
+            yield loaded.source.problem(
+                key_path, "cannot be changed while the gateway runs", remedy=RESTART_REMEDY
+            )

@@ -18,7 +18,13 @@ from typing import Final
 import trio
 
 from gateway.core.identity import Identity, Peer, Reason, Refusal
-from gateway.core.proxy_header import ProxyHeaderFault
+from gateway.core.proxy_header import (
+    NOT_EXPECTED,
+    NOT_FROM_BALANCER,
+    SIGN_BYTES,
+    ProxyHeaderFault,
+    begins_as_proxy_header,
+)
 from gateway.errors import PeerError
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.line_budget import LineBudget
@@ -241,7 +247,8 @@ class TlsListener:
         with trio.CancelScope() as scope, self._place(scope, policy) as place:
             # From here on, so that waiting for a place does not count.
             scope.deadline = trio.current_time() + policy.handshake_seconds
-            if not await _first_byte(sock):
+            first = await _first_bytes(sock)
+            if not first:
                 return None
             if policy.proxies is not None:
                 fault = await _ask_proxy(sock, caller, policy.proxies)
@@ -249,7 +256,7 @@ class TlsListener:
                     self._refuse(Reason.PROTOCOL, fault, caller)
                     return None
                 # A load balancer's own check ends here, and so does a client that came and went.
-                if not self._count(caller, policy) or not await _first_byte(sock):
+                if not self._count(caller, policy) or not await _first_bytes(sock):
                     return None
             try:
                 context = self._context()
@@ -257,7 +264,8 @@ class TlsListener:
                 await stream.do_handshake()
                 return stream, self._judge(stream, context)
             except PeerError as fault:
-                self._refuse(Reason.PROTOCOL, fault.message, caller)
+                unexpected = policy.proxies is None and begins_as_proxy_header(first)
+                self._refuse(Reason.PROTOCOL, NOT_EXPECTED if unexpected else fault.message, caller)
                 return None
             except Exception:
                 # Ours: a bug, or a verdict that is missing. It fails closed, and is told as an error too.
@@ -343,7 +351,7 @@ class TlsListener:
 async def _ask_proxy(sock: socket.socket, caller: _Caller, proxies: Proxies) -> str | None:
     """Learn from the load balancer who the client is; return what is wrong, where something is."""
     if not proxies.include(caller.address):
-        return "a connection past the load balancers (listen.proxy_from)"
+        return NOT_FROM_BALANCER
     header = await take_proxy_header(sock, proxies.versions)
     if isinstance(header, ProxyHeaderFault):
         return header.detail
@@ -352,16 +360,16 @@ async def _ask_proxy(sock: socket.socket, caller: _Caller, proxies: Proxies) -> 
     return None
 
 
-async def _first_byte(sock: socket.socket) -> bool:
-    """Wait until the other side has sent something; False: it has gone without a word."""
+async def _first_bytes(sock: socket.socket) -> bytes:
+    """Wait until the other side has sent something, and look at it; empty: it has gone without a word."""
     while True:
         await trio.lowlevel.wait_readable(sock)
         try:
-            return bool(sock.recv(1, socket.MSG_PEEK))
+            return sock.recv(SIGN_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
             continue
         except OSError:
-            return False
+            return b""
 
 
 def _innermost(group: BaseExceptionGroup[BaseException]) -> str:
