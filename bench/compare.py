@@ -81,15 +81,16 @@ async def compare(
         async with contender.start(ground) as running:
             if number == 0 and kind == "keep-alive":
                 await _prove(ground, contender, running)
-            measurement = await _measure(ground, contender, running, plan, kind=kind, number=number)
+            measurement = await measure(ground, contender, running, plan, kind=kind, number=number)
         found.append(measurement)
         tell(measurement)
     return found
 
 
-async def _measure(
+async def measure(
     ground: Ground, contender: Contender, running: Running, plan: Plan, *, kind: Kind, number: int
 ) -> Measurement:
+    """Measure one contender that runs, once."""
     new_connection = kind == "handshake"
     warm_up = Load(
         seconds=WARM_UP_SECONDS,

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx
+import trio
+
 from bench import nginx
 from bench.ground import BENCH, CALLBACK_PATH, REPOSITORY, Ground
-from bench.processes import Server, running
+from bench.processes import POLL_SECONDS, READY_WITHIN_SECONDS, Server, running
 from gateway.settings.model import Target as TargetSettings
 from gateway.simulator.process import free_ports
 
@@ -21,7 +24,7 @@ MAX_CHANGES: Final = 100
 """How many changes the gateway may put into one POST to the target."""
 
 CONFIG: Final = """\
-listen: {{address: "127.0.0.1:{port}"}}
+listen: {{address: "127.0.0.1:{port}", workers: {workers}}}
 tls:
   certificate: {pki.server_certificate}
   private_key: {pki.server_key}
@@ -81,8 +84,10 @@ def merging() -> str:
     return f", max_changes: {MAX_CHANGES}" if "max_changes" in TargetSettings.model_fields else ""
 
 
-def gateway_config(ground: Ground, *, directory: Path, port: int, admin: int, target: int) -> str:
-    """Render a configuration of the gateway: all defaults but for addresses and merging."""
+def gateway_config(
+    ground: Ground, *, directory: Path, port: int, admin: int, target: int, workers: int = 1
+) -> str:
+    """Render a configuration of the gateway: all defaults but for addresses, merging and workers."""
     return CONFIG.format(
         pki=ground.pki,
         path=CALLBACK_PATH,
@@ -90,25 +95,43 @@ def gateway_config(ground: Ground, *, directory: Path, port: int, admin: int, ta
         port=port,
         admin=admin,
         target=target,
+        workers=workers,
         merging=merging(),
     )
 
 
 @asynccontextmanager
-async def running_gateway(ground: Ground, *, with_bodies: bool = False) -> AsyncGenerator[Running, None]:
+async def running_gateway(
+    ground: Ground, *, with_bodies: bool = False, workers: int = 1
+) -> AsyncGenerator[Running, None]:
     """Run the gateway with the nginx target behind it."""
     async with nginx.running_target(ground, with_bodies=with_bodies) as target:
         directory = ground.fresh("gateway")
         port, admin = free_ports(2)
         config = directory / "gateway.yaml"
         config.write_text(
-            gateway_config(ground, directory=directory, port=port, admin=admin, target=target.port)
+            gateway_config(
+                ground, directory=directory, port=port, admin=admin, target=target.port, workers=workers
+            )
         )
         argv: list[str | Path] = [sys.executable, "-m", "gateway", "--config", config, "run"]
         environ = {"BENCH_SECRET": ground.secret}
         log = directory / "output.log"
         async with running(argv, name="gateway", log=log, port=port, environ=environ) as server:
+            if workers > 1:
+                await _wait_serving(admin, workers)
             yield Running(server, port, target)
+
+
+async def _wait_serving(admin: int, workers: int) -> None:
+    """Return when all workers serve: the port listens before they do."""
+    line = f'meta_gateway_workers{{state="serving"}} {workers}.0'
+    with trio.fail_after(READY_WITHIN_SECONDS):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                if line in (await client.get(f"http://127.0.0.1:{admin}/metrics")).text.splitlines():
+                    return
+                await trio.sleep(POLL_SECONDS)
 
 
 def _app_server(name: str, words: Callable[[Ground, int], list[str]], app: str) -> Start:

@@ -34,13 +34,13 @@ from gateway.operations import Operations
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.journal import Journal
-from gateway.telemetry.last_seen import FILE_NAME as LAST_SEEN_FILE_NAME
-from gateway.telemetry.last_seen import LastSeen
+from gateway.telemetry.last_seen import LastSeen, last_seen_name, last_seen_of_others
 from gateway.telemetry.log import configure_logging, get_logger, wants_json
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
 from gateway.tls.stream import TlsStream
+from gateway.tls.turns import Turns
 from gateway.web.limits import HttpLimits
 from gateway.web.plain import serve_plain
 from gateway.web.server import AsgiApp, WebServer
@@ -89,7 +89,10 @@ class Assembly:
         life: Life,
         record: ReloadRecord,
         public: Bound,
+        number: int = 0,
+        turns: Turns | None = None,
     ) -> None:
+        """`number`: of the worker process. Number 0 tidies up what they share. `turns`: who accepts."""
         settings = generation.settings
         self._now = generation
         self._spool = spool
@@ -97,6 +100,7 @@ class Assembly:
         self._life = life
         self._record = record
         self._public = public
+        self._number = number
         beside_spool = settings.spool.directory.parent
         own_key = load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         self._dead_letters = DeadLetterStore(settings.dead_letter.directory, own_key)
@@ -107,10 +111,10 @@ class Assembly:
         self._edge = Edge(
             journal,
             generation=lambda: self._now,
-            last_seen_path=beside_spool / LAST_SEEN_FILE_NAME,
+            last_seen_path=beside_spool / last_seen_name(number),
             now_ms=unix_ms,
         )
-        self._edge.restore()
+        self._edge.restore(others=() if number else last_seen_of_others(beside_spool))
         self._dispatcher = Dispatcher(
             spool=spool,
             targets=generation.targets,
@@ -149,27 +153,47 @@ class Assembly:
             metrics=metrics,
             now_ms=unix_ms,
             journal=journal,
+            turns=turns,
         )
         describe_generation(metrics, generation)
 
-    async def start(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
-        """Start everything but the public port."""
+    @property
+    def generation(self) -> Generation:
+        """What holds now."""
+        return self._now
+
+    @property
+    def operations(self) -> Operations:
+        """What an operator can do."""
+        return self._operations
+
+    @property
+    def edge(self) -> Edge:
+        """The edge, as its operator sees it."""
+        return self._edge
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start everything but the ports."""
         await nursery.start(self._dispatcher.run)
-        nursery.start_soon(self._keep_dead_letters)
+        if self._number == 0:
+            nursery.start_soon(self._keep_dead_letters)
         nursery.start_soon(self._edge.watch)
+
+    async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
+        """Answer on the admin port, and on the second one where there is one."""
         admin_app = build_admin_app(
-            health=self._health,
-            render_metrics=self._render_metrics,
+            health=self.health,
+            render_metrics=self.render_metrics,
             token=self._admin_token,
             hosts=frozenset(self._now.settings.admin.hosts),
             actions=self._operations,
             config=self._record.config,
             edge=self._edge.report,
         )
-        await _serve_inside(nursery, admin_app, admin)
+        await serve_inside(nursery, admin_app, admin)
         if metrics_port is not None:
-            metrics_app = build_metrics_app(health=self._health, render_metrics=self._render_metrics)
-            await _serve_inside(nursery, metrics_app, metrics_port)
+            metrics_app = build_metrics_app(health=self.health, render_metrics=self.render_metrics)
+            await serve_inside(nursery, metrics_app, metrics_port)
 
     def install(self, generation: Generation) -> None:
         """Put a generation in the place of the one before. It cannot fail, and nobody sees half of it.
@@ -258,7 +282,8 @@ class Assembly:
             raise RuntimeError("no token was made, though the settings hold none")
         return self._own_token
 
-    def _health(self) -> Mapping[str, Check]:
+    def health(self) -> Mapping[str, Check]:
+        """Return every check of readiness."""
         return judge(
             listening=self._life.listening,
             draining=self._life.draining,
@@ -268,7 +293,8 @@ class Assembly:
             reload_refused=self._record.refusal(),
         )
 
-    async def _render_metrics(self) -> bytes:
+    async def render_metrics(self) -> bytes:
+        """Return the text of `/metrics`."""
         await update_gauges(
             self._metrics,
             edge=self._edge,
@@ -281,7 +307,7 @@ class Assembly:
         return self._metrics.render()
 
 
-async def _serve_inside(nursery: trio.Nursery, app: AsgiApp, bound: Bound) -> None:
+async def serve_inside(nursery: trio.Nursery, app: AsgiApp, bound: Bound) -> None:
     """Serve plain HTTP on a listener of ours; not counted as requests, which are the public port's."""
     web = WebServer(app, limits=HttpLimits(), metrics=None)
     await nursery.start(partial(serve_plain, bound.sockets, web, max_connections=ADMIN_MAX_CONNECTIONS))

@@ -5,7 +5,7 @@ What is remembered is the journal's, and outlives reloads; what is configured is
 reload replaces. Here they meet: for `GET /api/edge`, for the gauges, and for the reminders in the log.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -52,12 +52,13 @@ class Edge:
         self._lists_told: dict[Path, int] = {}
         self._written = b""
 
-    def restore(self) -> None:
-        """Take in what a former life of the process has stored."""
-        try:
-            self._journal.last_seen.load(self._path)
-        except LastSeenFileError as error:
-            log.warning("last_seen_unusable", error=str(error))
+    def restore(self, *, others: Iterable[Path] = ()) -> None:
+        """Take in what a former life of the process has stored, and what `others` have."""
+        for path in (self._path, *others):
+            try:
+                self._journal.last_seen.load(path)
+            except LastSeenFileError as error:
+                log.warning("last_seen_unusable", error=str(error))
         self._written = self._journal.last_seen.content()
 
     async def watch(self) -> None:

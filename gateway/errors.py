@@ -5,6 +5,10 @@ Errors carry data and a remedy. Foreign exceptions become one of these at one bo
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
+
+RESTART_REMEDY: Final = "restart the gateway for this, or put back what was there"
+"""Of a problem that nothing is wrong with but that a running gateway cannot take it up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ assignments (law 7): what can fail, fails here. It is made of settings and of fi
 task and no state: those are the assembly's, and live on.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -101,6 +102,14 @@ def build_generation(loaded: Loaded, *, former: Generation | None = None) -> Gen
         ),
         sight=sight,
     )
+
+
+def fingerprint(generation: Generation) -> str:
+    """Say what it was made of, in hexadecimal: processes that hold the same serve the same."""
+    made_of = hashlib.sha256(generation.loaded.source.sha256.encode())
+    for path, digest in sorted(generation.sight.items()):
+        made_of.update(f"\0{path}\0{digest}".encode())
+    return made_of.hexdigest()
 
 
 def _dispatch_target(

@@ -64,10 +64,12 @@ class Operations:
         self._discarder = Discarder(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
 
     async def status(self) -> Mapping[str, object]:
-        """Return how each target is and what waits for it, those that the configuration has lost included."""
+        """Return how each target is and what waits for it; of others, such as the configuration has lost,
+        those of which there is something left."""
         now_ms = self._now_ms()
         oldest = await self._spool.oldest_received_ms()
-        pending = {**dict.fromkeys(sorted(self._known().targets), 0), **self._spool.pending()}
+        configured = self._known().targets
+        pending = {**dict.fromkeys(sorted(configured), 0), **self._spool.pending()}
         dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
         views = self._control.views()
         return {
@@ -81,6 +83,7 @@ class Operations:
                     **({"state": UNKNOWN} if self._is_lost(name, count) else {}),
                 }
                 for name, count in {**dict.fromkeys(dead, 0), **pending}.items()
+                if name in configured or count or dead.get(name)
             }
         }
 

@@ -9,7 +9,7 @@ file of the configuration itself waits for a signal, so that a half-written one 
 certificate that happens to be renewed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from gateway.delivery.dead_letter import DeadLetterStore
-from gateway.errors import GatewayError, Problem
+from gateway.errors import RESTART_REMEDY, GatewayError, Problem
 from gateway.exposition import Outcome, ReloadRecord, Trigger
 from gateway.generation import Generation, build_generation
 from gateway.preflight import load_and_examine
@@ -28,8 +28,6 @@ from gateway.settings.model import Settings
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
 from gateway.watching import FileWatch
-
-RESTART: Final = "restart the gateway for this, or put back what was there"
 
 _FIXED: Final[Mapping[KeyPath, Callable[[Settings], object]]] = {
     ("listen", "address"): lambda settings: settings.listen.address,
@@ -56,12 +54,15 @@ THREADS_AT_ONCE: Final = 4
 """Threads that a file system keeps cannot be ended. Of their own number, they take none of those that all the
 rest of the process has in common; where all are kept, reloads are overdue until one comes back."""
 
+Consent = Callable[[Generation], Awaitable[Sequence[Problem]]]
+"""Asks others that would have to take it up, too; returns what keeps them from it."""
+
 log = get_logger("configuration")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """What came of an attempt."""
+class Prepared:
+    """What came of an attempt to read, examine and build."""
 
     generation: Generation | None
     problems: tuple[Problem, ...]
@@ -82,11 +83,14 @@ class Reloader:
         record: ReloadRecord,
         audit: AuditLog,
         now_ms: Callable[[], int],
+        consent: Consent | None = None,
     ) -> None:
-        """`install` puts a generation in the place of the one before. It must not fail."""
+        """`install` puts a generation in the place of the one before. It must not fail. `consent` is asked
+        before: worker processes can refuse."""
         self._generation = generation
         self._environ = environ
         self._install = install
+        self._consent = consent
         self._record = record
         self._audit = audit
         self._now_ms = now_ms
@@ -115,9 +119,17 @@ class Reloader:
             former = self._generation
             prepared = _overdue(former)
             with trio.move_on_after(PREPARE_SECONDS):
+                content = former.loaded.source.content if trigger == "file" else None
                 prepared = await trio.to_thread.run_sync(
-                    _prepare, former, trigger, self._environ, abandon_on_cancel=True, limiter=self._threads
+                    prepare,
+                    former,
+                    content,
+                    self._environ,
+                    abandon_on_cancel=True,
+                    limiter=self._threads,
                 )
+            if prepared.generation is not None:
+                prepared = await self._with_consent(prepared.generation)
             generation = prepared.generation
             changed = [] if generation is None else list(changes(former, generation))
             await self._put_on_record(trigger, prepared, changed)
@@ -135,11 +147,17 @@ class Reloader:
                     "reload_refused",
                     trigger=trigger,
                     problems=[str(problem) for problem in prepared.problems],
-                    remedy=_REMEDIES[trigger],
+                    remedy=_remedy(trigger, prepared.problems),
                 )
             self._record.tried(Outcome(at_ms=self._now_ms(), trigger=trigger, problems=prepared.problems))
 
-    async def _put_on_record(self, trigger: Trigger, prepared: _Prepared, changed: list[str]) -> None:
+    async def _with_consent(self, generation: Generation) -> Prepared:
+        problems = await self._consent(generation) if self._consent is not None else ()
+        return Prepared(
+            generation=None if problems else generation, problems=tuple(problems), sight=generation.sight
+        )
+
+    async def _put_on_record(self, trigger: Trigger, prepared: Prepared, changed: list[str]) -> None:
         """Write the audit log. Where that cannot be, the reload goes on: a full disk must not keep an expired
         certificate in its place."""
         fields = (
@@ -164,41 +182,49 @@ def changes(former: Generation, new: Generation) -> Iterator[str]:
             yield str(path)
 
 
-def _prepare(former: Generation, trigger: Trigger, environ: Mapping[str, str]) -> _Prepared:
-    """Read, examine and build. Blocks; raises nothing: whatever goes wrong is a problem to tell."""
+def prepare(former: Generation, content: bytes | None, environ: Mapping[str, str]) -> Prepared:
+    """Read (in place of the file: `content`), examine and build. Blocks; raises nothing: whatever goes wrong
+    is a problem to tell."""
     source = former.loaded.source
     sight: Sight | None = look(former.sight)
     try:
-        loaded, problems = load_and_examine(
-            source.file, environ=environ, content=source.content if trigger == "file" else None
-        )
-        if trigger == "signal" and (loaded is None or loaded.source.content != source.content):
+        loaded, problems = load_and_examine(source.file, environ=environ, content=content)
+        if content is None and (loaded is None or loaded.source.content != source.content):
             sight = None
         if loaded is not None and not problems:
             problems = tuple(_fixed_problems(former, loaded))
         if loaded is not None and not problems:
             generation = build_generation(loaded, former=former)
             DeadLetterStore(generation.settings.dead_letter.directory, b"").prepare()
-            return _Prepared(generation=generation, problems=(), sight=generation.sight)
+            return Prepared(generation=generation, problems=(), sight=generation.sight)
     except GatewayError as error:
         problems = (source.problem((), error.message, remedy=error.remedy),)
     except Exception as error:  # noqa: BLE001 (the last line of defence: what runs, runs on)
         log.error("reload_failed", error=type(error).__name__)  # noqa: TRY400 (its text may quote a secret)
         message = f"cannot be taken up: a defect of the gateway ({type(error).__name__})"
         problems = (source.problem((), message, remedy="restart the gateway, and report this"),)
-    return _Prepared(generation=None, problems=problems, sight=sight)
+    return Prepared(generation=None, problems=problems, sight=sight)
 
 
-def _overdue(former: Generation) -> _Prepared:
+def _remedy(trigger: Trigger, problems: tuple[Problem, ...]) -> str:
+    """`gateway check` finds nothing wrong with what only a restart can take up."""
+    if all(problem.remedy == RESTART_REMEDY for problem in problems):
+        return f"nothing was changed; {RESTART_REMEDY}"
+    return _REMEDIES[trigger]
+
+
+def _overdue(former: Generation) -> Prepared:
     problem = former.loaded.source.problem(
         (),
         f"could not be read within {PREPARE_SECONDS:g} s, or a file that it names",
         remedy="is one of them a pipe, or on a file system that does not answer?",
     )
-    return _Prepared(generation=None, problems=(problem,), sight=None)
+    return Prepared(generation=None, problems=(problem,), sight=None)
 
 
 def _fixed_problems(former: Generation, loaded: Loaded) -> Iterator[Problem]:
     for key_path, read in _FIXED.items():
         if read(former.settings) != read(loaded.settings):
-            yield loaded.source.problem(key_path, "cannot be changed while the gateway runs", remedy=RESTART)
+            yield loaded.source.problem(
+                key_path, "cannot be changed while the gateway runs", remedy=RESTART_REMEDY
+            )

@@ -61,7 +61,7 @@ async def serve(
     life = Life()
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-        _Sockets() as sockets,
+        Sockets() as sockets,
     ):
         public = sockets.bind("listen.address", settings.listen.address)
         admin = sockets.bind("admin.address", settings.admin.address)
@@ -91,15 +91,16 @@ async def serve(
                 audit=audit,
                 now_ms=unix_ms,
             )
-            with _leading_error(), trio.CancelScope() as scope:
+            with leading_error(), trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_listen_to_signals, signals, life, reloader.ask)
-                    nursery.start_soon(_fail_with, spool)
-                    await assembly.start(nursery, admin=admin, metrics_port=metrics_port)
+                    nursery.start_soon(listen_to_signals, signals, life, reloader.ask)
+                    nursery.start_soon(fail_with, spool)
+                    await assembly.start(nursery)
+                    await assembly.open_admin(nursery, admin=admin, metrics_port=metrics_port)
                     await assembly.open_door(nursery)
-                    _settle_memory()
+                    settle_memory()
                     life.listening = True
-                    _announce(generation, public, announce)
+                    announce_urls(generation, public, announce)
                     log.info(
                         "ready",
                         addresses=[str(Address(host=host, port=port)) for host, port in public.addresses],
@@ -116,14 +117,14 @@ async def serve(
     log.info("stopped")
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Look for cycles more rarely, and no more among what the start has made."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-class _Sockets(ExitStack):
+class Sockets(ExitStack):
     """Sockets that listen, closed again where the start fails; whoever serves them closes them as well."""
 
     def bind(self, key: str, address: Address) -> Bound:
@@ -136,7 +137,8 @@ class _Sockets(ExitStack):
         return bound
 
 
-async def _listen_to_signals(signals: AsyncIterator[int], life: Life, ask_reload: Callable[[], None]) -> None:
+async def listen_to_signals(signals: AsyncIterator[int], life: Life, ask_reload: Callable[[], None]) -> None:
+    """SIGHUP reloads, SIGTERM and SIGINT stop, and the second of them at once."""
     async for number in signals:
         if number == signal.SIGHUP:
             ask_reload()
@@ -146,7 +148,8 @@ async def _listen_to_signals(signals: AsyncIterator[int], life: Life, ask_reload
             life.stop.set()
 
 
-async def _fail_with(spool: Spool) -> None:
+async def fail_with(spool: Spool) -> None:
+    """Wait until the spool has failed for good, and raise that."""
     await spool.wait_broken()
     raise SpoolBrokenError(
         "the spool has failed for good; nothing more is accepted",
@@ -155,7 +158,7 @@ async def _fail_with(spool: Spool) -> None:
 
 
 @contextmanager
-def _leading_error() -> Iterator[None]:
+def leading_error() -> Iterator[None]:
     """Let the error that ended everything out by itself: several tasks meet a broken spool at once."""
     try:
         yield
@@ -172,7 +175,8 @@ def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
     return error
 
 
-def _announce(generation: Generation, public: Bound, announce: Announce) -> None:
+def announce_urls(generation: Generation, public: Bound, announce: Announce) -> None:
+    """Tell what to give to Meta, and what is not as configured."""
     if public.notice:
         announce(public.notice)
     for name, url in callback_urls(generation, public.addresses).items():

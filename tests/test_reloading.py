@@ -196,11 +196,16 @@ async def test_what_sockets_and_locks_hang_on_waits_for_a_restart(
     site.config.setdefault(section, {})[key] = value
     site.config["apps"]["main"]["path"] = "/b"
     site.write()
-    await site.reloader.reload("signal")
+    with structlog.testing.capture_logs() as logs:
+        await site.reloader.reload("signal")
     assert site.installed == []
     (problem,) = site.last["problems"]
     assert problem["key_path"].startswith(section)
     assert problem["message"] == "cannot be changed while the gateway runs"
+    # `gateway check` has nothing to say of it: the next step is the problem's own.
+    (event,) = [entry for entry in logs if entry["event"] == "reload_refused"]
+    assert event["remedy"] == f"nothing was changed; {problem['remedy']}"
+    assert problem["remedy"] in site.record.refusal()
 
 
 async def test_the_admin_token_rotates_in_its_file(site: Site) -> None:

@@ -105,7 +105,7 @@ class Actions(Protocol):
 
 RenderMetrics = Callable[[], Awaitable[bytes]]
 
-Config = Callable[[], Mapping[str, object]]
+Config = Callable[[], Mapping[str, object] | Awaitable[Mapping[str, object]]]
 """Returns `{"hash", "loaded_at", "last_reload"}`, fit for JSON.
 
 `hash` is that of `config_info`, times are RFC 3339. `last_reload` is null where none has been tried, else
@@ -113,7 +113,7 @@ Config = Callable[[], Mapping[str, object]]
 prints it.
 """
 
-EdgeReport = Callable[[], Mapping[str, object]]
+EdgeReport = Callable[[], Mapping[str, object] | Awaitable[Mapping[str, object]]]
 """Returns what the edge knows of its clients, fit for JSON; times are RFC 3339 or null. No secret, no token.
 
     {
@@ -259,12 +259,20 @@ def _error(status: int, word: str, detail: str, headers: Mapping[str, str] | Non
     return _json({"error": word, "detail": detail}, status, headers)
 
 
+Given = TypeVar("Given")
+
+
+async def _given(answer: Given | Awaitable[Given]) -> Given:
+    """Wait for an answer that is made of those of several processes."""
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
 def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
     async def healthz(_: Request) -> Response:
         return _json({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
-        checks = health()
+        checks = await _given(health())
         shown = {name: {"ok": check.ok, "detail": check.detail} for name, check in checks.items()}
         return _json(shown, 200 if all(check.ok for check in checks.values()) else 503)
 
@@ -313,10 +321,10 @@ class _Api:
         return _json(await self._actions.replay_kept(asked))
 
     async def config(self, _: Request) -> Response:
-        return _json(self._config())
+        return _json(await _given(self._config()))
 
     async def edge(self, _: Request) -> Response:
-        return _json(self._edge())
+        return _json(await _given(self._edge()))
 
     async def replay(self, request: Request) -> Response:
         asked = await self._read(request, ReplayRequest)

@@ -4,7 +4,7 @@ A failing target never makes the gateway unready: its deliveries wait on disk, w
 balancer asks would have Meta wait instead (contract, section 6).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -27,8 +27,8 @@ class Check:
     """Why not, or what to look after soon."""
 
 
-Health = Callable[[], Mapping[str, Check]]
-"""Asked at every `/readyz`; must not wait."""
+Health = Callable[[], Mapping[str, Check] | Awaitable[Mapping[str, Check]]]
+"""Asked at every `/readyz`; waits for other processes of the gateway alone, and not for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

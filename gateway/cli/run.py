@@ -1,11 +1,18 @@
 """`gateway run`."""
 
 import os
+from functools import partial
+from typing import Annotated
+
+import typer
 
 from gateway.cli.output import err, options, out
 
 
-def command() -> None:
+def command(
+    worker: Annotated[int | None, typer.Option(hidden=True)] = None,
+    channel: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, and print the callback URL of each app.
 
     Everything that `gateway check` complains about is complained about here too, before anything listens; its
@@ -17,9 +24,16 @@ def command() -> None:
     key, anchor, list or secret file that changes is taken up by itself, a second after it came to rest. No
     connection is dropped. A new state that is broken, or that changes listen.address, listen.workers, spool,
     admin or metrics, changes nothing: the log, /readyz and /api/config of the admin port say why.
+
+    With listen.workers above 1, this process is the supervisor of so many workers: signals are for it alone,
+    and its admin port answers for all.
     """
     import signal
     import sys
+
+    if worker is not None and channel is not None:
+        _work(channel)
+        return
 
     # Until the gateway listens to signals itself: not the end of the process, and not forgotten either.
     early: list[int] = []
@@ -30,6 +44,7 @@ def command() -> None:
     from gateway.errors import ConfigurationError
     from gateway.preflight import load_and_examine, remarks
     from gateway.service import serve
+    from gateway.supervisor import needs_supervisor, supervise
     from gateway.telemetry.log import configure_logging, get_logger, wants_json
 
     loaded, problems = load_and_examine(options.config, environ=os.environ)
@@ -51,5 +66,29 @@ def command() -> None:
         out(line)
         sys.stdout.flush()
 
-    trio.run(lambda: serve(loaded, announce=announce, reload_asked=lambda: bool(early)))
+    def asked() -> bool:
+        return bool(early)
+
+    if needs_supervisor(loaded.settings):
+        run = partial(supervise, loaded, config=options.config, announce=announce, reload_asked=asked)
+    else:
+        run = partial(serve, loaded, announce=announce, reload_asked=asked)
+    trio.run(run)
     err("stopped; what was not delivered is in the spool")
+
+
+def _work(channel: int) -> None:
+    """Be a worker of the supervisor at the other end of a socket pair (a descriptor that was inherited)."""
+    import signal
+
+    # They are the supervisor's: a terminal and systemd send them to every process.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+    import socket
+
+    import trio
+
+    from gateway.worker import work
+
+    trio.run(partial(work, socket.socket(fileno=channel), config=options.config))

@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -60,12 +61,11 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         out_json({"targets": found})
         return
-    rows = [_cells(name, target) for name, target in found.items()]
     if os.isatty(1):
-        _print_table(rows)
+        _print_table([_cells(name, target, brief_note(target, _now_ms())) for name, target in found.items()])
     else:
-        for row in rows:
-            out("\t".join(row))
+        for name, target in found.items():
+            out("\t".join(_cells(name, target, _note(target))))
 
 
 @commands.command()
@@ -279,6 +279,8 @@ async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> 
     dead, oldest = store.counts(), await spool.oldest_received_ms()
     found = {}
     for name, pending in {**dict.fromkeys(settings.targets, 0), **spool.pending()}.items():
+        if name not in settings.targets and not pending and not dead.get(name):
+            continue
         pause = pausing.current(book.of(name), now_ms)
         stopped = STOPPED if name in settings.targets or name == UNROUTED else UNKNOWN
         found[name] = {
@@ -299,7 +301,7 @@ def _now_ms() -> int:
 # -- showing it
 
 
-def _cells(name: str, target: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(name: str, target: Mapping[str, Any], note: str) -> tuple[str, ...]:
     age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else "-"
     return (
         name,
@@ -307,21 +309,40 @@ def _cells(name: str, target: Mapping[str, Any]) -> tuple[str, ...]:
         str(target["pending"]),
         age,
         str(target["dead_letters"]),
-        _note(target),
+        note,
     )
 
 
-def _note(target: Mapping[str, Any]) -> str:
-    """Say what there is to say of a state, in one line."""
+def brief_note(target: Mapping[str, Any], now_ms: int) -> str:
+    """Say it for eyes and 80 columns: ages for times."""
+    from gateway.doctor.finding import say_duration
+
+    def since(at: str) -> str:
+        return f"for {say_duration(now_ms / 1000 - datetime.fromisoformat(at).timestamp())}"
+
+    def until(at: str) -> str:
+        ends, now = datetime.fromisoformat(at).astimezone(UTC), datetime.fromtimestamp(now_ms / 1000, UTC)
+        return f"until {ends:%H:%M} UTC" if ends.date() == now.date() else f"until {ends:%Y-%m-%d %H:%M} UTC"
+
+    return _note(target, since=since, until=until)
+
+
+def _note(
+    target: Mapping[str, Any],
+    *,
+    since: Callable[[str], str] = "since {}".format,
+    until: Callable[[str], str] = "until {}".format,
+) -> str:
+    """Say what there is to say of a state, in one line; `since` and `until` write a time (RFC 3339)."""
     notes = []
     if target.get("state") == "unknown":
         notes.append("not in the configuration: bring it back, or gateway targets discard")
     if pause := target.get("pause"):
-        notes.append(f"until {pause['until']}" if pause["until"] else "until resumed")
+        notes.append(until(pause["until"]) if pause["until"] else "until resumed")
         if pause["reason"]:
             notes.append(pause["reason"])
     if (breaker := target.get("breaker")) and breaker["open"]:
-        notes.append(f"{breaker['state']} since {breaker['opened_at']}")
+        notes.append(f"{breaker['state']} {since(breaker['opened_at'])}")
     if rate := target.get("rate_per_second"):
         notes.append(f"{rate:g}/s until caught up")
     return ", ".join(notes)
@@ -338,7 +359,9 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     for column in COLUMNS:
         table.add_column(
-            column, justify="right" if column in ("pending", "oldest", "dead letters") else "left"
+            column,
+            justify="right" if column in ("pending", "oldest", "dead letters") else "left",
+            overflow="fold",
         )
     for row in rows:
         # As text: a reason with brackets, such as "[/x]", is no markup.

@@ -20,8 +20,19 @@ MAX_BLOCK_BYTES: Final = 4096
 """Version 2: 65 551 could be announced. Addresses and the identifiers of clouds take some hundred bytes, a
 client certificate that a proxy passes on a few thousand; nginx draws the line here too."""
 
+NOT_SENT: Final = "no PROXY header came from the load balancer"
+OTHER_VERSION: Final = "a PROXY header of another version than listen.proxy_protocol says"
+NOT_FROM_BALANCER: Final = "a connection past the load balancers (listen.proxy_from)"
+NOT_EXPECTED: Final = (
+    "the client began with a PROXY header; set listen.proxy_protocol and listen.proxy_from, or switch it off"
+    " at the load balancer"
+)
+"""Details of refusals where load balancer and configuration do not fit each other."""
+
 _SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 _WORD: Final = b"PROXY "
+SIGN_BYTES: Final = len(_SIGNATURE)
+"""By so many first bytes a header of either version is known."""
 _FIXED_BYTES: Final = 16
 """Version 2: signature, command, family, length."""
 _LOCAL: Final = 0x20
@@ -81,8 +92,13 @@ def read_proxy_header(
     if "v1" in versions and _agree(data, _WORD):
         return _read_line(data)
     if _agree(data, _SIGNATURE) or _agree(data, _WORD):
-        return ProxyHeaderFault("a PROXY header of another version than listen.proxy_protocol says")
-    return ProxyHeaderFault("no PROXY header came from the load balancer")
+        return ProxyHeaderFault(OTHER_VERSION)
+    return ProxyHeaderFault(NOT_SENT)
+
+
+def begins_as_proxy_header(data: bytes) -> bool:
+    """Say whether this is the beginning of a header of either version: `SIGN_BYTES` are enough to tell."""
+    return data.startswith((_WORD, _SIGNATURE))
 
 
 def _agree(data: bytes, beginning: bytes) -> bool:

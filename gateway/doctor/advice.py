@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.identity import Reason
+from gateway.core.proxy_header import NOT_EXPECTED, NOT_FROM_BALANCER, NOT_SENT, OTHER_VERSION
 from gateway.doctor.finding import Level
 
 META_CA_FILE: Final = "meta-outbound-api-ca-2025-12.pem"
@@ -78,6 +79,18 @@ PROVED_ADVICE: Final = {
 }
 """By status: what to do where Meta itself was refused."""
 
+PROXY_ADVICE: Final = {
+    NOT_SENT: "switch the PROXY protocol on at the load balancer, or set listen.proxy_protocol: none",
+    OTHER_VERSION: "set listen.proxy_protocol: any, or to the version that the load balancer sends",
+    NOT_FROM_BALANCER: "if that address is the load balancer's, name it in listen.proxy_from; if not,"
+    " somebody knocks past it: let the firewall admit the load balancer alone",
+    NOT_EXPECTED: "set listen.proxy_protocol and listen.proxy_from, or switch the PROXY protocol off at the"
+    " load balancer",
+}
+"""By the detail of a refusal: what to do where load balancer and configuration do not fit each other."""
+
+MALFORMED_PROXY: Final = "see what stands between load balancer and gateway, and what it sends (v1 or v2)"
+
 SWITCH_ON_MTLS: Final = (
     "in Meta's App Dashboard, for each app and object: Webhooks > \"Attach a client certificate to Webhook"
     ' requests"'
@@ -122,6 +135,10 @@ LATE_CLOCK_SECONDS: Final = 1.0
 
 RECENT_SECONDS: Final = 86_400.0
 """A refusal that is older is history: Meta has come back many times since."""
+
+ADMITTED_LATELY_SECONDS: Final = 600.0
+"""Between a refusal and the nearest connection that was admitted: Meta does not stay away for longer where
+anything happens at all, so beyond it one stands for before and the other for after a change."""
 
 FEW_NOTIFICATIONS: Final = 100
 """With fewer on record, "safe to require" is said with a caution."""

@@ -36,6 +36,7 @@ from gateway.doctor.observed import (
     Resolved,
     Running,
 )
+from gateway.doctor.proxy import judge_proxy
 from gateway.doctor.public_port import judge_outside
 from gateway.doctor.state import judge_gateway
 from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
@@ -58,6 +59,7 @@ _JUDGES: Final = (
     judge_certificate,
     judge_anchors,
     judge_clients,
+    judge_proxy,
     judge_outside,
     judge_targets,
     judge_backlog,

@@ -8,7 +8,7 @@ from gateway.doctor.finding import Area, Finding, Level, say_ago
 from gateway.doctor.observed import CONFIG, EDGE, READY, Answer, Observations, Running
 from gateway.doctor.reading import mapping, mappings, text, texts, time
 from gateway.doctor.trust import out_of_term
-from gateway.errors import Problem
+from gateway.errors import RESTART_REMEDY, Problem
 
 _TOLD_BELOW: Final = {"certificates": READY, "configuration": CONFIG}
 """Checks of `/readyz` whose remarks are findings of their own, where these addresses answer."""
@@ -163,6 +163,8 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
         return
     last = mapping(content.get("last_reload"))
     at = time(last, "at")
+    problems = list(mappings(last, "problems"))
+    needs_restart = bool(problems) and all(text(one, "remedy") == RESTART_REMEDY for one in problems)
     if last.get("success") is False:
         when = f" {say_ago(at, seen.now)}" if at else ""
         yield Finding(
@@ -170,13 +172,17 @@ def _judge_loaded(running: Running, seen: Observations) -> Iterator[Finding]:
             level=Level.PROBLEM,
             area=Area.GATEWAY,
             what=f"the last reload{when} was refused: the gateway runs on what it had before",
-            why="; ".join([*texts(last, "problems"), *map(_say_problem, mappings(last, "problems"))]),
-            remedy="mend it (gateway check); files are then taken by themselves, the YAML with systemctl"
+            why="; ".join([*texts(last, "problems"), *map(_say_problem, problems)]),
+            remedy=f"{RESTART_REMEDY} and reload (systemctl reload, kill -HUP)"
+            if needs_restart
+            else "mend it (gateway check); files are then taken by themselves, the YAML with systemctl"
             " reload (kill -HUP)",
         )
     loaded_at = time(content, "loaded_at")
     age = f", loaded {say_ago(loaded_at, seen.now)}" if loaded_at else ""
     if (loaded := text(content, "hash")) and not seen.plan.sha256.startswith(loaded):
+        if needs_restart:
+            return  # said above: a reload would not take it
         yield Finding(
             code="configuration_changed",
             level=Level.WARNING,

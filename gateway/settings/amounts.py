@@ -1,13 +1,16 @@
 """Readers and writers of amounts: whole numbers, durations, sizes, and yes or no."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from gateway.core.merging import MAX_MERGED_CHANGES
 from gateway.settings.reading import fault, read_text, shown
 
 DURATION_PATTERN = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)"
 SIZE_PATTERN = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(B|KiB|MiB|GiB|TiB)"
+AUTO: Final = "auto"
+MAX_WORKERS: Final = 64
+"""Each opens a file and keeps caches of its own; a machine for more has other limits first."""
 DIGITS = re.compile(r"[0-9]{1,15}")
 
 
@@ -22,6 +25,16 @@ def read_count(value: object) -> int:
             remedy = f"write {text.replace('_', '')}: YAML 1.2 knows no digit separators"
         raise fault(f"{shown(text)} is not a whole number", remedy)
     return int(text)
+
+
+def read_workers(value: object) -> int | Literal["auto"]:
+    """Read a number of processes, or `auto`."""
+    if value == AUTO:
+        return AUTO
+    number = at_least_one(read_count(value))
+    if number > MAX_WORKERS:
+        raise fault(f"{number} is too large", f"write {MAX_WORKERS} or less, or auto for one a core")
+    return number
 
 
 def read_switch(value: object) -> bool:

@@ -198,6 +198,20 @@ def _directories_differ(root: Root) -> Iterator[Found]:
         yield ("dead_letter", "directory"), "is the spool's directory too", "give each a directory of its own"
 
 
+def _order_is_kept(root: Root) -> Iterator[Found]:
+    """Each worker has a spool of its own: what a sender wrote first may lie in one that is slower."""
+    several = _mapping(root, "listen").get("workers", "1") not in ("1", 1)
+    if not several or _mapping(root, "spool").get("engine", "sqlite") != "sqlite":
+        return
+    for name in _mapping(root, "targets"):
+        if _mapping(root, "targets", name).get("order") == "sender":
+            yield (
+                ("targets", name, "order"),
+                "`order: sender` is not kept by several workers on spool.engine sqlite",
+                "use listen.workers 1, or order: none",
+            )
+
+
 _RULES: Final[tuple[Callable[[Root], Iterator[Found]], ...]] = (
     _targets_exist,
     _targets_are_used,
@@ -210,4 +224,5 @@ _RULES: Final[tuple[Callable[[Root], Iterator[Found]], ...]] = (
     _proxies_are_named,
     _admin_names_its_hosts,
     _directories_differ,
+    _order_is_kept,
 )

@@ -37,6 +37,7 @@ from gateway.settings.values import (
     Switch,
     TargetUrl,
     Text,
+    Workers,
 )
 
 META_CLIENT: Final = "meta"
@@ -66,8 +67,11 @@ class Listen(Model):
     public_url: PublicUrl | None = None
     """How the outside reaches this port, such as `https://hooks.example.com`; makes the callback URLs in
     every message exact."""
-    workers: Literal[1] = 1
-    """Processes that accept."""
+    workers: Workers = 1
+    """Processes that accept, each with a spool file of its own; `auto`: one for each core. A supervisor
+    starts them, and starts one anew that dies. What this file limits (`max_connections`, `concurrency`,
+    `duplicates_max` and so on) it limits in each of them. A notification that Meta sends again is recognised
+    where it comes to the same process."""
     proxy_protocol: Literal["none", "v1", "v2", "any"] = "none"
     """Whether a load balancer in front says by the PROXY protocol who the client is; then every connection
     must begin so. The address stands in logs and in the ledger of refusals, and decides nothing about

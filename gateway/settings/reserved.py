@@ -11,7 +11,6 @@ from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from gateway.settings.amounts import read_count
 from gateway.settings.reading import read_text
 from gateway.settings.tree import KeyPath, Plain
 
@@ -26,7 +25,6 @@ class Reserved:
 
 
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
-    ("listen", "workers"): Reserved(default="1", read=read_count),
     ("spool", "engine"): Reserved(default="sqlite"),
     ("spool", "dsn"): Reserved(default=None),
     ("graph",): Reserved(default=None),

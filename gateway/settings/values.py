@@ -8,7 +8,7 @@ zero; here the field decides. What is already a value, because Python code built
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,7 @@ from gateway.core.merging import MAX_MERGED_CHANGES
 from gateway.settings.address import Address, IPNetwork, read_network
 from gateway.settings.amounts import (
     DURATION_PATTERN,
+    MAX_WORKERS,
     SIZE_PATTERN,
     at_least_one,
     mergeable,
@@ -25,6 +26,7 @@ from gateway.settings.amounts import (
     read_duration,
     read_size,
     read_switch,
+    read_workers,
     refusable,
 )
 from gateway.settings.reading import fault, read_named_file, read_path, read_text, reading
@@ -42,7 +44,8 @@ from gateway.settings.texts import (
 __all__ = [
     "Address", "AppPath", "Count", "Duration", "HeaderName", "HeaderValue", "IdList", "ListOrOne",
     "MergedChanges", "Name", "Network", "Otherwise", "PositiveDuration", "PublicUrl", "Secret",
-    "SettingsPath", "SigningSecret", "Size", "Status", "Switch", "TargetUrl", "Text", "Written",
+    "SettingsPath", "SigningSecret", "Size", "Status", "Switch", "TargetUrl", "Text", "Workers",
+    "Written",
 ]  # fmt: skip
 
 
@@ -140,6 +143,15 @@ Count = Annotated[
     Written("number", {"type": "integer", "minimum": 1}),
 ]
 """A whole number, 1 or more."""
+Workers = Annotated[
+    int | Literal["auto"],
+    PlainValidator(read_workers),
+    Written(
+        "number or `auto`",
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_WORKERS}, {"const": "auto"}]},
+    ),
+]
+"""How many processes accept."""
 MergedChanges = Annotated[
     int,
     PlainValidator(read_count),

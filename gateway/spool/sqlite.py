@@ -4,10 +4,12 @@ This side runs on the Trio thread: it queues requests, counts, and wakes whoever
 them into batches, `engine.py` makes a transaction of each.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -15,6 +17,7 @@ from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
+from gateway.private_file import sync_directory
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool import requests
 from gateway.spool.contract import (
@@ -40,6 +43,9 @@ from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
 log = get_logger("spool")
+
+WORKER_NAME: Final = re.compile(r"0|[1-9][0-9]{0,2}")
+"""The directory of a worker, below that of the spool."""
 
 MAX_QUEUED_REQUESTS = 8192
 """Notifications that may wait for the writer: about a second's worth; beyond it Meta hears 503."""
@@ -88,28 +94,66 @@ async def open_sqlite_spool(
         SpoolBrokenError: the file is damaged, foreign, or of a newer version; it has not been touched (16).
     """
     with DirectoryLock(directory):
-        worker_directory = directory / "0"
-        limits = Limits(
-            window_ms=round(options.duplicates_window_seconds * 1000), max_keys=options.duplicates_max
-        )
-        file = worker_directory / FILE_NAME
-
-        def make_engine() -> Engine:
-            return Engine(
-                open_database(worker_directory, vfs=vfs),
-                file,
-                limits,
-                keep_ms=round(options.keep_delivered_seconds * 1000),
-                min_free_bytes=options.min_free_bytes,
-                now_ms=now_ms,
-            )
-
-        engine = await trio.to_thread.run_sync(make_engine)
-        spool = SqliteSpool(engine, file, options, metrics=metrics, now_ms=now_ms)
-        try:
+        async with open_worker_spool(directory, 0, options, metrics=metrics, now_ms=now_ms, vfs=vfs) as spool:
             yield spool
-        finally:
-            await spool.close()
+
+
+@asynccontextmanager
+async def open_worker_spool(
+    directory: Path,
+    worker: int,
+    options: SqliteOptions,
+    *,
+    metrics: Metrics,
+    now_ms: Callable[[], int],
+    vfs: str | None = None,
+) -> AsyncIterator["SqliteSpool"]:
+    """Open the file of one worker, `DIRECTORY/WORKER`, and close it at the end; who called holds the lock of
+    the directory, or is the child of who does. Raises as `open_sqlite_spool`.
+    """
+    worker_directory = directory / str(worker)
+    limits = Limits(
+        window_ms=round(options.duplicates_window_seconds * 1000), max_keys=options.duplicates_max
+    )
+    file = worker_directory / FILE_NAME
+
+    def make_engine() -> Engine:
+        return Engine(
+            open_database(worker_directory, vfs=vfs),
+            file,
+            limits,
+            keep_ms=round(options.keep_delivered_seconds * 1000),
+            min_free_bytes=options.min_free_bytes,
+            now_ms=now_ms,
+        )
+
+    engine = await trio.to_thread.run_sync(make_engine)
+    spool = SqliteSpool(engine, file, options, metrics=metrics, now_ms=now_ms)
+    try:
+        yield spool
+    finally:
+        await spool.close()
+
+
+def workers_with_files(directory: Path) -> tuple[int, ...]:
+    """Return the numbers of the workers whose files lie in a spool directory."""
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return ()
+    numbers = (int(name) for name in names if WORKER_NAME.fullmatch(name))
+    return tuple(sorted(number for number in numbers if (directory / str(number) / FILE_NAME).exists()))
+
+
+def remove_worker_file(directory: Path, worker: int) -> None:
+    """Remove the file of a worker in which nothing waits, closed by now; the main file goes first, since it
+    alone makes the rest a spool."""
+    file = directory / str(worker) / FILE_NAME
+    for path in (file, wal_of(file)):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # something else lies there: not ours to remove
+        file.parent.rmdir()
+    sync_directory(directory)
 
 
 class SqliteSpool:

@@ -34,6 +34,23 @@ EVENTS: Final[Mapping[str, Event]] = {
         "limit max_connections remedy", "Fewer connections are let in than listen.max_connections says."
     ),
     "stopped": _event("", "The gateway has stopped in order; what was not delivered is in the spool."),
+    # Worker processes, by `number`. What a worker logs carries its number as `worker`.
+    "worker_started": _event("number pid drains", "A worker serves; with `drains`, it empties a file."),
+    "worker_not_started": _event("number error", "A worker did not come to serve, and is started anew."),
+    "worker_ended": _event(
+        "number exit_code restart_seconds",
+        "A worker has died (negative: by that signal); it is started anew.",
+    ),
+    "worker_behind": _event(
+        "number error", "A worker did not take up a reload that it had prepared, and is started anew with it."
+    ),
+    "worker_unintelligible": _event(
+        "number error", "A defect: a worker answers nonsense; it is started anew."
+    ),
+    "worker_killed": _event("number", "A worker did not end in time."),
+    "worker_file_drained": _event(
+        "file", "All that was left to a worker that is no more has been delivered."
+    ),
     # Reload.
     "reloaded": _event(
         "trigger hash changed", "A new state is taken up; `changed` names keys and files, never values."

@@ -22,12 +22,23 @@ from gateway.core.identity import Identity
 from gateway.private_file import LooseFileError, make_private_file, read_private_file
 
 FILE_NAME: Final = "last-seen.json"
-"""In the parent directory of the spool's."""
+"""In the parent directory of the spool's; `last-seen-1.json` of worker 1."""
 MAX_FILE_BYTES: Final = 256 * 1024
 """Some two thousand times; what is configured is a dozen."""
 KEPT: Final = 500
 """Of each kind, the newest: what was configured once stays on record, in case it comes back."""
 _DIGITS: Final = 32
+
+
+def last_seen_name(worker: int) -> str:
+    """Return the name of a worker's file: each writes one of its own."""
+    return FILE_NAME if worker == 0 else f"last-seen-{worker}.json"
+
+
+def last_seen_of_others(directory: Path) -> tuple[Path, ...]:
+    """Return the files of workers beside the first: there may be fewer of them now, and what they saw must
+    not be forgotten."""
+    return tuple(sorted(directory.glob("last-seen-*.json")))
 
 
 class LastSeenFileError(Exception):
@@ -105,7 +116,7 @@ class LastSeen:
         return iter(sorted(self._clients.items()))
 
     def load(self, path: Path) -> None:
-        """Take in what the file holds; where there is none, nothing.
+        """Take in what the file holds, where it is the later; where there is none, nothing.
 
         Raises:
             LastSeenFileError: it cannot be read.
@@ -116,13 +127,15 @@ class LastSeen:
             return
         except (OSError, LooseFileError, msgspec.MsgspecError, UnicodeDecodeError) as fault:
             raise LastSeenFileError(f"{path} cannot be used ({fault})") from fault
-        self._anchors = stored.anchors | self._anchors
-        self._stored_secrets = stored.secrets
+        self._anchors = _later(stored.anchors, self._anchors)
+        self._stored_secrets = _later(stored.secrets, self._stored_secrets)
         former = {
             name: ClientSeen(not_after_ms=not_after_ms, at_ms=at_ms)
             for name, (not_after_ms, at_ms) in stored.clients.items()
         }
-        self._clients = former | self._clients
+        for name, seen in former.items():
+            if name not in self._clients or seen.at_ms > self._clients[name].at_ms:
+                self._clients[name] = seen
 
     def content(self) -> bytes:
         """Return what the file should hold."""
@@ -157,6 +170,10 @@ def write_last_seen(path: Path, content: bytes) -> None:
         make_private_file(path, content)
     except OSError as fault:
         raise LastSeenFileError(f"{path} cannot be written ({fault.strerror})") from fault
+
+
+def _later(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {key: max(one.get(key, 0), other.get(key, 0)) for key in one.keys() | other.keys()}
 
 
 def _newest(times: Mapping[str, int]) -> dict[str, int]:

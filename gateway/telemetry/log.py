@@ -91,10 +91,19 @@ class _StderrLogger:
     debug = info = warning = error = _write
 
 
+def tell_worker(number: int) -> None:
+    """Have every event of this process carry the number of its worker."""
+    _whose["worker"] = number
+
+
+_whose: Final[dict[str, int]] = {}
+
+
 def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if key not in _UNREDACTED:
             event[key] = redact(key, value)
+    event.update(_whose)
     if _StderrLogger.lost_lines:
         event["lost_lines"] = _StderrLogger.lost_lines
     return event

@@ -197,6 +197,13 @@ class Metrics:
         self.config_last_reload_timestamp_seconds = gauge(
             "config_last_reload_timestamp_seconds", "When the last reload was tried; at first, the start."
         )
+        self.workers = gauge(
+            "workers",
+            "Worker processes by what they do: starting, serving, waiting (for their next start), draining"
+            " (what was left to workers that are no more); none where there is one process.",
+            "state",
+        )
+        self.worker_restarts_total = counter("worker_restarts_total", "Workers started anew.", "worker")
         self.build_info = gauge("build_info", "Version of the gateway.", "version")
 
     def start_series(self, *, version: str, apps: Iterable[str], targets: Iterable[str]) -> None:

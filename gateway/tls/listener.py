@@ -18,7 +18,13 @@ from typing import Final
 import trio
 
 from gateway.core.identity import Identity, Peer, Reason, Refusal
-from gateway.core.proxy_header import ProxyHeaderFault
+from gateway.core.proxy_header import (
+    NOT_EXPECTED,
+    NOT_FROM_BALANCER,
+    SIGN_BYTES,
+    ProxyHeaderFault,
+    begins_as_proxy_header,
+)
 from gateway.errors import PeerError
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.line_budget import LineBudget
@@ -30,6 +36,7 @@ from gateway.tls.policy import DoorPolicy, Proxies, goes_on
 from gateway.tls.proxy_header import take_proxy_header
 from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
 from gateway.tls.stream import TlsStream, endpoint
+from gateway.tls.turns import COURTESY_SECONDS, Turns
 from gateway.tls.verdict import ChainRecord, judge
 
 PAUSE_OUT_OF_RESOURCES_SECONDS: Final = 0.1
@@ -90,10 +97,12 @@ class TlsListener:
         metrics: Metrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         journal: Journal | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`context` and `policy` are asked anew for every connection: a reload changes what they return.
-        `journal` keeps the last refusals and who was seen when."""
+        `journal` keeps the last refusals and who was seen when. `turns`: other processes accept there."""
         self._sockets = tuple(sockets)
+        self._turns = turns
         self._context = context
         self._policy = policy
         journal = journal or Journal()
@@ -165,6 +174,8 @@ class TlsListener:
     async def _accept(self, listening: socket.socket, connections: trio.Nursery, handle: Handler) -> None:
         while True:
             await trio.lowlevel.wait_readable(listening)
+            if self._turns is not None and self._turns.is_anothers:
+                await trio.sleep(COURTESY_SECONDS)
             try:
                 sock, _ = listening.accept()
             except BlockingIOError:
@@ -184,7 +195,7 @@ class TlsListener:
 
     async def _contain(self, sock: socket.socket, handle: Handler) -> None:
         """Serve one connection; whatever it raises ends here, except cancellation."""
-        self._open += 1
+        self._count_open(+1)
         try:
             await self._connection(sock, handle)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -194,8 +205,13 @@ class TlsListener:
             if suppressed is not None:
                 self._log.error("connection_failed", error=_innermost(group), suppressed=suppressed)
         finally:
-            self._open -= 1
+            self._count_open(-1)
             sock.close()
+
+    def _count_open(self, change: int) -> None:
+        self._open += change
+        if self._turns is not None:
+            self._turns.show(self._open)
 
     async def _connection(self, sock: socket.socket, handle: Handler) -> None:
         try:
@@ -231,7 +247,8 @@ class TlsListener:
         with trio.CancelScope() as scope, self._place(scope, policy) as place:
             # From here on, so that waiting for a place does not count.
             scope.deadline = trio.current_time() + policy.handshake_seconds
-            if not await _first_byte(sock):
+            first = await _first_bytes(sock)
+            if not first:
                 return None
             if policy.proxies is not None:
                 fault = await _ask_proxy(sock, caller, policy.proxies)
@@ -239,7 +256,7 @@ class TlsListener:
                     self._refuse(Reason.PROTOCOL, fault, caller)
                     return None
                 # A load balancer's own check ends here, and so does a client that came and went.
-                if not self._count(caller, policy) or not await _first_byte(sock):
+                if not self._count(caller, policy) or not await _first_bytes(sock):
                     return None
             try:
                 context = self._context()
@@ -247,7 +264,8 @@ class TlsListener:
                 await stream.do_handshake()
                 return stream, self._judge(stream, context)
             except PeerError as fault:
-                self._refuse(Reason.PROTOCOL, fault.message, caller)
+                unexpected = policy.proxies is None and begins_as_proxy_header(first)
+                self._refuse(Reason.PROTOCOL, NOT_EXPECTED if unexpected else fault.message, caller)
                 return None
             except Exception:
                 # Ours: a bug, or a verdict that is missing. It fails closed, and is told as an error too.
@@ -333,7 +351,7 @@ class TlsListener:
 async def _ask_proxy(sock: socket.socket, caller: _Caller, proxies: Proxies) -> str | None:
     """Learn from the load balancer who the client is; return what is wrong, where something is."""
     if not proxies.include(caller.address):
-        return "a connection past the load balancers (listen.proxy_from)"
+        return NOT_FROM_BALANCER
     header = await take_proxy_header(sock, proxies.versions)
     if isinstance(header, ProxyHeaderFault):
         return header.detail
@@ -342,16 +360,16 @@ async def _ask_proxy(sock: socket.socket, caller: _Caller, proxies: Proxies) -> 
     return None
 
 
-async def _first_byte(sock: socket.socket) -> bool:
-    """Wait until the other side has sent something; False: it has gone without a word."""
+async def _first_bytes(sock: socket.socket) -> bytes:
+    """Wait until the other side has sent something, and look at it; empty: it has gone without a word."""
     while True:
         await trio.lowlevel.wait_readable(sock)
         try:
-            return bool(sock.recv(1, socket.MSG_PEEK))
+            return sock.recv(SIGN_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
             continue
         except OSError:
-            return False
+            return b""
 
 
 def _innermost(group: BaseExceptionGroup[BaseException]) -> str:

@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import structlog
 import trio
 
 from gateway.cli.output import options
+from gateway.cli.targets import brief_note
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics
 from tests.cli.calling import Called, call
@@ -167,10 +170,34 @@ def test_a_reason_with_brackets_is_shown_as_it_is(reason: str, site: Site) -> No
     assert reason in shown
 
 
-def on_a_terminal(command: list[str]) -> str:
-    """Return what a command prints on a terminal of 160 columns."""
+def test_the_end_of_a_pause_is_whole_in_80_columns(site: Site) -> None:
+    assert site.call("pause", "support", "--for", "30d").code == 0
+    command = [sys.executable, "-m", "gateway", "--config", str(site.config), "targets", "list"]
+    shown = on_a_terminal(command, columns=80)
+    assert re.search(r" until \d{4}-\d\d-\d\d\s+\d\d:\d\d UTC\s", shown)
+
+
+@pytest.mark.parametrize(
+    ("target", "note"),
+    [
+        (
+            {"breaker": {"open": True, "state": "failing", "opened_at": "2026-11-23T04:31:18.250Z"}},
+            "failing for 42 s",
+        ),
+        ({"pause": {"until": "2026-11-23T04:34:00.000Z", "reason": "upgrade"}}, "until 04:34 UTC, upgrade"),
+        ({"pause": {"until": "2026-11-24T04:34:00.000Z", "reason": ""}}, "until 2026-11-24 04:34 UTC"),
+        ({"pause": {"until": None, "reason": ""}}, "until resumed"),
+    ],
+)
+def test_a_note_for_eyes_has_ages_for_times(target: dict[str, object], note: str) -> None:
+    now = datetime(2026, 11, 23, 4, 32, 0, 250_000, tzinfo=UTC)
+    assert brief_note(target, int(now.timestamp() * 1000)) == note
+
+
+def on_a_terminal(command: list[str], *, columns: int = 160) -> str:
+    """Return what a command prints on a terminal."""
     ours, theirs = os.openpty()
-    environ = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "TERM": "xterm"}
+    environ = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "xterm"}
     subprocess.run(command, stdout=theirs, stdin=theirs, env=environ, check=True)
     os.close(theirs)
     shown = b""

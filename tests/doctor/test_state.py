@@ -8,7 +8,7 @@ from gateway.doctor.backlog import judge_backlog
 from gateway.doctor.observed import Answer
 from gateway.doctor.state import judge_gateway
 from gateway.doctor.trust import judge_anchors, judge_certificate
-from gateway.errors import Problem
+from gateway.errors import RESTART_REMEDY, Problem
 from tests.doctor.seen import NOW, ago, anchor, certificate, running, sound, the, told
 
 
@@ -92,6 +92,24 @@ def test_a_refused_reload_is_told_with_its_problems() -> None:
     assert refused.level == "problem"
     assert "2 min ago" in refused.what
     assert "a.yaml:1:1: tls: x" in refused.why
+
+
+def test_what_only_a_restart_takes_up_is_not_to_be_mended_nor_reloaded() -> None:
+    problem = {
+        "file": "a.yaml", "line": 1, "column": 1, "key_path": "listen.address",
+        "message": "cannot be changed while the gateway runs", "remedy": RESTART_REMEDY,
+    }  # fmt: skip
+    last = {"at": ago(minutes=2), "success": False, "trigger": "signal", "problems": [problem]}
+    config = {"hash": "e" * 64, "loaded_at": ago(hours=1), "last_reload": last}
+    seen = sound(running=running(config=config))
+    assert told(judge_gateway, seen) == {"ready": "ok", "reload_failed": "problem"}
+    refused = the(judge_gateway(seen), "reload_failed")
+    assert refused.remedy.startswith(RESTART_REMEDY)
+    assert "check" not in refused.remedy
+    # One more problem of another kind: that is to be mended first.
+    last["problems"] = [problem, {**problem, "remedy": "write 5s"}]
+    assert "gateway check" in the(judge_gateway(seen), "reload_failed").remedy
+    assert "reload" in the(judge_gateway(seen), "configuration_changed").remedy
 
 
 def test_a_file_that_was_changed_since_it_was_loaded_is_told() -> None:

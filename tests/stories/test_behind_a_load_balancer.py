@@ -107,6 +107,24 @@ async def test_behind_a_balancer_a_refusal_names_the_real_client(
         assert (unsigned["address"], unsigned["proved"]) == (CLIENT, True)
 
 
+@pytest.mark.parametrize("expected", [True, False])
+async def test_where_balancer_and_gateway_do_not_agree_on_the_header_the_doctor_has_the_next_step(
+    rig: Rig, expected: bool
+) -> None:
+    change: Any = behind("v2") if expected else (lambda _: None)
+    rig.write(targets={"support": "http://127.0.0.1:9/"}, change=change)
+    header: Any = (lambda _: b"") if expected else version_2
+    async with rig.running(), balancer(rig, header) as port:
+        async with client(rig, port, rig.pki) as meta:
+            with pytest.raises(PeerError):
+                await meta.post(PATH, message(unique_id()))
+        examined = await rig.command("doctor", "--offline", "--json", check=False)
+    found = {one["code"]: one for one in json.loads(examined.stdout)["findings"]}
+    assert found["proxy_header_refused"]["level"] == "problem"
+    step = "switch the PROXY protocol on" if expected else "set listen.proxy_protocol"
+    assert found["proxy_header_refused"]["remedy"].startswith(step)
+
+
 async def test_without_a_header_or_past_the_balancer_nobody_gets_in_and_its_health_checks_are_no_refusals(
     rig: Rig,
 ) -> None:

@@ -157,6 +157,19 @@ async def test_replays_and_discards_are_on_the_audit_log(rig: Rig) -> None:
         assert {json.loads(line)["action"] for line in lines} == {"discard", "replay"}
 
 
+async def test_a_row_goes_with_the_last_letter_of_what_no_route_takes(rig: Rig) -> None:
+    async with open_target() as target:
+        routes = [{"field": "messages", "to": ["support"]}]
+        rig.write(targets={"support": target.url}, change=lambda config: config.update(routes=routes))
+        async with rig.running():
+            assert (await rig.post(message(unique_id(), field_name="security"))).status == 200
+            await until(lambda: len(rig.dead_letters) == 1)
+            assert b"_unrouted" in (await rig.command("targets", "list")).stdout
+            await rig.command("dead-letters", "discard", "--yes", rig.dead_letters[0]["id"])
+            (row,) = (await rig.command("targets", "list")).stdout.splitlines()
+            assert row.startswith(b"support")
+
+
 async def test_a_gateway_on_two_apps_tells_them_apart_by_path_and_secret(rig: Rig) -> None:
     def two_apps(config: Config) -> None:
         (rig.directory / "secrets").mkdir(exist_ok=True)

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from gateway.core.identity import Identity, LeafSummary
-from gateway.telemetry.last_seen import KEPT, LastSeen, LastSeenFileError, write_last_seen
+from gateway.telemetry.last_seen import (
+    KEPT,
+    LastSeen,
+    LastSeenFileError,
+    last_seen_name,
+    last_seen_of_others,
+    write_last_seen,
+)
 
 KEY = bytes(range(32))
 OLD, NEW = b"the-old-app-secret", b"the-new-app-secret"
@@ -123,3 +130,20 @@ def test_the_file_does_not_grow_for_ever() -> None:
     content = seen.content()
     assert content.count(b'"meta ' + b"0" * 60) == KEPT
     assert f"{KEPT + 99:064x}".encode() in content
+
+
+def test_what_each_worker_saw_is_put_together_the_latest_of_each(tmp_path: Path) -> None:
+    one, other = LastSeen(key=KEY), LastSeen(key=KEY)
+    one.admit(identity("aa" * 32), 5_000)
+    one.admit(identity("bb" * 32), 9_000)
+    other.admit(identity("aa" * 32), 7_000)
+    other.secrets["main", OLD] = 6_000
+    write_last_seen(tmp_path / last_seen_name(0), one.content())
+    write_last_seen(tmp_path / last_seen_name(3), other.content())
+    both = LastSeen(key=KEY)
+    for path in (tmp_path / last_seen_name(0), *last_seen_of_others(tmp_path)):
+        both.load(path)
+    assert both.anchor("meta", "aa" * 32) == 7_000
+    assert both.anchor("meta", "bb" * 32) == 9_000
+    assert both.secret("main", OLD) == 6_000
+    assert [(name, seen.at_ms) for name, seen in both.clients()] == [("meta", 9_000)]

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from gateway.core.identity import Peer, Reason
+from gateway.core.proxy_header import NOT_EXPECTED
 from gateway.settings.values import Address
 from gateway.simulator.pki import DevelopmentPki, Issued, authority, client_leaf
 from gateway.telemetry.line_budget import BURST_LINES
@@ -48,6 +49,27 @@ async def test_what_is_not_tls_gets_no_answer_and_harms_nobody(maker: Maker, dat
         assert door.peers == []
         assert door.count("refused", "protocol") == 1
         assert await maker.knock(door) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 5 443\r\n", True),
+        (bytes.fromhex("0d0a0d0a000d0a515549540a2111000cc0000201c000020200051bb0"), True),
+        (b"GET / HTTP/1.1\r\n\r\n", False),
+        (b"PROXYING is not it", False),
+    ],
+    ids=["version 1", "version 2", "plain HTTP", "another word"],
+)
+async def test_a_load_balancer_that_sends_a_header_nobody_expects_is_told_so(
+    maker: Maker, data: bytes, told: bool
+) -> None:
+    async with maker.door() as door:
+        with structlog.testing.capture_logs() as logs:
+            await send_raw(door, data)
+            await until(lambda: door.count("refused", "protocol") == 1)
+        (refused,) = [entry for entry in logs if entry["event"] == "handshake_refused"]
+        assert (refused["detail"] == NOT_EXPECTED) is told
 
 
 async def test_a_hello_that_stops_half_way_is_a_protocol_error(maker: Maker) -> None:

@@ -1,0 +1,316 @@
+"""What the supervisor's admin port answers: what the workers say, made one.
+
+Counts are added, of times the oldest or the newest tells, and a target is as it is in the worker where it is
+worst. What is asked for is done by all, but for dead letters: these lie in one directory, and the first
+worker that serves deals with them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from gateway.admin.app import ActionResult, ReplayKeptRequest
+from gateway.admin.health import Check
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
+from gateway.fleet import Fleet
+from gateway.operations import BY_ADMIN_PORT
+from gateway.telemetry.audit import AuditLog
+from gateway.telemetry.metrics import Metrics
+
+ACTION_SECONDS: Final = 50.0
+"""Some hundred durable writes on a slow disk; the commands wait a minute."""
+COUNTED_SECONDS: Final = 10.0
+"""How old the count of dead letters may be: counting a hundred thousand takes some tenths of a second."""
+NEWEST_REFUSALS: Final = 200
+"""As many as one process keeps."""
+NUMBERS: Final = 1024
+"""More than there are workers (`spool.sqlite.WORKER_NAME`)."""
+_WORSE: Final = ("delivering", "recovering", "open", "paused", "unknown")
+"""Of the states of a target, what is told where the workers differ: the last."""
+
+Answers = Sequence[Mapping[str, Any]]
+
+
+class Gathering:
+    """The admin port's `Actions`, health, metrics and edge, of all workers."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        metrics: Metrics,
+        dead_letters: DeadLetterStore,
+        audit: AuditLog,
+        is_draining: Callable[[], bool],
+        reload_refused: Callable[[], str],
+    ) -> None:
+        self._fleet = fleet
+        self._metrics = metrics
+        self._dead_letters = dead_letters
+        self._audit = audit
+        self._is_draining = is_draining
+        self._reload_refused = reload_refused
+        self._counting = trio.Lock()
+        self._counted_at: float | None = None
+
+    # -- health and metrics
+
+    async def health(self) -> Mapping[str, Check]:
+        """Ready where one worker is."""
+        said = await self._fleet.ask_all("health", dict[str, tuple[bool, str]])
+        doors = {worker.number for worker in self._fleet.serving}
+        checks = {
+            number: {name: Check(ok=ok, detail=detail) for name, (ok, detail) in one.items()}
+            for number, one in said.items()
+            if number in doors and not isinstance(one, GatewayError)
+        }
+        total = sum(not worker.drains for worker in self._fleet.workers)
+        return merge_health(
+            checks, total=total, draining=self._is_draining(), reload_refused=self._reload_refused()
+        )
+
+    async def render_metrics(self) -> bytes:
+        """Return the text of `/metrics`; a worker that does not answer counts as it last did."""
+        said = await self._fleet.ask_all("metrics", str)
+        for number, text in said.items():
+            if not isinstance(text, GatewayError):
+                self._fleet.totals.take(number, text)
+        for target, files in (await self._dead_letters_now()).items():
+            self._metrics.dead_letters.labels(target).set(files)
+        return self._fleet.totals.text(self._metrics.render().decode()).encode()
+
+    async def _dead_letters_now(self) -> Mapping[str, int]:
+        """Count the files: all workers write them. A target whose files are gone has 0."""
+        async with self._counting:
+            now = trio.current_time()
+            if self._counted_at is None or now - self._counted_at > COUNTED_SECONDS:
+                await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
+                self._counted_at = now
+        known = self._fleet.generation.settings.targets
+        return {**dict.fromkeys(known, 0), **self._dead_letters.counts()}
+
+    async def edge(self) -> Mapping[str, object]:
+        """Return what `GET /api/edge` answers."""
+        return merge_edges(await self._all("edge"))
+
+    # -- actions
+
+    async def status(self) -> Mapping[str, object]:
+        """Return how each target is, and each worker."""
+        merged = merge_status(await self._all("status"), await self._dead_letters_now())
+        workers = [
+            {
+                "worker": worker.number,
+                "state": worker.state,
+                "pid": worker.process.pid if worker.process is not None else None,
+                "restarts": worker.restarts,
+            }
+            for worker in self._fleet.workers
+        ]
+        return {**merged, "workers": workers}
+
+    async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
+        """Leave a target alone, in all workers."""
+        self._demand(target)
+        await self._record("pause", target=target, seconds=seconds, reason=reason)
+        done = await self._fleet.change_all("pause", target=target, seconds=seconds, reason=reason)
+        return _worst(list(done.values()))
+
+    async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
+        """Deliver to a target again, in all workers; each takes its share of the rate."""
+        self._demand(target)
+        await self._record("resume", target=target, rate_per_second=rate_per_second)
+        share = None if rate_per_second is None else rate_per_second / max(1, len(self._fleet.answering))
+        done = await self._fleet.change_all("resume", target=target, rate_per_second=share)
+        return {**_worst(list(done.values())), "rate_per_second": rate_per_second}
+
+    async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
+        """Make dead letters of what waits for a lost target: about `limit`, wherever it waits."""
+        await self._record("discard_target", target=target, limit=limit)
+        discarded, left, refusals = 0, 0, list[UsageError]()
+        for worker in self._fleet.answering:
+            # What is left where nothing may be done any more is told all the same.
+            asked = max(1, limit - discarded)
+            try:
+                done = await self._fleet.ask(
+                    worker,
+                    "discard_target",
+                    dict[str, int],
+                    within_seconds=ACTION_SECONDS,
+                    target=target,
+                    limit=asked,
+                )
+            except UsageError as error:  # nothing waits for it there
+                refusals.append(error)
+            else:
+                discarded, left = discarded + done["discarded"], left + done["left"]
+        if refusals and len(refusals) == len(self._fleet.answering):
+            raise refusals[0]
+        self.recount()
+        return {"discarded": discarded, "left": left}
+
+    async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
+        """Send again a part of what is kept: one worker after the other; the place says in which."""
+        self._demand(asked.target)
+        if not asked.dry_run:
+            fields = msgspec.to_builtins(asked)
+            await self._record("replay_kept", **fields)
+        number, place = (0, None) if asked.after is None else _place_in_worker(asked.after)
+        worker = next((one for one in self._fleet.workers if one.number == number), None)
+        if worker is None:
+            raise UsageError("there is no such place", remedy="begin anew")
+        there = msgspec.structs.replace(asked, after=place)
+        done = await self._fleet.ask(
+            worker,
+            "replay_kept",
+            dict[str, Any],
+            within_seconds=ACTION_SECONDS,
+            asked=msgspec.to_builtins(there),
+        )
+        if done["after"] is not None:
+            first, second = done["after"]
+            return {**done, "after": [first, second * NUMBERS + number]}
+        others = [one.number for one in self._fleet.workers if one.number > number and one.state != "ended"]
+        return {**done, "after": [0, min(others)] if others else None}
+
+    async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Store dead letters again, in one worker."""
+        await self._record("replay", ids=list(ids), accept_edited=accept_edited)
+        return await self._by_first("replay", ids=list(ids), accept_edited=accept_edited)
+
+    async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
+        """Remove dead letters for good."""
+        await self._record("discard", ids=list(ids))
+        return await self._by_first("discard", ids=list(ids))
+
+    def _demand(self, target: str) -> None:
+        known = self._fleet.generation.settings.targets
+        if target not in known:
+            raise UsageError("there is no such target", remedy=f"targets: {', '.join(sorted(known))}")
+
+    def recount(self) -> None:
+        """Count the dead letters anew when they are next asked for: they lie elsewhere."""
+        self._counted_at = None
+
+    async def _by_first(self, name: str, **arguments: object) -> Mapping[str, ActionResult]:
+        if not self._fleet.serving:
+            raise SpoolUnavailableError("no worker serves now", remedy="ask again in a moment")
+        self.recount()
+        return await self._fleet.ask(
+            self._fleet.serving[0],
+            name,
+            dict[str, ActionResult],
+            within_seconds=ACTION_SECONDS,
+            **arguments,
+        )
+
+    async def _all(self, name: str) -> Answers:
+        said = await self._fleet.ask_all(name, dict[str, Any])
+        answers = [one for one in said.values() if not isinstance(one, GatewayError)]
+        if not answers:
+            raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
+        return answers
+
+    async def _record(self, action: str, **fields: object) -> None:
+        await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
+
+
+def _place_in_worker(place: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """Return which worker is meant, and the place in its file; its beginning is (0, 0)."""
+    return place[1] % NUMBERS, (place[0], place[1] // NUMBERS)
+
+
+def merge_health(
+    said: Mapping[int, Mapping[str, Check]], *, total: int, draining: bool, reload_refused: str
+) -> Mapping[str, Check]:
+    """Make one `/readyz` of several: all is well where all is well with one worker; the others are told."""
+    ready = [number for number, checks in said.items() if all(check.ok for check in checks.values())]
+    names = {name: None for checks in said.values() for name in checks} or {"listener": None}
+    told = {
+        name: "; ".join(
+            f"worker {number}: {checks[name].detail}"
+            for number, checks in said.items()
+            if name in checks and checks[name].detail
+        )
+        for name in names
+    }
+    merged = {
+        name: Check(
+            ok=bool(ready) or (bool(said) and all(name in one and one[name].ok for one in said.values())),
+            detail=detail or ("" if said else "no worker serves"),
+        )
+        for name, detail in told.items()
+    }
+    return {
+        **merged,
+        "draining": Check(ok=not draining, detail="about to stop" if draining else ""),
+        "configuration": Check(ok=True, detail=reload_refused),
+        "workers": Check(
+            ok=bool(ready), detail="" if len(ready) == total else f"{len(ready)} of {total} serve"
+        ),
+    }
+
+
+def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, Any]:
+    """Make one status of several; in all but the targets, the first has the word."""
+    names = {name: None for one in said for name in one["targets"]} | dict.fromkeys(dead_letters)
+    targets = {}
+    for name in names:
+        parts = [one["targets"][name] for one in said if name in one["targets"]]
+        targets[name] = {
+            **_worst(parts),
+            **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
+            "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
+            "dead_letters": dead_letters.get(name, 0),
+        }
+    return {**(said[0] if said else {}), "targets": targets}
+
+
+def _worst(parts: Answers) -> dict[str, Any]:
+    """Return the view where the target is worst."""
+    return dict(sorted(parts, key=_badness)[-1]) if parts else {}
+
+
+def _badness(part: Mapping[str, Any]) -> int:
+    state = part.get("state")
+    return _WORSE.index(state) if state in _WORSE else -1
+
+
+def merge_edges(said: Answers) -> dict[str, Any]:
+    """Make one report of several (`admin.app.EdgeReport`)."""
+    return {
+        **said[0],
+        "anchors": _latest(said, "anchors", ("client", "sha256"), "last_seen_at"),
+        "secrets": _latest(said, "secrets", ("app", "index"), "last_used_at"),
+        "certificates": _latest(said, "certificates", ("name",), "not_after"),
+        "apps": {
+            name: {
+                **app,
+                "recent": {
+                    key: sum(one["apps"][name]["recent"][key] for one in said if name in one["apps"])
+                    for key in app["recent"]
+                },
+            }
+            for name, app in said[0]["apps"].items()
+        },
+        "refusals": sorted(
+            (refusal for one in said for refusal in one["refusals"]),
+            key=lambda one: str(one["at"]),
+            reverse=True,
+        )[:NEWEST_REFUSALS],
+    }
+
+
+def _latest(said: Answers, name: str, key: Iterable[str], time: str) -> list[Mapping[str, Any]]:
+    """Of each thing that several tell of, take the word of the latest (RFC 3339, UTC: text sorts)."""
+    found: dict[tuple[object, ...], Mapping[str, Any]] = {}
+    for one in said:
+        for row in one[name]:
+            identity = tuple(row[part] for part in key)
+            if identity not in found or (row[time] or "") > (found[identity][time] or ""):
+                found[identity] = row
+    return list(found.values())

@@ -1,0 +1,190 @@
+"""The process above the workers (`listen.workers`): binds once, holds the lock on the spool directory, starts
+and ends them, and answers for all of them on the admin port. It touches no notification.
+
+The public sockets are bound here and inherited by the workers, which all accept on them. SIGTERM drains all,
+SIGHUP has all take up the new state or none: each builds it, and when each has, each installs it.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from gateway.admin.app import build_admin_app, build_metrics_app
+from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
+from gateway.admin.token import load_or_make_token
+from gateway.assembly import Life, serve_inside, unix_ms
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
+from gateway.delivery.seal_key import load_or_make_seal_key
+from gateway.exposition import ReloadRecord, describe_generation
+from gateway.fleet import Fleet
+from gateway.gathering import Gathering
+from gateway.generation import Generation, build_generation
+from gateway.reloading import Reloader
+from gateway.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
+from gateway.settings.amounts import AUTO
+from gateway.settings.load import Loaded
+from gateway.settings.model import Settings
+from gateway.settings.values import Address
+from gateway.spool.lock import DirectoryLock
+from gateway.spool.sqlite import workers_with_files
+from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
+from gateway.telemetry.audit import AuditLog
+from gateway.telemetry.log import configure_logging, get_logger, wants_json
+from gateway.telemetry.metrics import Metrics
+from gateway.tls.binding import Bound
+
+log = get_logger("service")
+
+SOLE: Final = 1
+"""One worker needs nobody above it."""
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many workers there are to be."""
+    workers = settings.listen.workers
+    return len(os.sched_getaffinity(0)) if workers == AUTO else workers
+
+
+def orphans(settings: Settings) -> tuple[int, ...]:
+    """Return the numbers of workers that are no more, whose files are still there: something may wait in
+    them."""
+    count = worker_count(settings)
+    return tuple(number for number in workers_with_files(settings.spool.directory) if number >= count)
+
+
+def needs_supervisor(settings: Settings) -> bool:
+    """Whether there is more to run than one worker."""
+    return worker_count(settings) > SOLE or bool(orphans(settings))
+
+
+async def supervise(
+    loaded: Loaded, *, config: Path, announce: Announce, reload_asked: Callable[[], bool] = lambda: False
+) -> None:
+    """Run the workers until SIGTERM or SIGINT; `config` is the file, as it was named. See `service.serve`.
+
+    Raises:
+        GatewayError: it could not start, or no worker stays alive.
+    """
+    settings = loaded.settings
+    life = Life()
+    with (
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
+        Sockets() as sockets,
+        DirectoryLock(settings.spool.directory),
+    ):
+        public = sockets.bind("listen.address", settings.listen.address)
+        admin = sockets.bind("admin.address", settings.admin.address)
+        metrics_port = sockets.bind("metrics.address", settings.metrics.address) if settings.metrics else None
+        head = _Head(build_generation(loaded), config=config, public=public, life=life)
+        with leading_error(), trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen_to_signals, signals, life, head.reloader.ask)
+                await head.open_admin(nursery, admin=admin, metrics_port=metrics_port)
+                nursery.start_soon(head.fleet.run)
+                async with trio.open_nursery() as serving:
+                    serving.start_soon(_tell_when_ready, head, public, announce)
+                    serving.start_soon(head.reloader.run)
+                    if reload_asked():
+                        head.reloader.ask()
+                    await life.stop.wait()
+                    # What is about to stop takes up nothing new.
+                    serving.cancel_scope.cancel()
+                life.draining = True
+                for one in public.sockets:
+                    one.close()  # the workers' are open for as long as they accept
+                await head.fleet.drain(life.hurry)
+                scope.cancel()
+    log.info("stopped")
+
+
+async def _tell_when_ready(head: "_Head", public: Bound, announce: Announce) -> None:
+    await head.fleet.workers[0].ready.wait()
+    announce_urls(head.generation, public, announce)
+    log.info("ready", addresses=[str(Address(host=host, port=port)) for host, port in public.addresses])
+
+
+class _Head:
+    """What the supervisor has besides its workers."""
+
+    def __init__(self, generation: Generation, *, config: Path, public: Bound, life: Life) -> None:
+        settings = generation.settings
+        self.generation = generation
+        self._metrics = Metrics()
+        describe_generation(self._metrics, generation)
+        audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
+        record = ReloadRecord(generation, metrics=self._metrics, at_ms=unix_ms())
+        beside_spool = settings.spool.directory.parent
+        self._dead_letters = DeadLetterStore(
+            settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
+        )
+        self._dead_letters.prepare()
+        self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
+        self.fleet = Fleet(
+            generation,
+            config=config,
+            public=public,
+            count=worker_count(settings),
+            orphans=orphans(settings),
+            metrics=self._metrics,
+        )
+        self.reloader = Reloader(
+            generation,
+            environ=os.environ,
+            install=self._install,
+            record=record,
+            audit=audit,
+            now_ms=unix_ms,
+            consent=self.fleet.prepare,
+        )
+        self._record = record
+        self._gathering = Gathering(
+            self.fleet,
+            metrics=self._metrics,
+            dead_letters=self._dead_letters,
+            audit=audit,
+            is_draining=lambda: life.draining,
+            reload_refused=record.refusal,
+        )
+
+    async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
+        """Answer on the admin port, and on the second one where there is one."""
+        gathering = self._gathering
+        app = build_admin_app(
+            health=gathering.health,
+            render_metrics=gathering.render_metrics,
+            token=self._admin_token,
+            hosts=frozenset(self.generation.settings.admin.hosts),
+            actions=gathering,
+            config=self._record.config,
+            edge=gathering.edge,
+        )
+        await serve_inside(nursery, app, admin)
+        if metrics_port is not None:
+            probes = build_metrics_app(health=gathering.health, render_metrics=gathering.render_metrics)
+            await serve_inside(nursery, probes, metrics_port)
+
+    def _install(self, generation: Generation) -> None:
+        former, self.generation = self.generation, generation
+        settings = generation.settings
+        self.fleet.commit(generation)
+        describe_generation(self._metrics, generation)
+        if settings.dead_letter.directory != former.settings.dead_letter.directory:
+            self._dead_letters.move(settings.dead_letter.directory)
+            self._gathering.recount()
+        if settings.log != former.settings.log:
+            configure_logging(level=settings.log.level, json=wants_json(settings.log.format, sys.stderr))
+
+    def _admin_token(self) -> bytes:
+        """As `Assembly` does."""
+        token = self.generation.settings.admin.token
+        if token is not None:
+            return token.reveal()
+        if self._own_token is None:
+            raise RuntimeError("no token was made, though the settings hold none")
+        return self._own_token

@@ -1,0 +1,26 @@
+"""What the sections say of each other, where no whole file is needed to see it."""
+
+import pytest
+
+from gateway.settings.crosschecks import Root, cross_check
+
+
+def of_order(listen: dict[str, str], spool: dict[str, str], order: str) -> list[str]:
+    root: Root = {
+        "listen": {**listen},
+        "spool": {**spool},
+        "targets": {"support": {"order": order}},
+        "routes": [{"to": ["support"]}],
+    }
+    return [message for path, message, _ in cross_check(root) if path == ("targets", "support", "order")]
+
+
+@pytest.mark.parametrize("workers", ["2", "auto"])
+def test_order_is_not_promised_by_several_workers_on_sqlite(workers: str) -> None:
+    assert of_order({"workers": workers}, {}, "sender") == [
+        "`order: sender` is not kept by several workers on spool.engine sqlite"
+    ]
+    assert of_order({"workers": workers}, {"engine": "postgresql"}, "sender") == []
+    assert of_order({"workers": workers}, {}, "none") == []
+    assert of_order({"workers": "1"}, {}, "sender") == []
+    assert of_order({}, {}, "sender") == []

@@ -1,0 +1,313 @@
+"""Several worker processes under one supervisor: as one gateway, and nothing is lost when one dies."""
+
+import json
+import os
+import signal
+from typing import Any
+
+import trio
+
+from gateway.errors import PeerError
+from gateway.simulator.target import Behaviour, Target
+from tests.stories.rig import PATH, Config, Rig, message, message_id, open_target, unique_id, until
+
+CONNECTIONS = 8
+DOWN = Behaviour(status=500)
+
+
+def two_workers(config: Config) -> None:
+    config["listen"]["workers"] = 2
+    config["listen"]["drain"] = {"timeout": "3s"}
+    quick_probes(config)
+
+
+def quick_probes(config: Config) -> None:
+    """A target that is well again is to be noticed within the patience of a test."""
+    for target in config["targets"].values():
+        target["breaker"] = {"probe_every": "500ms"}
+
+
+async def workers(rig: Rig) -> list[dict[str, Any]]:
+    """Return what the supervisor says of its workers."""
+    status = (await rig.admin_get("/api/status")).json()
+    found: list[dict[str, Any]] = status["workers"]
+    return found
+
+
+async def all_serving(rig: Rig, number: int = 2) -> list[dict[str, Any]]:
+    """Return the workers when so many serve."""
+    with trio.fail_after(30):
+        while True:
+            found = [one for one in await workers(rig) if one["state"] == "serving"]
+            if len(found) == number:
+                return found
+            await trio.sleep(0.05)
+
+
+async def play_meta(rig: Rig, acknowledged: set[str], stop: trio.Event) -> None:
+    """Post until told to stop, over a new connection whenever one is gone; note what was answered 200."""
+    while not stop.is_set():
+        try:
+            async with rig.meta() as meta:
+                while not stop.is_set():
+                    identity = unique_id()
+                    if (await meta.post(PATH, message(identity))).status == 200:
+                        acknowledged.add(identity)
+        except PeerError:
+            await trio.sleep(0.02)
+
+
+async def reach_both(rig: Rig) -> set[str]:
+    """Post until both workers have accepted something: who takes a connection is chance, and one that is idle
+    takes them all. Return what was answered 200."""
+    posted: set[str] = set()
+
+    async def post() -> None:
+        identity = unique_id()
+        assert (await rig.post(message(identity))).status == 200
+        posted.add(identity)
+
+    with trio.fail_after(30):
+        while len(accepted_by_worker(rig)) < 2:
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(post)
+    return posted
+
+
+def arrived(target: Target) -> set[str]:
+    return {message_id(received.body) for received in target.received if received.status == 200}
+
+
+async def wait_arrived(target: Target, wanted: set[str]) -> None:
+    await until(lambda: wanted <= arrived(target), seconds=30)
+
+
+def accepted_by_worker(rig: Rig) -> dict[int, int]:
+    """Return how many notifications each worker logged."""
+    found: dict[int, int] = {}
+    for line in events(rig, "notification_accepted"):
+        found[line["worker"]] = found.get(line["worker"], 0) + 1
+    return found
+
+
+def events(rig: Rig, name: str) -> list[dict[str, Any]]:
+    lines = (json.loads(line) for line in rig.log.splitlines() if line.startswith("{"))
+    return [line for line in lines if line.get("event") == name]
+
+
+async def test_two_workers_answer_and_deliver_and_their_metrics_are_sums(rig: Rig) -> None:
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        async with rig.running() as gateway:
+            await all_serving(rig)
+            wanted = await reach_both(rig)
+            await wait_arrived(target, wanted)
+            number = len(wanted)
+            assert await rig.metric('meta_gateway_requests_total{app="main",status="200"}') == number
+            assert await rig.metric('meta_gateway_ack_seconds_count{app="main"}') == number
+            assert await rig.metric('meta_gateway_workers{state="serving"}') == 2
+            assert (await rig.admin_get("/readyz")).status_code == 200
+            anchors = (await rig.admin_get("/api/edge")).json()["anchors"]
+            assert len(anchors) == 1
+            assert anchors[0]["last_seen_at"] is not None
+            assert await gateway.stop() == 0
+        assert len(target.received) == number
+
+
+async def test_kill_9_of_a_worker_under_load_loses_nothing_and_the_worker_comes_back(rig: Rig) -> None:
+    acknowledged: set[str] = set()
+    stop = trio.Event()
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        async with rig.running(), trio.open_nursery() as nursery:
+            before = await all_serving(rig)
+            for _ in range(CONNECTIONS):
+                nursery.start_soon(play_meta, rig, acknowledged, stop)
+            await until(lambda: len(acknowledged) > 20)
+            for victim in before:
+                counted = await rig.metric('meta_gateway_requests_total{app="main",status="200"}')
+                os.kill(victim["pid"], signal.SIGKILL)
+                await until(lambda: not is_alive(victim["pid"]))  # noqa: B023 (called here alone)
+                assert (await rig.admin_get("/readyz")).status_code == 200, "the other one serves"
+                await all_serving(rig)
+                after = await rig.metric('meta_gateway_requests_total{app="main",status="200"}')
+                assert after >= counted, "a sum that falls would read as a restart of all"
+            stop.set()
+        assert len(acknowledged) > 100
+        async with rig.running():
+            await wait_arrived(target, acknowledged)
+    assert rig.dead_letters == []
+    assert [one["number"] for one in events(rig, "worker_ended")] == [0, 1]
+
+
+async def test_kill_9_of_the_supervisor_ends_the_workers_and_a_successor_finds_all(rig: Rig) -> None:
+    acknowledged: set[str] = set()
+    stop = trio.Event()
+    async with open_target(behaviour=DOWN) as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        async with trio.open_nursery() as nursery:
+            async with rig.running() as gateway:
+                pids = [one["pid"] for one in await all_serving(rig)]
+                for _ in range(CONNECTIONS):
+                    nursery.start_soon(play_meta, rig, acknowledged, stop)
+                await until(lambda: len(accepted_by_worker(rig)) == 2)
+                os.kill(gateway.pid, signal.SIGKILL)
+                await gateway.wait()
+                await until(lambda: not any(map(is_alive, pids)), seconds=5)
+            stop.set()
+        target.behaviour = Behaviour()
+        async with rig.running():
+            await wait_arrived(target, acknowledged)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_sigterm_drains_all_workers_and_delivers_nothing_twice(rig: Rig) -> None:
+    acknowledged: set[str] = set()
+    stop = trio.Event()
+    async with open_target(behaviour=Behaviour(delay_seconds=0.05)) as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        async with trio.open_nursery() as nursery:
+            async with rig.running() as gateway:
+                await all_serving(rig)
+                for _ in range(CONNECTIONS):
+                    nursery.start_soon(play_meta, rig, acknowledged, stop)
+                await until(lambda: len(accepted_by_worker(rig)) == 2)
+                assert await gateway.stop() == 0
+            stop.set()
+        async with rig.running():
+            await wait_arrived(target, acknowledged)
+        assert acknowledged
+        assert len(target.received) == len(arrived(target))
+
+
+async def test_lowering_the_number_of_workers_drains_the_file_that_is_left(rig: Rig) -> None:
+    async with open_target(behaviour=DOWN) as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        async with rig.running() as gateway:
+            await all_serving(rig)
+            wanted = await reach_both(rig)
+            await gateway.stop()
+        assert (rig.spool_directory / "1" / "spool.sqlite").exists()
+        rig.write(targets={"support": target.url}, change=quick_probes)
+        async with rig.running():
+            await until(lambda: len(events(rig, "worker_started")) == 4)
+            assert await rig.metric('meta_gateway_workers{state="draining"}') == 1
+            assert await rig.metric('meta_gateway_spool_pending{target="support"}') == len(wanted)
+            target.behaviour = Behaviour()
+            await wait_arrived(target, wanted)
+            await until(lambda: not (rig.spool_directory / "1").exists())
+            assert await rig.metric('meta_gateway_workers{state="serving"}') == 1
+            assert (await rig.post(message(unique_id()))).status == 200
+        async with rig.running():
+            assert "workers" not in (await rig.admin_get("/api/status")).json(), "one process, as ever"
+
+
+async def test_a_reload_under_load_reaches_all_workers_or_none(rig: Rig) -> None:
+    acknowledged: set[str] = set()
+    stop = trio.Event()
+    async with open_target() as target, open_target("other") as other:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        async with rig.running() as gateway, trio.open_nursery() as nursery:
+            await all_serving(rig)
+            for _ in range(CONNECTIONS):
+                nursery.start_soon(play_meta, rig, acknowledged, stop)
+            await until(lambda: len(acknowledged) > 20)
+            first = (await rig.admin_get("/api/config")).json()["hash"]
+
+            rig.config.write_text(rig.config.read_text().replace('"field": "*"', '"filed": "*"'))
+            os.kill(gateway.pid, signal.SIGHUP)
+            refused = await reloaded(rig)
+            assert refused["last_reload"]["success"] is False
+            assert refused["hash"] == first
+            assert await rig.metric("meta_gateway_config_last_reload_success") == 0
+            # One that is started now serves what the others do, and not what waits in the file.
+            os.kill((await all_serving(rig))[1]["pid"], signal.SIGKILL)
+            await until(lambda: len(events(rig, "worker_started")) == 3)
+            await all_serving(rig)
+
+            rig.write(targets={"support": target.url, "other": other.url}, change=two_workers)
+            os.kill(gateway.pid, signal.SIGHUP)
+            taken_up = await reloaded(rig, after=refused)
+            assert taken_up["last_reload"]["success"] is True
+            assert taken_up["hash"] != first
+            counts = accepted_by_worker(rig)
+            await until(lambda: len(accepted_by_worker(rig)) == 2 and accepted_by_worker(rig) != counts)
+            marked = set(acknowledged)
+            await until(lambda: len(acknowledged) > len(marked) + 50)
+            stop.set()
+            await wait_arrived(target, acknowledged)
+            fresh = {line["id"] for line in events(rig, "notification_accepted") if line["deliveries"] == 2}
+            await until(lambda: len(other.received) >= len(fresh) > 0)
+            assert sum(one["restarts"] for one in await workers(rig)) == 1, "a reload starts nobody anew"
+
+
+async def reloaded(rig: Rig, *, after: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what /api/config says when a reload has been tried (after that one)."""
+    with trio.fail_after(20):
+        while True:
+            config: dict[str, Any] = (await rig.admin_get("/api/config")).json()
+            if config["last_reload"] and (not after or config["last_reload"] != after["last_reload"]):
+                return config
+            await trio.sleep(0.05)
+
+
+async def test_a_pause_holds_in_all_workers_and_in_one_that_starts_anew(rig: Rig) -> None:
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        async with rig.running():
+            await all_serving(rig)
+            await rig.command("targets", "pause", "support", "--reason", "deploy")
+            # As if its file were new: a worker that is added has none.
+            victim = (await all_serving(rig))[1]
+            os.kill(victim["pid"], signal.SIGKILL)
+            await until(lambda: len(events(rig, "worker_started")) == 3)
+            await all_serving(rig)
+            wanted = await reach_both(rig)
+            shown = (await rig.admin_get("/api/status")).json()["targets"]["support"]
+            assert (shown["state"], shown["pending"]) == ("paused", len(wanted))
+            assert target.received == []
+            await rig.command("targets", "resume", "support")
+            await wait_arrived(target, wanted)
+
+
+async def test_a_worker_that_cannot_start_leaves_the_other_to_serve_and_is_tried_again(rig: Rig) -> None:
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=two_workers)
+        damage(rig, 1)
+        async with rig.running():
+            await until(lambda: len(events(rig, "worker_ended")) >= 2)
+            checks = (await rig.admin_get("/readyz")).json()
+            assert checks["workers"] == {"ok": True, "detail": "1 of 2 serve"}
+            wanted = unique_id()
+            assert (await rig.post(message(wanted))).status == 200
+            await wait_arrived(target, {wanted})
+            assert "the spool file is damaged" in rig.log
+            mend(rig, 1)
+            await all_serving(rig)
+
+
+async def test_a_first_worker_that_cannot_start_ends_the_gateway_with_the_reason(rig: Rig) -> None:
+    rig.write(targets={"support": "http://127.0.0.1:1/"}, change=two_workers)
+    damage(rig, 0)
+    ended = await rig.command("run", check=False)
+    assert ended.returncode == 1
+    assert b"the spool file is damaged" in ended.stderr
+    assert b"worker 0 ended before it served" in ended.stderr
+
+
+def damage(rig: Rig, worker: int) -> None:
+    directory = rig.spool_directory / str(worker)
+    directory.mkdir(parents=True)
+    (directory / "spool.sqlite").touch()
+
+
+def mend(rig: Rig, worker: int) -> None:
+    (rig.spool_directory / str(worker) / "spool.sqlite").unlink()

@@ -1,0 +1,113 @@
+"""What several workers say is one answer."""
+
+from typing import Any
+
+from gateway.admin.health import Check
+from gateway.gathering import merge_edges, merge_health, merge_status
+
+WELL = {"listener": Check(ok=True), "spool": Check(ok=True)}
+FULL = {"listener": Check(ok=True), "spool": Check(ok=False, detail="the disk is full")}
+DEAF = {"listener": Check(ok=False, detail="not listening"), "spool": Check(ok=True)}
+
+
+def is_ready(checks: Any) -> bool:
+    return all(check.ok for check in checks.values())
+
+
+def test_one_worker_that_serves_is_enough_and_the_others_are_told() -> None:
+    checks = merge_health({0: FULL, 1: WELL}, total=2, draining=False, reload_refused="")
+    assert is_ready(checks)
+    assert checks["spool"].detail == "worker 0: the disk is full"
+    assert checks["workers"] == Check(ok=True, detail="1 of 2 serve")
+    assert (
+        merge_health({0: WELL, 1: WELL}, total=2, draining=False, reload_refused="")["workers"].detail == ""
+    )
+
+
+def test_parts_of_two_workers_do_not_make_one_that_serves() -> None:
+    checks = merge_health({0: FULL, 1: DEAF}, total=2, draining=False, reload_refused="")
+    assert not is_ready(checks)
+    assert not checks["workers"].ok
+    assert not checks["spool"].ok
+
+
+def test_without_any_worker_or_while_draining_nothing_is_ready() -> None:
+    checks = merge_health({}, total=2, draining=False, reload_refused="")
+    assert not is_ready(checks)
+    assert checks["listener"].detail == "no worker serves"
+    assert not is_ready(merge_health({0: WELL}, total=1, draining=True, reload_refused=""))
+
+
+def test_a_refused_reload_is_told_and_takes_nothing_away() -> None:
+    checks = merge_health({0: WELL}, total=1, draining=False, reload_refused="it was refused")
+    assert is_ready(checks)
+    assert checks["configuration"].detail == "it was refused"
+
+
+def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> None:
+    well = {
+        "state": "delivering",
+        "pending": 3,
+        "pending_bytes": 30,
+        "oldest_seconds": 1.0,
+        "dead_letters": 0,
+        "breaker": "closed",
+    }
+    bad = {
+        "state": "open",
+        "pending": 4,
+        "pending_bytes": 40,
+        "oldest_seconds": 9.0,
+        "dead_letters": 0,
+        "breaker": "open",
+    }
+    lost = {"pending": 2, "pending_bytes": 20, "oldest_seconds": 3.0, "dead_letters": 0}
+    merged = merge_status(
+        [{"targets": {"a": well, "b": well}}, {"targets": {"a": bad, "b": well, "gone": lost}}],
+        {"a": 7, "_unrouted": 1},
+    )
+    assert merged["targets"]["a"] == {
+        **bad,
+        "pending": 7,
+        "pending_bytes": 70,
+        "oldest_seconds": 9.0,
+        "dead_letters": 7,
+    }
+    assert merged["targets"]["b"] == {**well, "pending": 6, "pending_bytes": 60}
+    assert merged["targets"]["gone"] == lost
+    assert merged["targets"]["_unrouted"] == {
+        "pending": 0,
+        "pending_bytes": 0,
+        "oldest_seconds": 0.0,
+        "dead_letters": 1,
+    }
+
+
+def edge(seen: str | None, used: str | None, notifications: int, *refused_at: str) -> dict[str, Any]:
+    return {
+        "anchors": [{"client": "meta", "sha256": "ab", "last_seen_at": seen}],
+        "secrets": [{"app": "main", "index": 0, "last_used_at": used}],
+        "certificates": [{"name": "server", "not_after": "2027-01-01T00:00:00Z"}],
+        "revocation_lists": [],
+        "apps": {
+            "main": {
+                "recent": {"notifications": notifications, "without_accepted": 1},
+                "client_certificate": "report",
+            }
+        },
+        "refusals": [{"at": at} for at in refused_at],
+    }
+
+
+def test_the_edge_remembers_what_any_worker_has_seen() -> None:
+    merged = merge_edges(
+        [
+            edge("2026-01-01T00:00:00Z", None, 3, "2026-01-03T00:00:00Z", "2026-01-01T00:00:00Z"),
+            edge(None, "2026-01-02T00:00:00Z", 4, "2026-01-02T00:00:00Z"),
+        ]
+    )
+    assert merged["anchors"][0]["last_seen_at"] == "2026-01-01T00:00:00Z"
+    assert merged["secrets"][0]["last_used_at"] == "2026-01-02T00:00:00Z"
+    assert merged["certificates"] == [{"name": "server", "not_after": "2027-01-01T00:00:00Z"}]
+    assert merged["apps"]["main"]["recent"] == {"notifications": 7, "without_accepted": 2}
+    assert [one["at"][:10] for one in merged["refusals"]] == ["2026-01-03", "2026-01-02", "2026-01-01"]

@@ -1,0 +1,65 @@
+"""A worker's pauses are those of the others."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.assembly import unix_ms
+from gateway.core.pausing import Pause
+from gateway.spool.contract import Spool
+from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file, workers_with_files
+from gateway.telemetry.metrics import Metrics
+from gateway.worker import _write_pauses, going_on
+
+OPTIONS = SqliteOptions(duplicates_window_seconds=60, duplicates_max=1000, min_free_bytes=0)
+HOUR_MS = 3_600_000
+
+
+async def paused_now(spool: Spool) -> dict[str, tuple[int | None, str]]:
+    found = going_on(await spool.pauses(), unix_ms())
+    return {target: (pause.until_ms, pause.reason) for target, pause in found.items()}
+
+
+async def test_a_file_learns_of_pauses_that_were_made_or_ended_while_it_was_away(tmp_path: Path) -> None:
+    metrics, at_ms = Metrics(), unix_ms() - 1000
+    async with open_worker_spool(tmp_path, 1, OPTIONS, metrics=metrics, now_ms=unix_ms) as spool:
+        await spool.set_pauses("ended", (Pause(from_ms=at_ms, until_ms=None, reason="deploy"),))
+        await spool.set_pauses("kept", (Pause(from_ms=at_ms, until_ms=None, reason="same"),))
+        await spool.set_pauses("prolonged", (Pause(from_ms=at_ms, until_ms=at_ms + HOUR_MS, reason="old"),))
+        later = at_ms + 2 * HOUR_MS
+        await _write_pauses(
+            spool,
+            {
+                "kept": Pause(from_ms=at_ms - 500, until_ms=None, reason="same"),
+                "prolonged": Pause(from_ms=at_ms, until_ms=later, reason="new"),
+                "new": Pause(from_ms=at_ms, until_ms=None, reason="down"),
+            },
+        )
+        assert await paused_now(spool) == {
+            "kept": (None, "same"),
+            "prolonged": (later, "new"),
+            "new": (None, "down"),
+        }
+        assert (await spool.pauses())["ended"][0].until_ms is not None, (
+            "its clock has stood still for so long"
+        )
+        assert (await spool.pauses())["kept"][0].from_ms == at_ms
+
+
+def left(directory: Path) -> list[str]:
+    return [path.name for path in directory.rglob("*")]
+
+
+@pytest.mark.parametrize("stranger", [True, False])
+async def test_a_file_in_which_nothing_waits_is_removed_and_nothing_else(
+    tmp_path: Path, stranger: bool
+) -> None:
+    async with open_worker_spool(tmp_path, 3, OPTIONS, metrics=Metrics(), now_ms=unix_ms):
+        assert workers_with_files(tmp_path) == (3,)
+    if stranger:
+        (tmp_path / "3" / "notes.txt").write_text("mine")
+    remove_worker_file(tmp_path, 3)
+    assert workers_with_files(tmp_path) == ()
+    assert left(tmp_path) == (["3", "notes.txt"] if stranger else [])
+    async with open_worker_spool(tmp_path, 3, OPTIONS, metrics=Metrics(), now_ms=unix_ms):
+        assert workers_with_files(tmp_path) == (3,), "it may come back"
