@@ -323,10 +323,25 @@ async def test_a_signal_that_comes_while_it_starts_is_kept_for_when_it_runs(rig:
             async with await trio.open_file(pipe, "w") as file:  # there is a reader: it is loading
                 os.kill(gateway.pid, signal.SIGHUP)
                 await file.write("token")
-            await trio.to_thread.run_sync(pipe.write_text, "another token")
-            await gateway.wait_ready()
-        last = await Desk(rig, gateway, client).next_reload(None)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_feed, pipe)
+                await gateway.wait_ready()
+                last = await Desk(rig, gateway, client).next_reload(None)
+                nursery.cancel_scope.cancel()
         assert (last["success"], last["trigger"]) == (True, "signal")
+
+
+async def _feed(pipe: Path) -> None:
+    """Write whenever somebody reads: two readings that follow closely may share what one writer said."""
+    while True:
+        try:
+            end = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # ENXIO: nobody reads
+            await trio.sleep(0.02)
+        else:
+            os.write(end, b"another token")
+            os.close(end)
+            await trio.sleep(0.02)
 
 
 async def test_the_configuration_itself_waits_for_the_signal(rig: Rig) -> None:
