@@ -5,6 +5,7 @@ Where each limit of `listen.limits` is attacked:
     max_connections, without_certificate,
     handshakes, per_address    tests/tls/test_listener.py      sleepers, strangers, crowds
                                tests/stories/test_the_door.py  silent strangers by the hundred
+                               tests/stories/test_the_limits.py crowds, silent or without end
     handshake                  tests/tls/test_listener.py      who dawdles
                                tests/tls/test_proxy_header.py  who dawdles behind a balancer
     head                       here                            a head that drips in
