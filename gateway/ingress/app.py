@@ -38,6 +38,7 @@ from gateway.ingress.checks import (
     Challenge,
     Head,
     IngressApp,
+    Presented,
     ReadBody,
     Refuse,
     examine,
@@ -172,15 +173,18 @@ class Ingress:
 
     async def _take(self, app: IngressApp, head: Head, receive: Receive, send: Send) -> None:
         started_seconds = trio.current_time()
-        with self._memory.hold(proved=presented(app, head.peer) == "accepted") as held:
-            refuse = await self._store(app, head, receive, held)
+        what = presented(app, head.peer)
+        with self._memory.hold(proved=what == "accepted") as held:
+            refuse = await self._store(app, head, what, receive, held)
         if refuse is not None:
             await self._refuse(app, head, refuse, send)
             return
         await send_accepted(send)
         self._record.answered(app, trio.current_time() - started_seconds)
 
-    async def _store(self, app: IngressApp, head: Head, receive: Receive, held: Held) -> Refuse | None:
+    async def _store(
+        self, app: IngressApp, head: Head, what: Presented, receive: Receive, held: Held
+    ) -> Refuse | None:
         """Take a notification in; None: it is on disk."""
         limits = self._limits
         if head.body_is_here:
@@ -199,7 +203,7 @@ class Ingress:
         body = verify_signature(app=app.name, raw=raw, header_values=values, secrets=app.secrets)
         if isinstance(body, SignatureFault):
             return Refuse(status=401, word="signature", detail=body)
-        self._record.verified(app, head, body.secret_index)
+        self._record.verified(app, head, what, body.secret_index)
         return await self._append(body)
 
     async def _append(self, body: VerifiedBody) -> Refuse | None:

@@ -9,7 +9,7 @@ import trio
 
 from gateway.core.envelope import Envelope, Unparseable
 from gateway.core.fields import metric_field, metric_object
-from gateway.ingress.checks import Head, IngressApp, Refuse, presented, why_no_client
+from gateway.ingress.checks import Head, IngressApp, Presented, Refuse, presented, why_no_client
 from gateway.spool.contract import Notification
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.ledger import Entry, weigh
@@ -49,7 +49,7 @@ class Record:
         notifications: NotificationLog,
         journal: Journal,
     ) -> None:
-        # Each series is looked up once: prometheus-client checks the labels every time. They are bounded.
+        # Each series is looked up once. They are bounded.
         self._requests = cache(metrics.requests_total.labels)
         self._client_certificates = cache(metrics.client_certificates_total.labels)
         self._notifications_by_field = cache(metrics.notifications_total.labels)
@@ -100,10 +100,9 @@ class Record:
         self._requests(app.name, "200").inc()
         log.info("challenge_answered", app=app.name, address=head.address, proved=_proved(app, head))
 
-    def verified(self, app: IngressApp, head: Head, secret_index: int) -> None:
+    def verified(self, app: IngressApp, head: Head, what: Presented, secret_index: int) -> None:
         """A signature fits. Counted here, so that it shows what `required` would do to real notifications."""
         self._secret_last_used_ms[app.name, app.secrets[secret_index]] = self._now_ms()
-        what = presented(app, head.peer)
         self._client_certificates(app.name, what).inc()
         accepted = what == "accepted"
         self._recent[app.name].add(accepted=accepted)
