@@ -54,7 +54,6 @@ class Gate:
         self._tickets: dict[int, Ticket] = {}
         """Of attempts under way whose outcome is not known yet, by the token of their first lease."""
         self._opened_at_ms: int | None = None
-        self._changed = trio.Event()
         self._retired = False
         self._pauses: Pauses = ()
         self._was_paused = False
@@ -173,11 +172,6 @@ class Gate:
         """Whether only probes are sent, which a pause stops, too."""
         return self._breaker.open and not self._was_paused
 
-    async def wait_open(self) -> None:
-        """Return when only probes are sent."""
-        while not self.open:
-            await self._changed.wait()
-
     def view(self) -> TargetView:
         """Return the state, for people."""
         pause = self._look_at_pause()
@@ -199,7 +193,6 @@ class Gate:
             else:
                 _log.info("target_resumed", target=self._name)
             self._show()
-            self._change()
         return pause
 
     def _become(self, after: Breaker) -> None:
@@ -219,11 +212,6 @@ class Gate:
         elif before.state is State.RECOVERING:
             _log.info("breaker_closed", target=self._name)
         self._show()
-        self._change()
-
-    def _change(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
 
     def _show(self) -> None:
         if self._retired:
