@@ -5,7 +5,7 @@ promises. What a disk would keep is in a `MemoryState`, so opening that again is
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
 import trio
@@ -34,63 +34,10 @@ from gateway.spool.contract import (
     Settlement,
 )
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
+from gateway.spool.memory_state import Key, MemoryState, StoredDelivery
 
 _tokens = itertools.count(1)
 """Over all openings: a lease of one is never taken for one of another."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Delivery:
-    notification: Notification
-    new: NewDelivery
-    clock_started_ms: int
-    due_ms: int = 0
-    attempt: int = 0
-    attempt_at_ms: int | None = None
-    attempts: list[AttemptRecord] = field(default_factory=list)
-    group_key: str | None = None
-
-    @property
-    def app(self) -> str:
-        return self.notification.body.app
-
-    @property
-    def object(self) -> str | None:
-        return self.notification.object
-
-    @property
-    def lane(self) -> int:
-        return self.new.lane
-
-    @property
-    def changes(self) -> int:
-        return self.new.changes
-
-    @property
-    def raw_bytes(self) -> int:
-        return len(self.notification.body.raw)
-
-
-@dataclass(slots=True, kw_only=True)
-class MemoryState:
-    """What outlives an opening. `full` and `failing` stand for the troubles of a disk."""
-
-    deliveries: dict[tuple[int, int, int], _Delivery] = field(default_factory=dict)
-    """By order of acceptance: received_at_ms, sequence of the notification, position in it."""
-    buckets: duplicates.Buckets = ()
-    seen: dict[int, set[bytes]] = field(default_factory=dict)
-    """Digests by bucket."""
-    kept: dict[tuple[int, int, int], tuple[_Delivery, int]] = field(default_factory=dict)
-    """What was delivered, and when."""
-    pauses: dict[str, Pauses] = field(default_factory=dict)
-    damaged: dict[str, bytes] = field(default_factory=dict)
-    """By notification id: what became of its bytes."""
-    next_seq: int = 1
-    opened: bool = False
-    full: bool = False
-    """Nothing new can be stored."""
-    failing: bool = False
-    """The next call meets a failed disk."""
 
 
 @asynccontextmanager
@@ -134,7 +81,7 @@ class MemorySpool:
         self._now_ms = now_ms
         self._state = state
         self._limits = limits
-        self._held: dict[int, tuple[int, int, int]] = {}
+        self._held: dict[int, Key] = {}
         self._callbacks: list[Callable[[frozenset[str]], None]] = []
         self._broken = trio.Event()
         self.closed = False
@@ -143,7 +90,7 @@ class MemorySpool:
         """See `Spool.append`."""
         check_notification(notification)
         await self._enter(storing=True)
-        if self._limits.enabled and not self._remember(notification):
+        if self._limits.enabled and not self._state.remember(notification, self._limits):
             result = Appended.DUPLICATE
         else:
             self._add(notification, notification.deliveries, notification.received_at_ms)
@@ -182,11 +129,11 @@ class MemorySpool:
                 for key, found in self._free(target)
                 if found.due_ms <= now_ms and key not in waiting
             ),
-            key=_key,
+            key=itemgetter(0),
         )
         due = [(key, found) for lane in lanes for key, found in free if found.lane == lane]
         posts = plan_groups([found for _, found in due[:wanted]], limit=limit, merging=merging)
-        starts: list[tuple[_Delivery, int, str | None]] = []
+        starts: list[tuple[StoredDelivery, int, str | None]] = []
         for post in posts:
             name = post[0].group_key
             if name is not None:
@@ -205,9 +152,9 @@ class MemorySpool:
     ) -> tuple[Lease, ...]:
         """See `Spool.lease_oldest`."""
         await self._enter()
-        free = sorted(self._free(target), key=_key)
+        free = sorted(self._free(target), key=itemgetter(0))
         started = [(key, found) for key, found in free if found.clock_started_ms <= clock_started_by_ms]
-        chosen: dict[tuple[int, int, int], _Delivery] = {}
+        chosen: dict[Key, StoredDelivery] = {}
         for key, found in started[: max(0, limit)]:
             chosen[key] = found
             if found.group_key is not None:
@@ -261,20 +208,12 @@ class MemorySpool:
     async def oldest_received_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_received_ms`."""
         await self._enter()
-        oldest: dict[str, int] = {}
-        for found in self._state.deliveries.values():
-            at_ms = found.notification.received_at_ms
-            oldest[found.new.target] = min(at_ms, oldest.get(found.new.target, at_ms))
-        return oldest
+        return self._state.oldest(lambda found: found.notification.received_at_ms)
 
     async def oldest_clock_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_clock_ms`."""
         await self._enter()
-        oldest: dict[str, int] = {}
-        for found in self._state.deliveries.values():
-            started_ms = found.clock_started_ms
-            oldest[found.new.target] = min(started_ms, oldest.get(found.new.target, started_ms))
-        return oldest
+        return self._state.oldest(lambda found: found.clock_started_ms)
 
     async def pauses(self) -> Mapping[str, Pauses]:
         """See `Spool.pauses`."""
@@ -294,9 +233,9 @@ class MemorySpool:
     ) -> tuple[Kept, ...]:
         """See `Spool.kept`."""
         await self._enter()
-        self._forget()
-        pages: dict[Place, list[_Delivery]] = {}
-        for (received_ms, seq, _), (found, _) in sorted(self._state.kept.items(), key=_kept_key):
+        self._state.forget_kept(self._now_ms() - self._keep_ms)
+        pages: dict[Place, list[StoredDelivery]] = {}
+        for (received_ms, seq, _), (found, _) in sorted(self._state.kept.items(), key=itemgetter(0)):
             place = (received_ms, seq)
             if since_ms <= received_ms <= until_ms and (after is None or place > after):
                 pages.setdefault(place, []).append(found)
@@ -315,7 +254,7 @@ class MemorySpool:
     async def kept_states(self, ids: Sequence[str]) -> KeptStates:
         """See `Spool.kept_states`."""
         await self._enter()
-        self._forget()
+        self._state.forget_kept(self._now_ms() - self._keep_ms)
         return KeptStates(
             waiting=frozenset(found.new.id for found in self._state.deliveries.values()).intersection(ids),
             kept=frozenset(found.new.id for found, _ in self._state.kept.values()).intersection(ids),
@@ -326,7 +265,7 @@ class MemorySpool:
     ) -> frozenset[str]:
         """See `Spool.send_again`."""
         await self._enter(storing=True)
-        self._forget()
+        self._state.forget_kept(self._now_ms() - self._keep_ms)
         state, added = self._state, set()
         for kept, new in items:
             waiting = {key: found for key, found in state.deliveries.items() if key[:2] == kept.place}
@@ -339,7 +278,7 @@ class MemorySpool:
                 key = (*kept.place, 1 + max(position for *_, position in (*waiting, *there)))
             else:
                 del state.kept[key]
-            state.deliveries[key] = _Delivery(
+            state.deliveries[key] = StoredDelivery(
                 notification=one.notification, new=new, clock_started_ms=clock_started_ms
             )
             added.add(new.id)
@@ -349,12 +288,8 @@ class MemorySpool:
     async def oldest_kept_ms(self) -> int | None:
         """See `Spool.oldest_kept_ms`."""
         await self._enter()
-        self._forget()
+        self._state.forget_kept(self._now_ms() - self._keep_ms)
         return min((at_ms for _, at_ms in self._state.kept.values()), default=None)
-
-    def _forget(self) -> None:
-        until_ms = self._now_ms() - self._keep_ms
-        self._state.kept = {key: one for key, one in self._state.kept.items() if one[1] > until_ms}
 
     def remembered(self, now_ms: int) -> Remembered:
         """See `Spool.remembered`."""
@@ -418,33 +353,17 @@ class MemorySpool:
         if storing and self._state.full:
             raise SpoolUnavailableError("the disk is full")
 
-    def _remember(self, notification: Notification) -> bool:
-        """Note the bytes; False where they are a duplicate."""
-        state, now_ms = self._state, notification.received_at_ms
-        key = duplicates.digest(notification.body.app, notification.body.raw)
-        if any(key in state.seen[bucket] for bucket in duplicates.alive(state.buckets, now_ms, self._limits)):
-            return False
-        state.buckets = duplicates.with_current(state.buckets, now_ms, self._limits)
-        current = state.buckets[-1].id
-        state.seen.setdefault(current, set()).add(key)
-        state.buckets = duplicates.with_keys(state.buckets, current, 1)
-        while (excess := duplicates.excess(state.buckets, now_ms, self._limits)) is not None:
-            bucket = excess.bucket.id
-            state.seen[bucket] -= set(sorted(state.seen[bucket])[: excess.keys])
-            state.buckets = duplicates.with_keys(state.buckets, bucket, -excess.keys)
-        return True
-
     def _add(self, notification: Notification, planned: tuple[NewDelivery, ...], clock_ms: int) -> None:
         seq = self._state.next_seq
         self._state.next_seq += 1
         for position, new in enumerate(planned):
             key = (notification.received_at_ms, seq, position)
-            self._state.deliveries[key] = _Delivery(
+            self._state.deliveries[key] = StoredDelivery(
                 notification=notification, new=new, clock_started_ms=clock_ms
             )
         self._tell({new.target for new in planned})
 
-    def _free(self, target: str) -> list[tuple[tuple[int, int, int], _Delivery]]:
+    def _free(self, target: str) -> list[tuple[Key, StoredDelivery]]:
         held = set(self._held.values())
         return [
             (key, found)
@@ -452,7 +371,7 @@ class MemorySpool:
             if found.new.target == target and key not in held
         ]
 
-    def _waiting(self, target: str) -> set[tuple[int, int, int]]:
+    def _waiting(self, target: str) -> set[Key]:
         """Return what waits for an earlier delivery: order is that of storing (24)."""
         taken: set[int] = set()
         waiting = set()
@@ -463,15 +382,13 @@ class MemorySpool:
                 taken.update(found.new.order_keys)
         return waiting
 
-    def _lease(
-        self, key: tuple[int, int, int], found: _Delivery, due_ms: int, now_ms: int, group: str | None
-    ) -> Lease:
+    def _lease(self, key: Key, found: StoredDelivery, due_ms: int, now_ms: int, group: str | None) -> Lease:
         self._note_interrupted(found)
         found.attempt += 1
         found.attempt_at_ms, found.due_ms, found.group_key = now_ms, due_ms, group
         return self._hand_out(key, found, now_ms, attempting=True)
 
-    def _note_interrupted(self, found: _Delivery) -> None:
+    def _note_interrupted(self, found: StoredDelivery) -> None:
         if found.attempt_at_ms is not None:
             interrupted = AttemptRecord(
                 number=found.attempt,
@@ -484,9 +401,7 @@ class MemorySpool:
             found.attempts.append(interrupted)
             found.attempt_at_ms = None
 
-    def _hand_out(
-        self, key: tuple[int, int, int], found: _Delivery, now_ms: int, *, attempting: bool
-    ) -> Lease:
+    def _hand_out(self, key: Key, found: StoredDelivery, now_ms: int, *, attempting: bool) -> Lease:
         if not attempting:
             self._note_interrupted(found)
         token = next(_tokens)
@@ -513,11 +428,3 @@ class MemorySpool:
         if targets:
             for callback in self._callbacks:
                 callback(frozenset(targets))
-
-
-def _kept_key(item: tuple[tuple[int, int, int], object]) -> tuple[int, int, int]:
-    return item[0]
-
-
-def _key(item: tuple[tuple[int, int, int], _Delivery]) -> tuple[int, int, int]:
-    return item[0]

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.spool.contract import Notification, Spool
 from gateway.spool.database import FILE_NAME
-from gateway.spool.memory import MemoryState, open_memory_spool
+from gateway.spool.memory import open_memory_spool
+from gateway.spool.memory_state import MemoryState
 from tests.spool.rig import NOW_MS, Disk, disk, opened
 
 

@@ -11,7 +11,8 @@ from gateway.core.routing import Route, RoutingTable
 from gateway.delivery.kept_replay import KeptReplayer, Wanted
 from gateway.delivery.replay import Known
 from gateway.spool.contract import Buried, Done, Lease
-from gateway.spool.memory import MemorySpool, MemoryState, open_memory_spool
+from gateway.spool.memory import MemorySpool, open_memory_spool
+from gateway.spool.memory_state import MemoryState
 from tests.delivery.rig import EPOCH_MS, notification
 
 NOW_MS = EPOCH_MS + 60_000

@@ -14,7 +14,8 @@ from gateway.delivery.lease_loop import LeaseLoop, settle
 from gateway.delivery.parcel import Parcel
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import AttemptRecord, Done, Lease, RetryLater, Settlement
-from gateway.spool.memory import MemorySpool, MemoryState, open_memory_spool
+from gateway.spool.memory import MemorySpool, open_memory_spool
+from gateway.spool.memory_state import MemoryState
 from tests.delivery.rig import EPOCH_MS, notification
 
 

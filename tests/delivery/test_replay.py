@@ -12,7 +12,8 @@ from gateway.delivery.dead_letter_record import DeadLetter, Reason
 from gateway.delivery.replay import Known, Replayer, Result, Word, discard, rehearse
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import Buried, Done, Lease
-from gateway.spool.memory import MemorySpool, MemoryState, open_memory_spool
+from gateway.spool.memory import MemorySpool, open_memory_spool
+from gateway.spool.memory_state import MemoryState
 from tests.delivery.rig import EPOCH_MS, a_letter
 
 KEY = b"k" * 32

@@ -15,7 +15,8 @@ from gateway.ingress.app import IngressApp, IngressLimits, build_ingress_app
 from gateway.ingress.asgi import Message
 from gateway.spool.contract import Appended, Notification, Room
 from gateway.spool.duplicates import Limits
-from gateway.spool.memory import MemorySpool, MemoryState
+from gateway.spool.memory import MemorySpool
+from gateway.spool.memory_state import MemoryState
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
 

@@ -27,7 +27,8 @@ from gateway.spool.contract import (
     Settlement,
     Spool,
 )
-from gateway.spool.memory import MemoryState, open_memory_spool
+from gateway.spool.memory import open_memory_spool
+from gateway.spool.memory_state import MemoryState
 from tests.spool.rig import NOW_MS, Disk, disk, note, opened, record
 
 TARGETS = ("a", "b", "c")
