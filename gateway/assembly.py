@@ -7,7 +7,6 @@ which `install` replaces while everything goes on.
 import os
 import random
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,7 @@ from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.health import Check, judge
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
+from gateway.clock import unix_ms
 from gateway.core.identity import Peer
 from gateway.core.ids import RANDOM_BYTES, new_notification_id
 from gateway.delivery.dead_letter import DeadLetterStore
@@ -52,11 +52,6 @@ PRUNE_EVERY_SECONDS: Final = 3600.0
 """How often dead letters past `keep` and `max_size` are looked for: both are days and gigabytes."""
 
 log = get_logger("service")
-
-
-def unix_ms() -> int:
-    """Return Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def new_id() -> str:

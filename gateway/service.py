@@ -18,7 +18,8 @@ from typing import Final
 
 import trio
 
-from gateway.assembly import Assembly, Life, unix_ms
+from gateway.assembly import Assembly, Life
+from gateway.clock import unix_ms
 from gateway.errors import GatewayError, SpoolBrokenError
 from gateway.exposition import ReloadRecord
 from gateway.generation import Generation, build_generation, callback_urls

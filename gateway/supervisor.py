@@ -17,7 +17,8 @@ import trio
 from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
-from gateway.assembly import Life, serve_inside, unix_ms
+from gateway.assembly import Life, serve_inside
+from gateway.clock import unix_ms
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key

@@ -21,8 +21,9 @@ import msgspec
 import trio
 
 from gateway.admin.app import ReplayKeptRequest
-from gateway.assembly import Assembly, Life, unix_ms
+from gateway.assembly import Assembly, Life
 from gateway.channel import Question, Questions, end_with_other_side
+from gateway.clock import unix_ms
 from gateway.core import pausing
 from gateway.core.pausing import Pause, Pauses
 from gateway.errors import ConfigurationError, GatewayError, UsageError

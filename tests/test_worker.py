@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.assembly import unix_ms
+from gateway.clock import unix_ms
 from gateway.core.pausing import Pause
 from gateway.spool.contract import Spool
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file, workers_with_files

@@ -3,24 +3,25 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gateway.cli.agreement import demand_agreement
+from gateway.cli.dead_letter_choice import Chosen, choose, find_exactly, make_selection
 from gateway.cli.dead_letter_report import Report, reporting
 from gateway.cli.dead_letter_rows import cells_of, print_tables, row_of, stream_json, visible_lines
-from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
-from gateway.errors import DeadLetterError, UsageError
+from gateway.cli.output import err, options, out, out_json
+from gateway.clock import unix_ms
+from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
     from gateway.delivery.dead_letter import DeadLetterStore, Found
     from gateway.delivery.replay import Known, Result
-    from gateway.delivery.selection import Selection
     from gateway.settings.model import Settings
 
 CHUNK: Final = 100
@@ -67,7 +68,7 @@ def list_(
     """
     from gateway.delivery.selection import select
 
-    selection = _selection(target, field, since, until, reason)
+    selection = make_selection(target, field, since, until, reason)
     rows = (row_of(found, letter) for found, letter in select(_store(_settings()), selection))
     if as_json:
         stream_json(rows)
@@ -137,7 +138,7 @@ def replay(
     """
     settings = _settings()
     store = _store(settings)
-    chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
+    chosen = choose(store, ids, make_selection(target, field, since, until, reason), everything=everything)
     with reporting(frozenset({"replayed", "would_replay", "pending"}), as_json=as_json) as report:
         if dry_run:
             _do_here(chosen, partial(_rehearse, settings, accept_edited), report)
@@ -164,9 +165,10 @@ def discard(
     """Remove dead letters for good. It may be interrupted and repeated."""
     settings = _settings()
     store = _store(settings)
-    chosen = _chosen(store, ids, _selection(target, field, since, until, reason), everything=everything)
+    chosen = choose(store, ids, make_selection(target, field, since, until, reason), everything=everything)
     if not (dry_run or yes) and (number := chosen.number()):
-        _ask_first(number)
+        letters = "dead letter" if number == 1 else "dead letters"
+        demand_agreement(f"Remove {number} {letters} for good?", otherwise="nothing is removed")
     with reporting(frozenset({"discarded", "would_discard"}), as_json=as_json) as report:
         if dry_run:
             _do_here(chosen, _would_discard, report)
@@ -200,7 +202,7 @@ def _store(settings: "Settings") -> "DeadLetterStore":
 
 def _find(store: "DeadLetterStore", identifier: str) -> "Found":
     """Find the letter of this id, or the only one whose id begins so."""
-    if found := _exact(store, identifier):
+    if found := find_exactly(store, identifier):
         return found
     begins = (found for found in store.iterate() if identifier and found.id.startswith(identifier))
     several = list(islice(begins, 2))
@@ -214,110 +216,16 @@ def _find(store: "DeadLetterStore", identifier: str) -> "Found":
     return several[0]
 
 
-def _exact(store: "DeadLetterStore", identifier: str) -> "Found | None":
-    from gateway.delivery.dead_letter_record import DELIVERY_ID
-
-    return store.find(identifier) if DELIVERY_ID.fullmatch(identifier) else None
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _selection(
-    target: str | None, field: str | None, since: str | None, until: str | None, reason: str | None
-) -> "Selection":
-    from gateway.delivery.dead_letter_record import Reason
-    from gateway.delivery.selection import Selection, parse_moment
-
-    if reason is not None and reason not in set(Reason):
-        raise UsageError(f"--reason {reason!r:.40} is none", remedy=f"write one of {', '.join(Reason)}")
-    now_ms = _now_ms()
-    return Selection(
-        target=target,
-        field=field,
-        reason=None if reason is None else Reason(reason),
-        since_ms=None if since is None else parse_moment(since, now_ms=now_ms, option="--since"),
-        until_ms=None if until is None else parse_moment(until, now_ms=now_ms, option="--until"),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
-    """The dead letters that are meant: ids as written, or whatever the selection takes, in no list at all."""
-
-    store: "DeadLetterStore"
-    ids: tuple[str, ...] | None
-    selection: "Selection"
-    began_ms: int
-    """What died since is left: a letter that is replayed and dies again at once would come round for ever."""
-
-    def walk(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[str]:
-        """Go through the ids; `tell` hears of files that cannot be read, which are left out."""
-        from gateway.delivery.selection import select
-
-        if self.ids is not None:
-            yield from self.ids
-            return
-        for found, letter in select(self.store, self.selection):
-            if isinstance(letter, DeadLetterError):
-                tell(f"left out: {letter}")
-            elif found.written_ms < self.began_ms:
-                yield found.id
-
-    def is_empty(self) -> bool:
-        """Whether there are none; then it is told why."""
-        if next(self.walk(), None) is not None:
-            return False
-        for _ in self.walk(err):
-            pass
-        err("no dead letter matches")
-        return True
-
-    def number(self) -> int:
-        """Return how many there are; reads them all."""
-        return sum(1 for _ in self.walk())
-
-    def at_most(self) -> int:
-        """Return how many there can be, judged by the names of the files alone."""
-        if self.ids is not None:
-            return len(self.ids)
-        found = self.store.iterate(target=self.selection.target)
-        return sum(1 for one in found if self.selection.may_hold(one))
-
-
-def _chosen(
-    store: "DeadLetterStore", ids: list[str] | None, selection: "Selection", *, everything: bool
-) -> _Chosen:
-    if bool(ids) + everything + (not selection.states_nothing) != 1:
-        raise UsageError("say which", remedy="give ids, or filters, or --all")
-    named = tuple(dict.fromkeys(ids)) if ids else None
-    return _Chosen(store=store, ids=named, selection=selection, began_ms=_now_ms())
-
-
 # -- doing it
 
 Work = Callable[[Iterator[list[str]], Report], None]
 """Does something to dead letters, some at a time, and reports what became of each."""
 
 
-def _ask_first(number: int) -> None:
-    letters = "dead letter" if number == 1 else "dead letters"
-    try:
-        agreed = typer.confirm(f"Remove {number} {letters} for good?", err=True)
-    except typer.Abort:
-        err("")  # the question has no line end
-        err("nobody answered, nothing is removed; use --yes where nobody can be asked")
-        raise typer.Exit(EXIT_FAILED) from None
-    if not agreed:
-        err("nothing is removed")
-        raise typer.Exit(EXIT_FAILED)
-
-
 def _do(
     settings: "Settings",
     action: str,
-    chosen: _Chosen,
+    chosen: Chosen,
     content: dict[str, object],
     alone: Work,
     report: Report,
@@ -345,10 +253,10 @@ def _do(
             report.add(identifier, str(one["result"]), str(one["detail"]))
 
 
-def _do_here(chosen: _Chosen, work: Work, report: Report) -> None:
+def _do_here(chosen: Chosen, work: Work, report: Report) -> None:
     """Look whether letters are there before anything else is opened or made."""
     if chosen.ids is not None:
-        there = tuple(identifier for identifier in chosen.ids if _exact(chosen.store, identifier))
+        there = tuple(identifier for identifier in chosen.ids if find_exactly(chosen.store, identifier))
         for identifier in chosen.ids:
             if identifier not in there:
                 report.add(identifier, "not_found", f"there is no dead letter {identifier}")
@@ -359,7 +267,7 @@ def _do_here(chosen: _Chosen, work: Work, report: Report) -> None:
         work(_chunks("dead letters", chosen), report)
 
 
-def _chunks(what: str, chosen: _Chosen) -> Iterator[list[str]]:
+def _chunks(what: str, chosen: Chosen) -> Iterator[list[str]]:
     """Go through ids a chunk at a time, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
@@ -428,9 +336,9 @@ def _replay_alone(
 
     async def run() -> None:
         async with open_sqlite_spool(
-            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=_now_ms
+            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=unix_ms
         ) as spool:
-            replayer = Replayer(spool=spool, store=store, known=lambda: known, now_ms=_now_ms)
+            replayer = Replayer(spool=spool, store=store, known=lambda: known, now_ms=unix_ms)
             for chunk in chunks:
                 _record(settings, "replay", chunk, accept_edited=accept_edited)
                 _tell(report, await replayer.replay(chunk, accept_edited=accept_edited))

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -14,6 +13,7 @@ import typer
 
 from gateway.cli.demo_plain import JsonTeller, PlainTeller
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err
+from gateway.clock import unix_ms
 from gateway.simulator.demo import Demo
 from gateway.simulator.report import Addresses, Audience, Report
 from gateway.simulator.target import Received
@@ -101,7 +101,7 @@ async def _play(directory: Path, serve: bool, teller: Teller, wish: "_WishToEnd"
         directory=directory,
         environ=os.environ,
         audience=teller,
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        now_ms=unix_ms,
     )
 
     async def keep_running(addresses: Addresses, report: Report) -> None:

@@ -1,14 +1,12 @@
 """`gateway targets discard`: what waits for a target that the configuration has lost becomes dead letters."""
 
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
-from gateway.cli.output import EXIT_FAILED, err
+from gateway.cli.agreement import demand_agreement
+from gateway.clock import unix_ms
 from gateway.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,15 +47,7 @@ def ask_first(name: str, pending: int) -> None:
         typer.Exit: not agreed.
     """
     what = "delivery becomes a dead letter" if pending == 1 else "deliveries become dead letters"
-    try:
-        agreed = typer.confirm(f"{pending} {what} of {name}. Go on?", err=True)
-    except typer.Abort:
-        err("")  # the question has no line end
-        err("nobody answered, nothing is done; use --yes where nobody can be asked")
-        raise typer.Exit(EXIT_FAILED) from None
-    if not agreed:
-        err("nothing is done")
-        raise typer.Exit(EXIT_FAILED)
+    demand_agreement(f"{pending} {what} of {name}. Go on?", otherwise="nothing is done")
 
 
 def discard_by_asking(gateway: "AdminClient", name: str, pending: int) -> tuple[int, int]:
@@ -113,13 +103,13 @@ async def _on_spool(settings: "Settings", name: str) -> AsyncIterator[Step]:
     configure_logging(level="error", json=False)  # a line a dead letter would be no result, and much of it
     metrics, beside_spool = Metrics(), settings.spool.directory.parent
     async with open_sqlite_spool(
-        settings.spool.directory, SqliteOptions.of(settings.spool), metrics=metrics, now_ms=_now_ms
+        settings.spool.directory, SqliteOptions.of(settings.spool), metrics=metrics, now_ms=unix_ms
     ) as spool:
         store = DeadLetterStore(
             settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         )
         store.prepare()
-        discarder = Discarder(spool=spool, dead_letters=store, metrics=metrics, now_ms=_now_ms)
+        discarder = Discarder(spool=spool, dead_letters=store, metrics=metrics, now_ms=unix_ms)
         AuditLog(beside_spool / FILE_NAME).record("discard_target", by="command", target=name)
 
         async def step(limit: int) -> tuple[int, int]:
@@ -127,10 +117,6 @@ async def _on_spool(settings: "Settings", name: str) -> AsyncIterator[Step]:
             return discarded, spool.pending().get(name, 0)
 
         yield step
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def shown(name: str, done: int, left: int, *, dry_run: bool) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
+from gateway.clock import unix_ms
 from gateway.errors import UsageError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _wanted(
             "nothing that was delivered is kept: spool.keep_delivered is 0s",
             remedy="set it (1d, say) and restart; from then on what is delivered can be sent again",
         )
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     since_ms = parse_moment(since, now_ms=now_ms, option="--since")
     until_ms = now_ms if until is None else parse_moment(until, now_ms=now_ms, option="--until")
     if since_ms > until_ms:
@@ -180,9 +180,6 @@ async def _on_spool(settings: "Settings", wanted: "Wanted", *, dry_run: bool) ->
     from gateway.telemetry.audit import FILE_NAME, AuditLog
     from gateway.telemetry.metrics import Metrics
 
-    def now_ms() -> int:
-        return time.time_ns() // 1_000_000
-
     directory = settings.spool.directory
     refuse_another_user(directory)
     err("no gateway runs: doing it here")
@@ -190,9 +187,9 @@ async def _on_spool(settings: "Settings", wanted: "Wanted", *, dry_run: bool) ->
         apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing_table(settings)
     )
     async with open_sqlite_spool(
-        directory, SqliteOptions.of(settings.spool), metrics=Metrics(), now_ms=now_ms
+        directory, SqliteOptions.of(settings.spool), metrics=Metrics(), now_ms=unix_ms
     ) as spool:
-        replayer = KeptReplayer(spool=spool, known=lambda: known, now_ms=now_ms)
+        replayer = KeptReplayer(spool=spool, known=lambda: known, now_ms=unix_ms)
         if not dry_run:
             AuditLog(directory.parent / FILE_NAME).record("replay_kept", by="command", **wanted.shown())
 

@@ -4,7 +4,6 @@ import os
 import secrets
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import trio
 import typer
 
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, options, out, out_json
+from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
 from gateway.settings.load import load_settings
 from gateway.settings.model import App, Settings
@@ -239,7 +239,7 @@ def _bodies(payload: Path | None, field: str | None) -> Callable[[], bytes]:
     """Return what gives the next body."""
     if field is not None:
         sample = find_sample(field).read()
-        return lambda: freshen(sample, now_ms=time.time_ns() // 1_000_000, draw=lambda: secrets.token_hex(12))
+        return lambda: freshen(sample, now_ms=unix_ms(), draw=lambda: secrets.token_hex(12))
     path = payload or Path("-")
     try:
         body = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()

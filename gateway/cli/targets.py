@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
+from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def list_(as_json: AsJson = False) -> None:
         out_json({"targets": found})
         return
     if os.isatty(1):
-        _print_table([_cells(name, target, brief_note(target, _now_ms())) for name, target in found.items()])
+        _print_table([_cells(name, target, brief_note(target, unix_ms())) for name, target in found.items()])
     else:
         for name, target in found.items():
             out("\t".join(_cells(name, target, _note(target))))
@@ -252,9 +252,9 @@ def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
 
     async def run() -> dict[str, Any]:
         async with open_sqlite_spool(
-            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=_now_ms
+            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=unix_ms
         ) as spool:
-            book = PauseBook(spool, _now_ms)
+            book = PauseBook(spool, unix_ms)
             await book.load()
             await work(book)
             return await _describe(settings, spool, book)
@@ -273,7 +273,7 @@ async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> 
     from gateway.delivery.dead_letter import DeadLetterStore
     from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
 
-    now_ms = _now_ms()
+    now_ms = unix_ms()
     store = DeadLetterStore(settings.dead_letter.directory, b"")
     store.count()
     dead, oldest = store.counts(), await spool.oldest_received_ms()
@@ -292,10 +292,6 @@ async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> 
             "rate_per_second": pausing.rate_after(book.of(name)) if pause is None else None,
         }
     return found
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 # -- showing it

@@ -17,6 +17,7 @@ from typing import Final
 
 import trio
 
+from gateway.clock import unix_ms
 from gateway.core.identity import Identity, Peer, Reason, Refusal
 from gateway.core.proxy_header import (
     NOT_EXPECTED,
@@ -95,7 +96,7 @@ class TlsListener:
         context: Callable[[], ServerContext],
         policy: Callable[[], DoorPolicy],
         metrics: Metrics,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = unix_ms,
         journal: Journal | None = None,
         turns: Turns | None = None,
     ) -> None:

@@ -1,11 +1,11 @@
 """What the door says of its handshakes: every one is counted, the last refusals are kept, and logged is what
 the disk bears."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
+from gateway.clock import unix_ms
 from gateway.core.identity import Identity, Reason, Refusal
 from gateway.telemetry.ledger import Entry, Ledger, Weight, weigh
 from gateway.telemetry.line_budget import LineBudget
@@ -39,7 +39,7 @@ class RefusalLedger:
         log: Logger,
         clock: Callable[[], float],
         ledger: Ledger | None = None,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = unix_ms,
     ) -> None:
         """`clock` is any monotonic one, in seconds; `ledger` outlives reloads, where one is given."""
         self._handshakes = metrics.handshakes_total

@@ -530,7 +530,7 @@ def test_what_dies_again_while_it_is_replayed_does_not_come_round_again(
     """A target that still refuses would have the command replay the same letters for ever."""
     fill(rig)
     rig.stop_listening()
-    monkeypatch.setattr("gateway.cli.dead_letters._now_ms", lambda: EPOCH_MS)
+    monkeypatch.setattr("gateway.cli.dead_letter_choice.unix_ms", lambda: EPOCH_MS)
     assert rig.json("discard", "--all", "--yes") == {"results": {}, "counts": {}}
     assert len(list(rig.store.iterate())) == 3
 
