@@ -265,6 +265,7 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
             **_worst(parts),
             **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
             "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
+            **_last_error(parts),
             "dead_letters": dead_letters.get(name, 0),
         }
     return {**(said[0] if said else {}), "targets": targets}
@@ -273,6 +274,12 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
 def _worst(parts: Answers) -> dict[str, Any]:
     """Return the view where the target is worst."""
     return dict(sorted(parts, key=_badness)[-1]) if parts else {}
+
+
+def _last_error(parts: Answers) -> dict[str, Any]:
+    """Return the latest of all (RFC 3339, UTC: text sorts)."""
+    errors = [part["last_error"] for part in parts if part.get("last_error")]
+    return {"last_error": max(errors, key=lambda error: str(error["at"]))} if errors else {}
 
 
 def _badness(part: Mapping[str, Any]) -> int:
