@@ -1,4 +1,4 @@
-"""What Meta's part needs, from the options of `send` and `bench`, and what is not given from the configuration."""
+"""What Meta's part needs: from the options of `send` and `bench`, else from the configuration."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from gateway.settings.model import App, Settings
 _EVERYWHERE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not bound to
 """Listening everywhere includes this machine."""
 
-SECRET_SOURCES: Final = "env:NAME, file:PATH, or the path of a file that has it"
+SOURCES: Final = "env:NAME, file:PATH, or the path of a file that has it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,9 @@ def _local_url(settings: Settings) -> str:
 
 
 def beside_config(name: str) -> Path | None:
-    """A file of a development PKI: `certs/NAME` beside the configuration, or beside its directory."""
+    """Return a file of a development PKI: `certs/NAME` beside the configuration or beside its
+    directory; None: it is not there.
+    """
     folder = options.config.parent
     for directory in (folder / "certs", folder / ".." / "certs"):
         if (directory / name).is_file():
@@ -99,8 +101,8 @@ def _file_or_plain(text: str) -> bytes:
     if path.is_file():
         return _read_secret_file(path)
     if "/" in text or path.suffix:  # a mistyped path would otherwise sign, and be answered 401
-        raise UsageError("--secret names a file that does not exist", remedy=f"give {SECRET_SOURCES}")
-    err(f"note: a secret on the command line is seen in the process list; better: {SECRET_SOURCES}")
+        raise UsageError("--secret names a file that does not exist", remedy=f"give {SOURCES}")
+    err(f"note: a secret on the command line is seen in the process list; better: {SOURCES}")
     return text.encode()
 
 
@@ -108,7 +110,7 @@ def _read_secret_file(path: Path) -> bytes:
     try:
         value = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", remedy=f"give {SECRET_SOURCES}") from error
+        raise UsageError(f"{path}: {error.strerror}", remedy=f"give {SOURCES}") from error
     value = value.removesuffix(b"\n").removesuffix(b"\r")
     if not value:
         raise UsageError(f"{path} is empty", remedy="put the secret in it")

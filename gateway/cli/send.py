@@ -1,23 +1,19 @@
 """`gateway send`: Meta's part, once or a few times."""
 
-import os
 import secrets
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import trio
 import typer
 
-from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, options, out, out_json
+from gateway.cli.meta_part import SOURCES, beside_config, read_reference, resolve
+from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
-from gateway.settings.load import load_settings
-from gateway.settings.model import App, Settings
 from gateway.simulator.client import Exchange, MetaClient
 from gateway.simulator.payloads import find_sample, freshen
 from gateway.telemetry.redaction import visible
@@ -27,6 +23,7 @@ _CHALLENGES: Final = 10**10
 
 _SHOWN_BYTES: Final = 200
 """Of an answer: the gateway's are a word; what stands before it may answer with a page."""
+
 
 def command(
     url: Annotated[
@@ -62,7 +59,7 @@ def command(
         str | None,
         typer.Option(
             "--secret",
-            help=f"The app secret: {SECRET_SOURCES}; default: from the configuration, of the app whose path is"
+            help=f"The app secret: {SOURCES}; default: from the configuration, of the app whose path is"
             " in the URL, else of the first. As plain text it is seen in the process list.",
             metavar="FILE|env:NAME",
         ),

@@ -54,7 +54,9 @@ ANSWERS: Final = {
 def explain_status(status: int) -> str:
     """Say what an answer other than 200 means here."""
     if 300 <= status <= 399:
-        return "not the gateway's answer: something in front of it redirects; give the URL that it redirects to"
+        return (
+            "not the gateway's answer: something in front of it redirects; give the URL that it redirects to"
+        )
     return ANSWERS.get(status, "look at the gateway's log")
 
 
@@ -76,7 +78,8 @@ class Counting:
         if self.table is None:
             return [list(range(one.changes)) for one in templates]
         return [
-            list(expected_places(one, app=self.app, table=self.table, target=self.target)) for one in templates
+            list(expected_places(one, app=self.app, table=self.table, target=self.target))
+            for one in templates
         ]
 
 
@@ -187,10 +190,10 @@ def _orders(course: Course, run: str, expected: list[list[int]]) -> list[Order]:
             authority=parts.netloc,
             path=course.path,
             secret=course.secret,
-            ca=course.ca,
+            ca=_text(course.ca),
             system_trust=course.system_trust,
-            certificate=course.certificate,
-            private_key=course.private_key,
+            certificate=_text(course.certificate),
+            private_key=_text(course.private_key),
             rate=course.rate,
             seconds=course.seconds,
             connections=course.connections // workers + (worker < course.connections % workers),
@@ -205,6 +208,10 @@ def _orders(course: Course, run: str, expected: list[list[int]]) -> list[Order]:
         )
         for worker in range(workers)
     ]
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 async def _send(crew: Crew, receiver: Receiver, watch: Watch, interrupted: trio.Event) -> str:

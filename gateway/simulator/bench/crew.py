@@ -114,4 +114,6 @@ class Crew:
                     await process.stdin.send_all(b"stop\n" if self.stopped else b"go\n")
                 done = done or said.done
         if not done and not self.stopped:
-            raise GatewayError("a process of the load client ended by itself", remedy="see what it wrote above")
+            raise GatewayError(
+                "a process of the load client ended by itself", remedy="see what it wrote above"
+            )

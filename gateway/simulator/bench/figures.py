@@ -1,4 +1,4 @@
-"""What a run says: pass or fail against Meta's bar, and why; who was the limit; what quota the rate covers."""
+"""What a run says: pass or fail against Meta's bar, and why; who was the limit; what quota it covers."""
 
 import math
 from dataclasses import dataclass
@@ -70,7 +70,9 @@ class Figures:
     def percentiles_ms(self) -> dict[str, float]:
         """Return them by name; infinite where that one was never answered 200."""
         latencies = self.tally.latencies()
-        return {name: latencies.percentile_ms(share, never=self.failed) for name, share in PERCENTILES.items()}
+        return {
+            name: latencies.percentile_ms(share, never=self.failed) for name, share in PERCENTILES.items()
+        }
 
     @property
     def client_limited(self) -> str:
@@ -114,8 +116,9 @@ class Figures:
         elif self._crowded():
             services = self.tally.services().percentile_ms(0.5)
             told.append(
-                f"requests waited for a free connection: the gateway itself took {tell_ms(services)} (median)."
-                " Meta may open more; try more --connections"
+                f"requests waited for a free connection; once sent, they took {tell_ms(services)} (median)."
+                " If that is no more than at a low rate, try more --connections; if it is, the gateway is"
+                " at the limit of its machine"
             )
         if self.tally.unsent:
             told.append(f"{self.tally.unsent} requests were due and never sent: every connection was busy")
@@ -153,9 +156,7 @@ class Figures:
             },
             "service_ms": {name: services.percentile_ms(share) for name, share in PERCENTILES.items()},
             "above_1000_ms_share": round(self.late_share, 6),
-            "histogram": [
-                {"up_to_ms": edge, "count": number} for edge, number in self.histogram()
-            ],
+            "histogram": [{"up_to_ms": edge, "count": number} for edge, number in self.histogram()],
             "quota_messages_per_second": round(self.quota, 1),
             "client_busy": round(tally.busy, 3),
             "client_lag_p99_ms": tally.lags().percentile_ms(0.99),
@@ -166,7 +167,8 @@ class Figures:
 
     def histogram(self) -> list[tuple[float | None, int]]:
         """Return how many up to each edge (ms; None: beyond all), without the empty ones at both ends."""
-        rows = list(zip([*EDGES_MS, None], self.tally.latencies().histogram(EDGES_MS), strict=True))
+        edges: list[float | None] = [*EDGES_MS, None]
+        rows = list(zip(edges, self.tally.latencies().histogram(EDGES_MS), strict=True))
         filled = [at for at, (_, number) in enumerate(rows) if number]
         return rows[filled[0] : filled[-1] + 1] if filled else []
 

@@ -18,7 +18,9 @@ LATE_MS: Final = 1000
 class Latencies:
     """Counts of latencies in buckets of microseconds."""
 
-    def __init__(self, buckets: Mapping[int, int] | None = None, *, slowest_us: int = 0, late: int = 0) -> None:
+    def __init__(
+        self, buckets: Mapping[int, int] | None = None, *, slowest_us: int = 0, late: int = 0
+    ) -> None:
         self._buckets: Counter[int] = Counter(buckets)
         self.slowest_us = slowest_us
         self.late = late

@@ -10,6 +10,7 @@ import random
 import time
 import zlib
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from gateway.simulator.bench.wire import Door, Wire, WireError
 from gateway.simulator.client import POST_HEADERS, client_context
 
 BACKLOG_SECONDS: Final = 2.0
-"""After the end, what is due and not yet begun is still begun for so long; the rest is counted as never sent."""
+"""After the end, what is due and not yet begun is still begun for so long; the rest counts as never sent."""
 AGAIN_SECONDS: Final = 0.25
 """After a connection that failed: a gateway that is gone is not hammered."""
 HANDSHAKES_AT_ONCE: Final = 8
@@ -47,7 +48,10 @@ class Load:
         """
         self._order = order
         self._context = client_context(
-            order.ca, order.certificate, order.private_key, system_trust=order.system_trust
+            _path(order.ca),
+            _path(order.certificate),
+            _path(order.private_key),
+            system_trust=order.system_trust,
         )
         self._templates = make_templates(
             order.shares, changes=order.changes, large_bytes=order.large_bytes, now_ms=order.now_ms
@@ -79,17 +83,15 @@ class Load:
 
         async def open_one(at: int, door: Door) -> None:
             async with limit:
-                try:
+                with suppress(WireError):  # the first request over it tries again, and is counted
                     self._wires[at] = await self._connected(door)
-                except WireError:
-                    pass  # the first request over it tries again, and is counted
 
         async with trio.open_nursery() as nursery:
             for at in range(order.connections):
                 nursery.start_soon(open_one, at, self._door)
 
     async def run(self) -> None:
-        """Send for as long as ordered, and return when the last answer is here. Cancel it to end it at once."""
+        """Send for as long as ordered; return when the last answer is here. Cancel it to end it at once."""
         order = self._order
         self._work_before = _work_seconds()
         self._start = self._last = trio.current_time()
@@ -221,6 +223,10 @@ def _marks(template: Template, expected: list[list[int]], at: int) -> bytearray:
     for place in expected[at] if expected else ():
         marks[place] = Mark.EXPECTED
     return marks
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def _work_seconds() -> float:

@@ -76,8 +76,10 @@ def stamp(run: str, worker: int, number: int) -> bytes:
 
 
 def number_pattern(run: str) -> "re.Pattern[bytes]":
-    """Return what finds the changes of a run in a body: process, number of the first, place after it (hex)."""
-    return re.compile(rb'"%s":"%s([0-9a-f]{2})([0-9a-f]{10})\.([0-9a-f]{3})"' % (NUMBER_KEY.encode(), run.encode()))
+    """Return what finds the changes of a run in a body: process, number of the first, place after (hex)."""
+    return re.compile(
+        rb'"%s":"%s([0-9a-f]{2})([0-9a-f]{10})\.([0-9a-f]{3})"' % (NUMBER_KEY.encode(), run.encode())
+    )
 
 
 def parse_shares(text: str) -> dict[str, float]:
@@ -94,7 +96,9 @@ def parse_shares(text: str) -> dict[str, float]:
             raise UsageError(f"--mix: {part.strip()!r:.60} is no share", remedy=remedy)
         shares[kind] = float(share)
     if not any(share for kind, share in shares.items() if kind != "duplicates"):
-        raise UsageError("--mix: nothing is left to send", remedy="give a share to a kind other than duplicates")
+        raise UsageError(
+            "--mix: nothing is left to send", remedy="give a share to a kind other than duplicates"
+        )
     return shares
 
 
@@ -105,19 +109,20 @@ def make_templates(
 
     `changes` is how many stand in a notification of the kinds that are not about size.
     """
-    makers = {
-        "statuses": lambda: _notifications(_pieces("messages.status"), changes),
-        "messages": lambda: _notifications(_messages(), changes),
-        "fields": lambda: _notifications(_other_fields(), changes),
-        "unicode": lambda: _notifications([_text(_UNICODE_TEXT)], changes),
-        "batches": lambda: _notifications([*_pieces("messages.status"), *_messages()], BATCH_CHANGES),
-        "large": lambda: iter((_large(large_bytes, now_ms),)),
+    statuses, messages = _pieces("messages.status"), _messages()
+    bodies: dict[str, Iterator[Any]] = {
+        "statuses": _notifications(statuses, changes),
+        "messages": _notifications(messages, changes),
+        "fields": _notifications(_other_fields(), changes),
+        "unicode": _notifications([_text(_UNICODE_TEXT)], changes),
+        "batches": _notifications([*statuses, *messages], BATCH_CHANGES),
+        "large": iter(_large(large_bytes, now_ms) for _ in range(1)),
     }
     return tuple(
         _template(kind, body, now_ms)
-        for kind, make in makers.items()
-        if shares.get(kind)
-        for body in make()
+        for kind, made in bodies.items()
+        if shares.get(kind)  # a large one is made where it is wanted alone
+        for body in made
     )
 
 

@@ -1,4 +1,4 @@
-"""The target that counts: stands where a target of the configuration does, and knows what must arrive there."""
+"""The target that counts: stands in the place of a configured one, and knows what must arrive there."""
 
 import zlib
 from collections.abc import Sequence

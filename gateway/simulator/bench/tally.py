@@ -1,6 +1,5 @@
-"""What the processes of a bench tell each other: the order to send, and what came of it. JSON, a line each."""
+"""What the processes of a bench tell each other: the order to send, and what came of it. JSON lines."""
 
-from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -18,10 +17,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     """With its query."""
     secret: bytes
-    ca: Path | None
+    ca: str | None
+    """A path, as the two below."""
     system_trust: bool
-    certificate: Path | None
-    private_key: Path | None
+    certificate: str | None
+    private_key: str | None
     rate: float
     """Requests a second over all processes."""
     seconds: float

@@ -170,7 +170,7 @@ class Wire:
             raise WireError(Fault.NOT_HTTP)
         length = _LENGTH.search(head)
         if length is None or _CLOSE.search(head) or int(length[1]) > _MAX_ANSWER_BYTES:
-            # Where the body ends is not said, or does not matter: the next request has a connection of its own.
+            # Its end is not said, or does not matter: the next request has a connection of its own.
             self.close()
             return int(head[9:12])
         missing = end + 4 + int(length[1]) - len(data)
