@@ -18,6 +18,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.kept_replay import Cursor
 from gateway.delivery.replay import homes, ids_again
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
+from gateway.exposition import set_readiness
 from gateway.fleet import Fleet, Worker
 from gateway.operations import BY_ADMIN_PORT
 from gateway.telemetry.audit import AuditLog
@@ -75,7 +76,18 @@ class Gathering:
 
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`; a worker that does not answer counts as it last did."""
-        said = await self._fleet.ask_all("metrics", str)
+        said: Mapping[int, str | GatewayError] = {}
+        checks: Mapping[str, Check] = {}
+
+        async def ask_health() -> None:
+            nonlocal checks
+            checks = await self.health()
+
+        # At once: a worker that hangs must not cost a scrape its patience twice.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_health)
+            said = await self._fleet.ask_all("metrics", str)
+        set_readiness(self._metrics, checks)
         for number, text in said.items():
             if not isinstance(text, GatewayError):
                 self._fleet.totals.take(number, text)
@@ -286,6 +298,7 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
             "next_attempt_at": min(
                 filter(None, (part.get("next_attempt_at") for part in parts)), default=None
             ),
+            **_last_error(parts),
             "dead_letters": dead_letters.get(name, 0),
         }
     return {**(said[0] if said else {}), "targets": targets}
@@ -294,6 +307,12 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
 def _worst(parts: Answers) -> dict[str, Any]:
     """Return the view where the target is worst."""
     return dict(sorted(parts, key=_badness)[-1]) if parts else {}
+
+
+def _last_error(parts: Answers) -> dict[str, Any]:
+    """Return the latest of all (RFC 3339, UTC: text sorts)."""
+    errors = [part["last_error"] for part in parts if part.get("last_error")]
+    return {"last_error": max(errors, key=lambda error: str(error["at"]))} if errors else {}
 
 
 def _badness(part: Mapping[str, Any]) -> int:
