@@ -26,7 +26,7 @@ from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.edge import Edge
 from gateway.errors import GatewayError
-from gateway.exposition import ReloadRecord, describe_generation, update_gauges
+from gateway.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
 from gateway.generation import Generation, callback_urls
 from gateway.ingress.app import build_ingress_app
 from gateway.operations import Operations
@@ -304,6 +304,7 @@ class Assembly:
 
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`."""
+        set_readiness(self._metrics, self.health())
         await update_gauges(
             self._metrics,
             edge=self._edge,

@@ -18,6 +18,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.kept_replay import Cursor
 from gateway.delivery.replay import homes, ids_again
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
+from gateway.exposition import set_readiness
 from gateway.fleet import Fleet, Worker
 from gateway.operations import BY_ADMIN_PORT
 from gateway.telemetry.audit import AuditLog
@@ -75,7 +76,18 @@ class Gathering:
 
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`; a worker that does not answer counts as it last did."""
-        said = await self._fleet.ask_all("metrics", str)
+        said: Mapping[int, str | GatewayError] = {}
+        checks: Mapping[str, Check] = {}
+
+        async def ask_health() -> None:
+            nonlocal checks
+            checks = await self.health()
+
+        # At once: a worker that hangs must not cost a scrape its patience twice.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_health)
+            said = await self._fleet.ask_all("metrics", str)
+        set_readiness(self._metrics, checks)
         for number, text in said.items():
             if not isinstance(text, GatewayError):
                 self._fleet.totals.take(number, text)
