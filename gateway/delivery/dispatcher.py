@@ -33,6 +33,7 @@ from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Spool
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.notification_lines import NotificationLog, TroubleLines
 
 UNROUTED_AT_ONCE: Final = 8
 """Burials at once of what no route takes; twice the threads that write, so that these never wait for work."""
@@ -58,10 +59,15 @@ class Dispatcher:
         random: Callable[[], float],
         app_secret: Callable[[str], bytes | None],
         sender: Callable[[Endpoint], AttemptLane] = Lane,
+        log_notifications: Callable[[], NotificationLog] = lambda: "problems",
     ) -> None:
-        """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint."""
+        """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint;
+        `log_notifications` is the setting as it holds now."""
         self._spool = spool
-        self._undertaker = Undertaker(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
+        lines = TroubleLines(log_notifications, clock=trio.current_time)
+        self._undertaker = Undertaker(
+            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, lines=lines
+        )
         self._now_ms = now_ms
         self._random = random
         self._sender = sender
@@ -72,6 +78,7 @@ class Dispatcher:
             now_ms=now_ms,
             random=random,
             app_secret=app_secret,
+            lines=lines,
         )
         self._targets: dict[str, DispatchTarget] = {}
         self._book = PauseBook(spool, now_ms)
