@@ -18,6 +18,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.kept_replay import Cursor
 from gateway.delivery.replay import homes, ids_again
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
+from gateway.exposition import set_readiness
 from gateway.fleet import Fleet, Worker
 from gateway.operations import BY_ADMIN_PORT
 from gateway.telemetry.audit import AuditLog
@@ -75,7 +76,18 @@ class Gathering:
 
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`; a worker that does not answer counts as it last did."""
-        said = await self._fleet.ask_all("metrics", str)
+        said: Mapping[int, str | GatewayError] = {}
+        checks: Mapping[str, Check] = {}
+
+        async def ask_health() -> None:
+            nonlocal checks
+            checks = await self.health()
+
+        # At once: a worker that hangs must not cost a scrape its patience twice.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_health)
+            said = await self._fleet.ask_all("metrics", str)
+        set_readiness(self._metrics, checks)
         for number, text in said.items():
             if not isinstance(text, GatewayError):
                 self._fleet.totals.take(number, text)
@@ -282,6 +294,10 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
             **_worst(parts),
             **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
             "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
+            # RFC 3339, UTC: text sorts.
+            "next_attempt_at": min(
+                filter(None, (part.get("next_attempt_at") for part in parts)), default=None
+            ),
             **_last_error(parts),
             "dead_letters": dead_letters.get(name, 0),
         }

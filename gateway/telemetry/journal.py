@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gateway.telemetry.last_seen import LastSeen
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.recent import Recent
+from gateway.telemetry.tally import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,4 +16,6 @@ class Journal:
     ledger: Ledger = field(default_factory=Ledger)
     last_seen: LastSeen = field(default_factory=LastSeen)
     recent: defaultdict[str, Recent] = field(default_factory=lambda: defaultdict(Recent))
+    """By app."""
+    tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     """By app."""

@@ -43,6 +43,7 @@ class RefusalLedger:
     ) -> None:
         """`clock` is any monotonic one, in seconds; `ledger` outlives reloads, where one is given."""
         self._handshakes = metrics.handshakes_total
+        self._refused_clients = metrics.refused_clients_total
         self._log = log
         self._clock = clock
         self._ledger = Ledger() if ledger is None else ledger
@@ -57,15 +58,20 @@ class RefusalLedger:
         reason = NO_REASON if isinstance(verdict, Identity) else verdict.reason.value
         self._handshakes.labels(result="accepted", reason=reason).inc()
 
-    def refused(self, refusal: Refusal, *, address: str, port: int, goes_on: bool = False) -> None:
-        """Count, keep and log a refusal; `goes_on`: the connection is served without identity all the
-        same."""
+    def refused(
+        self, refusal: Refusal, *, address: str, port: int, connection: str = "", goes_on: bool = False
+    ) -> None:
+        """Count, keep and log a refusal; `connection` is what logs call it; `goes_on`: it is served without
+        identity all the same."""
         reason, leaf = refusal.reason, refusal.leaf
-        connection = GOES_ON if goes_on else CLOSED
+        outcome = GOES_ON if goes_on else CLOSED
         weight = weigh(
             proved=refusal.would_admit is not None, signed=False, claimed=refusal.claims is not None
         )
         self._handshakes.labels(result="refused", reason=reason.value).inc()
+        if refusal.claims is not None:
+            staged = "yes" if refusal.would_admit is not None else "no"
+            self._refused_clients.labels(client=refusal.claims, reason=reason.value, staged=staged).inc()
         self._ledger.add(
             Entry(
                 at_ms=self._now_ms(),
@@ -77,7 +83,7 @@ class RefusalLedger:
                 claims=refusal.claims,
                 staged=refusal.staged,
                 would_admit=refusal.would_admit,
-                connection=connection,
+                connection=outcome,
             ),
             weight,
         )
@@ -98,5 +104,6 @@ class RefusalLedger:
             claims=refusal.claims,
             staged=refusal.staged,
             connection=connection,
+            outcome=outcome,
             suppressed=suppressed,
         )
