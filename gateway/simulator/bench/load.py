@@ -6,6 +6,7 @@ since Meta does not hold back what it has to send (no "coordinated omission").
 """
 
 import hmac
+import math
 import random
 import time
 import zlib
@@ -66,7 +67,7 @@ class Load:
         self._random = random.Random(f"{order.run}/{order.worker}")  # noqa: S311 - a draw of bodies, no secret
         self._sent: deque[tuple[bytes, int, int]] = deque(maxlen=REMEMBERED)
         self._marks = bytearray()
-        self._next = 0
+        self._next = self._total = 0
         self._latencies, self._services, self._lags = Latencies(), Latencies(), Latencies()
         self._tally = Tally()
         self._start = self._end = self._last = 0.0
@@ -96,12 +97,13 @@ class Load:
         self._work_before = _work_seconds()
         self._start = self._last = trio.current_time()
         self._end = self._start + order.seconds
+        self._total = self._due(order.seconds)
         try:
             async with trio.open_nursery() as nursery:
                 for at in range(order.connections):
                     nursery.start_soon(self._lane, at)
         finally:
-            self._count_unsent()
+            self._tally.unsent = max(0, self.tally().due - self._next)
             for wire in self._wires:
                 if wire is not None:
                     wire.close()
@@ -109,12 +111,13 @@ class Load:
     def stop(self) -> None:
         """Begin no more requests; those under way may end."""
         self._end = min(self._end, trio.current_time())
+        self._total = min(self._total, self._due(self._end - self._start))
 
     def tally(self, *, final: bool = False) -> Tally:
         """Return what came of it so far; with `marks` where it is final."""
         tally = self._tally
         now = trio.current_time()
-        tally.due = self._due(min(now, self._end))
+        tally.due = min(self._due(now - self._start), self._total)
         tally.seconds = (self._last if final else now) - self._start
         tally.busy = min(1.0, (_work_seconds() - self._work_before) / max(now - self._start, 0.001))
         tally.latency, tally.late = self._latencies.buckets, self._latencies.late
@@ -131,29 +134,25 @@ class Load:
         order = self._order
         return self._start + (number * order.workers + order.worker) / order.rate
 
-    def _due(self, now: float) -> int:
-        """Return how many were due before a moment."""
+    def _due(self, seconds: float) -> int:
+        """Return how many are due in the first so many seconds."""
         order = self._order
-        turns = (now - self._start) * order.rate - order.worker
-        return max(0, -int(-turns // order.workers)) if turns > 0 else 0
-
-    def _count_unsent(self) -> None:
-        now = trio.current_time()
-        self._tally.unsent = max(0, self._due(min(now, self._end)) - self._next)
+        # Rounded, so that 0.3 s at 10/s are three, whatever 0.3 is in binary.
+        return max(0, math.ceil((round(seconds * order.rate, 6) - order.worker) / order.workers))
 
     # -- sending
 
     async def _lane(self, at: int) -> None:
         """Be one connection: take what is due next, wait for its time, send it, and so on."""
         while True:
-            due = self._time_of(self._next)
-            now = trio.current_time()
-            if due >= self._end or now > self._end + BACKLOG_SECONDS:
+            number, now = self._next, trio.current_time()
+            if number >= self._total or now > self._end + BACKLOG_SECONDS:
                 return
             self._next += 1
+            due = self._time_of(number)
             if now < due:
                 await trio.sleep_until(due)
-                if due >= self._end:  # stopped meanwhile
+                if number >= self._total:  # stopped meanwhile
                     return
                 self._lags.record(trio.current_time() - due)
             await self._send(at, due)
