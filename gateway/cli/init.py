@@ -95,8 +95,7 @@ def _write_development(directory: Path) -> list[Path]:
     from gateway.simulator.pki import PkiFiles, make_pki
 
     certs = PkiFiles.in_directory(directory / "certs")
-    pki = [certs.server_ca, certs.server_certificate, certs.server_key]
-    pki += [certs.meta_ca, certs.client_certificate, certs.client_key]
+    pki = list(certs.all)
     files = {
         directory / "gateway.yaml": (_template("init_development.yaml"), 0o644),
         directory / "secrets" / "app_secret": (_random_secret(), 0o600),
