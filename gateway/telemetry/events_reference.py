@@ -9,7 +9,7 @@ from gateway.telemetry.events import EVENTS, FIELDS, SECTIONS
 _HEAD: Final = """\
 # The log
 
-<!-- Written by gateway/telemetry/events_page.py from gateway/telemetry/events.py; a test holds it. -->
+<!-- Written by gateway/telemetry/events_reference.py from gateway/telemetry/events.py; a test holds it. -->
 
 Logs go to stderr, results to stdout. An event is one line: a name from the tables below, and fields. No line
 holds a secret, a token, message text or a whole phone number, whatever `log.level` and `log.format` are.
@@ -76,7 +76,7 @@ In the lines of a merged POST, `notification` and `delivery` are its oldest, and
 """
 
 
-def render_events() -> str:
+def render_events_reference() -> str:
     """Return the whole page, in Markdown."""
     events = "\n".join(_section(title, names) for title, names in sections())
     rows = "".join(f"| `{name}` | {_cell(meaning)} |\n" for name, meaning in sorted(FIELDS.items()))
@@ -108,4 +108,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    Path("docs/events.md").write_text(render_events(), encoding="utf-8")
+    Path("docs/events.md").write_text(render_events_reference(), encoding="utf-8")
