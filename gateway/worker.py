@@ -205,6 +205,7 @@ class _Desk:
             "health": self._health,
             "metrics": self._metrics,
             "edge": self._edge,
+            "facts": self._facts,
             "status": operations.status,
             "pause": operations.pause,
             "resume": operations.resume,
@@ -243,6 +244,9 @@ class _Desk:
 
     async def _edge(self) -> object:
         return self._assembly.edge.report()
+
+    async def _facts(self, with_slots: bool) -> object:
+        return self._assembly.facts(with_slots=with_slots)
 
     async def _pauses(self) -> object:
         return going_on(await self._spool.pauses(), unix_ms())

@@ -4,7 +4,7 @@ An attempt is one POST, for a delivery alone or for a group; numbers, records an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 import trio
@@ -25,9 +25,11 @@ from gateway.delivery.message import (
 )
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.sender import AttemptLane, CutShort, Endpoint
+from gateway.delivery.tally import note_taken
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater, Settlement, Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -50,6 +52,7 @@ class Surroundings:
     random: Callable[[], float]
     app_secret: Callable[[str], bytes | None]
     """The first secret of an app; None where the configuration no longer has it."""
+    journal: Journal = field(default_factory=Journal)
 
 
 class TargetAttempts:
@@ -186,11 +189,13 @@ class TargetAttempts:
             case Refused(status=status) if parcel.merged:
                 # Not "refused" yet: that is what a dead letter is.
                 self._count("retried", len(parcel.members))
+                self._note_failure(record)
                 _log.info("delivery_halved", **self._fields(parcel), status=status)
                 settled = after_refusal(parcel, record, now_ms=self._with.now_ms())
                 await settle_together(self._with.spool, settled)
             case Refused(status=status):
                 self._count("refused", 1)
+                self._note_failure(record)
                 _log.warning("delivery_refused", **self._fields(parcel), status=status)
                 await self._bury(parcel.first, Reason.REFUSED, body_of(parcel.first), record)
             case Retryable():
@@ -207,12 +212,15 @@ class TargetAttempts:
             # From the give-up clock's start: acceptance, or the replay that brought it back.
             self._end_to_end_seconds.observe(max(0.0, (now_ms - lease.clock_started_ms) / 1000))
         _log.debug("delivery_delivered", **self._fields(parcel), status=status)
+        for lease in parcel.members:
+            note_taken(self._with.journal, lease, status=status, at_ms=now_ms)
         await settle_together(self._with.spool, [(lease, Done()) for lease in parcel.members])
         for lease in parcel.members:
             await self._with.undertaker.forget(lease)
 
     async def _failed(self, parcel: Parcel, outcome: Retryable, record: AttemptRecord) -> None:
         """Try again later, together or singly; what is past its give-up time dies."""
+        self._note_failure(record)
         now_ms, jitter = self._with.now_ms(), self._with.random()
         decisions = [self._decide(lease, outcome, now_ms, jitter) for lease in parcel.members]
         later: list[tuple[Lease, RetryLater]] = []
@@ -340,6 +348,11 @@ class TargetAttempts:
     def _count(self, outcome: str, deliveries: int) -> None:
         if deliveries:
             self._with.metrics.deliveries_total.labels(self._name, outcome).inc(deliveries)
+
+    def _note_failure(self, record: AttemptRecord) -> None:
+        self._with.journal.whereabouts.failed(
+            self._name, at_ms=record.at_ms, status=record.status, error=record.error
+        )
 
     def _fields(self, parcel: Parcel) -> dict[str, object]:
         fields: dict[str, object] = {

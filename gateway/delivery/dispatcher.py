@@ -31,6 +31,7 @@ from gateway.delivery.target import DispatchTarget
 from gateway.delivery.view import TargetView
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -58,8 +59,10 @@ class Dispatcher:
         random: Callable[[], float],
         app_secret: Callable[[str], bytes | None],
         sender: Callable[[Endpoint], AttemptLane] = Lane,
+        journal: Journal | None = None,
     ) -> None:
-        """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint."""
+        """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint; `journal` is
+        told what targets take."""
         self._spool = spool
         self._undertaker = Undertaker(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
         self._now_ms = now_ms
@@ -72,6 +75,7 @@ class Dispatcher:
             now_ms=now_ms,
             random=random,
             app_secret=app_secret,
+            journal=journal or Journal(),
         )
         self._targets: dict[str, DispatchTarget] = {}
         self._book = PauseBook(spool, now_ms)

@@ -204,9 +204,9 @@ class Ingress:
         if isinstance(body, SignatureFault):
             return Refuse(status=401, word="signature", detail=body)
         self._record.verified(app, head, what, body.secret_index)
-        return await self._append(body)
+        return await self._append(body, what)
 
-    async def _append(self, body: VerifiedBody) -> Refuse | None:
+    async def _append(self, body: VerifiedBody, what: Presented) -> Refuse | None:
         notification_id = self._new_id()
         envelope = parse_envelope(body.raw)
         changes, object_ = (
@@ -245,7 +245,7 @@ class Ingress:
             return unavailable("the spool has failed")
         match appended:
             case Appended.STORED:
-                self._record.stored(notification, envelope)
+                self._record.stored(notification, envelope, what)
                 if copied is not None:
                     self._record.unrouted(notification, copied=copied)
             case Appended.DUPLICATE:

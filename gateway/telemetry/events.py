@@ -96,6 +96,14 @@ EVENTS: Final[Mapping[str, Event]] = {
     "last_seen_unusable": _event(
         "error", "When anchors and secrets were last used could not be read or stored."
     ),
+    # What is the matter (docs/observing.md).
+    "condition_began": _event(
+        "condition app field target reason summary evidence",
+        "Something is the matter: meta_silent, gateway_refusing or target_failing.",
+    ),
+    "condition_ended": _event("condition app field target reason seconds", "It is over."),
+    "conditions_not_judged": _event("error", "What is the matter could not be looked at just now."),
+    "gap_ledger_unusable": _event("error", "The gap ledger could not be read or stored."),
     # The acknowledgement path.
     "request_refused": _event(
         "app status reason detail address proved suppressed",

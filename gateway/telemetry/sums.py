@@ -36,6 +36,9 @@ _GAUGES: Final[dict[str, Fold]] = {
 OF_THE_WHOLE: Final = frozenset(
     {
         "dead_letters",
+        "condition",
+        "meta_lag_seconds",
+        "usual_interval_seconds",
         "config_info",
         "config_last_reload_success",
         "config_last_reload_timestamp_seconds",
