@@ -27,7 +27,7 @@ from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.edge import Edge
 from gateway.errors import GatewayError
-from gateway.exposition import ReloadRecord, describe_generation, update_gauges
+from gateway.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
 from gateway.generation import Generation, callback_urls
 from gateway.ingress.app import build_ingress_app
 from gateway.observing import Facts, GapKeeper, Observer, facts_of
@@ -108,7 +108,7 @@ class Assembly:
         self._journal = journal
         self._listening_since_ms = unix_ms()
         self._gap_keeper = GapKeeper(journal.gaps, beside_spool / gap_ledger_name(number), now_ms=unix_ms)
-        self._gap_keeper.restore()
+        self._gap_keeper.restore(apps=settings.apps)
         self._edge = Edge(
             journal,
             generation=lambda: self._now,
@@ -320,6 +320,7 @@ class Assembly:
 
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`."""
+        set_readiness(self._metrics, self.health())
         await update_gauges(
             self._metrics,
             edge=self._edge,

@@ -83,10 +83,10 @@ class GapKeeper:
         self._now_ms = now_ms
         self._written = b""
 
-    def restore(self) -> None:
-        """Take in what a former life of the process has stored."""
+    def restore(self, *, apps: Collection[str]) -> None:
+        """Take in what a former life of the process has stored; an app that is no more is forgotten."""
         try:
-            self._ledger.load(self._path)
+            self._ledger.load(self._path, apps=apps)
         except GapLedgerFileError as error:
             log.warning("gap_ledger_unusable", error=str(error))
         self._written = self._ledger.content()
@@ -240,14 +240,14 @@ class Observer:
         }
 
 
-_TARGET_KEYS: Final = ("state", "delivered", "last_delivered_at", "last_failure", "next_give_up_at")
+_TARGET_KEYS: Final = ("state", "delivered", "last_delivered_at", "last_error", "next_give_up_at")
 
 
 def targets_seen(status: Mapping[str, Any]) -> list[TargetSeen]:
     """Read the targets of `/api/status` for the judge."""
     found = []
     for name, target in status["targets"].items():
-        breaker, failure = target.get("breaker") or {}, target.get("last_failure") or {}
+        breaker, failure = target.get("breaker") or {}, target.get("last_error") or {}
         error = failure.get("error") or str(failure.get("status") or "")
         found.append(
             TargetSeen(

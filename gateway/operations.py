@@ -15,7 +15,7 @@ from gateway.delivery.message import rfc3339
 from gateway.delivery.replay import Known, Replayer, Result, discard
 from gateway.delivery.view import UNKNOWN, TargetView, shown_view
 from gateway.errors import UsageError
-from gateway.spool.contract import Spool
+from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.whereabouts import Doing, Whereabouts
@@ -162,7 +162,7 @@ class Operations:
             await self._record("replay_kept", **wanted.shown(), after=asked.after, limit=asked.limit)
         return shown_step(
             await self._kept_replayer.step(
-                wanted, after=asked.after, limit=asked.limit, dry_run=asked.dry_run
+                wanted, after=_place(asked.after), limit=asked.limit, dry_run=asked.dry_run
             )
         )
 
@@ -174,18 +174,19 @@ def _shown_doing(doing: Doing) -> Mapping[str, object]:
     return {
         "delivered": doing.delivered,
         "last_delivered_at": _moment(doing.last_delivered_ms),
-        "last_failure": None
-        if doing.failed_ms is None
-        else {
-            "at": rfc3339(doing.failed_ms),
-            "status": doing.failed_status,
-            "error": doing.failed_error,
-        },
     }
 
 
 def _moment(at_ms: int | None) -> str | None:
     return None if at_ms is None else rfc3339(at_ms)
+
+
+def _place(after: tuple[int, ...] | None) -> Place | None:
+    if after is None:
+        return None
+    if len(after) != 2:
+        raise UsageError("there is no such place", remedy="begin anew")
+    return (after[0], after[1])
 
 
 def _shown(results: Mapping[str, Result]) -> Mapping[str, ActionResult]:

@@ -213,6 +213,7 @@ class _Desk:
             "discard": operations.discard,
             "discard_target": operations.discard_target,
             "replay_kept": self._replay_kept,
+            "waiting": self._waiting,
             "pauses": self._pauses,
             "adopt_pauses": self._adopt_pauses,
             "prepare": self._prepare,
@@ -247,6 +248,9 @@ class _Desk:
 
     async def _facts(self, with_slots: bool) -> object:
         return self._assembly.facts(with_slots=with_slots)
+
+    async def _waiting(self, ids: list[str]) -> object:
+        return sorted((await self._spool.kept_states(ids)).waiting)
 
     async def _pauses(self) -> object:
         return going_on(await self._spool.pauses(), unix_ms())

@@ -54,7 +54,6 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
         "breaker": "closed",
         "delivered": 5,
         "last_delivered_at": "2026-01-01T00:00:02Z",
-        "last_failure": None,
         "next_give_up_at": None,
     }
     bad = {
@@ -66,10 +65,9 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
         "breaker": "open",
         "delivered": 2,
         "last_delivered_at": "2026-01-01T00:00:01Z",
-        "last_failure": {"at": "2026-01-01T00:00:03Z", "status": 503, "error": ""},
         "next_give_up_at": "2026-01-08T00:00:00Z",
     }
-    idle = {"delivered": 0, "last_delivered_at": None, "last_failure": None, "next_give_up_at": None}
+    idle = {"delivered": 0, "last_delivered_at": None, "next_give_up_at": None}
     lost = {"pending": 2, "pending_bytes": 20, "oldest_seconds": 3.0, "dead_letters": 0}
     merged = merge_status(
         [{"targets": {"a": well, "b": well}}, {"targets": {"a": bad, "b": well, "gone": lost}}],
@@ -93,6 +91,18 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
         "dead_letters": 1,
         **idle,
     }
+
+
+def test_of_the_errors_of_a_target_the_latest_is_told_wherever_it_was() -> None:
+    def part(state: str, at: str | None) -> dict[str, Any]:
+        error = None if at is None else {"at": at, "status": 503, "error": ""}
+        return {"targets": {"a": {"state": state, "oldest_seconds": 0.0, "last_error": error}}}
+
+    newest = "2026-01-02T03:04:06.000Z"
+    parts = [part("open", "2026-01-02T03:04:05.000Z"), part("delivering", newest), part("delivering", None)]
+    assert merge_status(parts, {})["targets"]["a"]["last_error"]["at"] == newest
+    assert merge_status(parts, {})["targets"]["a"]["state"] == "open"
+    assert merge_status([part("open", None)], {})["targets"]["a"]["last_error"] is None
 
 
 def edge(seen: str | None, used: str | None, notifications: int, *refused_at: str) -> dict[str, Any]:

@@ -159,7 +159,7 @@ LedgerReport = Callable[[], Awaitable[Mapping[str, object]]]
                  "delivered": {TARGET: {"count": int, "last_at"}}}],
       "lines_left_out": int,
       "targets": {NAME: {"state", "delivered": int, "last_delivered_at",
-                         "last_failure": {"at", "status": int | null, "error": TEXT} | null,
+                         "last_error": {"at", "status": int | null, "error": TEXT} | null,
                          "next_give_up_at"}}
     }
 
@@ -211,8 +211,8 @@ class ReplayKeptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     kind: Kind | None = None
     include_delivered: bool = False
     dry_run: bool = False
-    after: tuple[int, int] | None = None
-    """From the answer before."""
+    after: Annotated[tuple[int, ...], msgspec.Meta(min_length=2)] | None = None
+    """From the answer before: a place, or with several workers one in the file of each."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 

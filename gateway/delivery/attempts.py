@@ -177,6 +177,8 @@ class TargetAttempts:
         return f"app {parcel.first.app} is not configured: there is no secret to sign with"
 
     async def _follow(self, parcel: Parcel, outcome: Outcome, record: AttemptRecord) -> None:
+        if not isinstance(outcome, Delivered):
+            self._gate.remember(record)
         match outcome:
             case Delivered(status=status):
                 self._gate.taken(parcel)
@@ -189,13 +191,11 @@ class TargetAttempts:
             case Refused(status=status) if parcel.merged:
                 # Not "refused" yet: that is what a dead letter is.
                 self._count("retried", len(parcel.members))
-                self._note_failure(record)
                 _log.info("delivery_halved", **self._fields(parcel), status=status)
                 settled = after_refusal(parcel, record, now_ms=self._with.now_ms())
                 await settle_together(self._with.spool, settled)
             case Refused(status=status):
                 self._count("refused", 1)
-                self._note_failure(record)
                 _log.warning("delivery_refused", **self._fields(parcel), status=status)
                 await self._bury(parcel.first, Reason.REFUSED, body_of(parcel.first), record)
             case Retryable():
@@ -220,7 +220,6 @@ class TargetAttempts:
 
     async def _failed(self, parcel: Parcel, outcome: Retryable, record: AttemptRecord) -> None:
         """Try again later, together or singly; what is past its give-up time dies."""
-        self._note_failure(record)
         now_ms, jitter = self._with.now_ms(), self._with.random()
         decisions = [self._decide(lease, outcome, now_ms, jitter) for lease in parcel.members]
         later: list[tuple[Lease, RetryLater]] = []
@@ -348,11 +347,6 @@ class TargetAttempts:
     def _count(self, outcome: str, deliveries: int) -> None:
         if deliveries:
             self._with.metrics.deliveries_total.labels(self._name, outcome).inc(deliveries)
-
-    def _note_failure(self, record: AttemptRecord) -> None:
-        self._with.journal.whereabouts.failed(
-            self._name, at_ms=record.at_ms, status=record.status, error=record.error
-        )
 
     def _fields(self, parcel: Parcel) -> dict[str, object]:
         fields: dict[str, object] = {

@@ -12,7 +12,7 @@ are `SLOTS` slots, and what is beyond them goes into one that bears `other` for 
 On the Trio thread alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -245,8 +245,9 @@ class GapLedger:
         """Return what the file should hold."""
         return msgspec.json.encode(_File(slots=self.slots(), tracks=self.tracks())) + b"\n"
 
-    def load(self, path: Path) -> None:
-        """Take in what a former life has stored; before anything is noted. Where there is none, nothing.
+    def load(self, path: Path, *, apps: Collection[str]) -> None:
+        """Take in what a former life has stored of these apps; before anything is noted. Where there is no
+        file, nothing.
 
         Raises:
             GapLedgerFileError: it cannot be read.
@@ -257,9 +258,10 @@ class GapLedger:
             return
         except (OSError, LooseFileError, msgspec.MsgspecError, UnicodeDecodeError) as fault:
             raise GapLedgerFileError(f"{path} cannot be used ({fault})") from fault
-        self._tracks = {track.key: track for track in stored.tracks}
+        self._tracks = {track.key: track for track in stored.tracks if track.app in apps}
         for slot in stored.slots[:SLOTS]:
-            self._enter(slot)
+            if slot.app in apps:
+                self._enter(slot)
 
 
 def write_gap_ledger(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ which of these have taken it. It begins anew with the process; `spool.keep_deliv
 visible for longer. Two generations of a dictionary: the elder is dropped as a whole when the younger is full,
 so that nothing on the way of an acknowledgement looks for what is oldest.
 
-Also how each target is doing: what it took last, and how it failed last.
+Also what each target took last.
 """
 
 from collections import defaultdict
@@ -43,14 +43,11 @@ class Taken(NamedTuple):
 
 @dataclass(slots=True)
 class Doing:
-    """How a target is doing, in this life of the process."""
+    """What a target has taken, in this life of the process."""
 
     delivered: int = 0
     """Deliveries."""
     last_delivered_ms: int | None = None
-    failed_ms: int | None = None
-    failed_status: int | None = None
-    failed_error: str = ""
 
 
 class Whereabouts:
@@ -82,11 +79,6 @@ class Whereabouts:
         doing = self.doing[target]
         doing.delivered += 1
         doing.last_delivered_ms = taken.at_ms
-
-    def failed(self, target: str, *, at_ms: int, status: int | None, error: str) -> None:
-        """Note that an attempt failed."""
-        doing = self.doing[target]
-        doing.failed_ms, doing.failed_status, doing.failed_error = at_ms, status, error
 
     def taken_by(self, notification_id: str, targets: Sequence[str]) -> Mapping[str, Taken]:
         """Return which of these targets have taken it, as far as that is known."""

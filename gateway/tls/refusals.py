@@ -46,6 +46,7 @@ class RefusalLedger:
     ) -> None:
         """`clock` is any monotonic one, in seconds; the ledgers outlive reloads, where they are given."""
         self._handshakes = metrics.handshakes_total
+        self._refused_clients = metrics.refused_clients_total
         self._log = log
         self._clock = clock
         self._ledger = Ledger() if ledger is None else ledger
@@ -70,6 +71,9 @@ class RefusalLedger:
             proved=refusal.would_admit is not None, signed=False, claimed=refusal.claims is not None
         )
         self._handshakes.labels(result="refused", reason=reason.value).inc()
+        if refusal.claims is not None:
+            staged = "yes" if refusal.would_admit is not None else "no"
+            self._refused_clients.labels(client=refusal.claims, reason=reason.value, staged=staged).inc()
         self._ledger.add(
             Entry(
                 at_ms=self._now_ms(),

@@ -108,8 +108,12 @@ def test_it_is_still_there_after_a_restart(tmp_path: Path) -> None:
     write_gap_ledger(file, ledger.content())
     assert file.stat().st_mode & 0o777 == 0o600
 
+    other = GapLedger()
+    other.load(file, apps=["another"])
+    assert (other.slots(), other.tracks()) == ([], [])
+
     again, metrics = GapLedger(), Metrics()
-    again.load(file)
+    again.load(file, apps=["main"])
     again.count_in(metrics)
     assert again.content() == ledger.content()
     assert metrics.last_received_timestamp_seconds.labels("main", "messages").value == AT_MS / 1000
@@ -123,11 +127,11 @@ def test_it_is_still_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_file_that_is_none_of_ours_is_told_and_one_that_is_not_there_is_nothing(tmp_path: Path) -> None:
     file = tmp_path / "gap-ledger.json"
-    GapLedger().load(file)
+    GapLedger().load(file, apps=["main"])
     file.write_bytes(b"{}")
     file.chmod(0o600)
     with pytest.raises(GapLedgerFileError, match="cannot be used"):
-        GapLedger().load(file)
+        GapLedger().load(file, apps=["main"])
     with pytest.raises(GapLedgerFileError, match="cannot be written"):
         write_gap_ledger(tmp_path / "no" / "such", b"")
 

@@ -31,11 +31,3 @@ def test_it_remembers_at_least_one_generation_and_at_most_two() -> None:
     assert known.taken_by("0", ("support",)) == {}
     assert len(known.taken_by(str(2 * GENERATION), ("support", "audit"))) == 2
     assert whereabouts.MANY < GENERATION
-
-
-def test_the_last_failure_of_a_target_is_kept() -> None:
-    known = Whereabouts()
-    known.failed("support", at_ms=3, status=503, error="")
-    known.failed("support", at_ms=4, status=None, error="refused")
-    doing = known.doing["support"]
-    assert (doing.failed_ms, doing.failed_status, doing.failed_error) == (4, None, "refused")
