@@ -6,7 +6,6 @@ which `install` replaces while everything goes on.
 
 import os
 import random
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,8 +36,9 @@ from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.gap_ledger import gap_ledger_name
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.last_seen import LastSeen, last_seen_name, last_seen_of_others
-from gateway.telemetry.log import configure_logging, get_logger, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.summary import SUMMARY_SECONDS, Summaries
 from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
 from gateway.tls.stream import TlsStream
@@ -125,7 +125,9 @@ class Assembly:
             random=random.random,
             app_secret=lambda app: self._now.app_secrets.get(app),
             journal=journal,
+            log_notifications=lambda: self._now.settings.log.notifications,
         )
+        self._summaries = Summaries(metrics, journal)
         self._operations = Operations(
             known=lambda: self._now.known,
             spool=spool,
@@ -201,6 +203,7 @@ class Assembly:
             nursery.start_soon(self._keep_dead_letters)
         nursery.start_soon(self._edge.watch)
         nursery.start_soon(self._gap_keeper.run)
+        nursery.start_soon(self._summarize)
 
     async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one; judge what is the matter."""
@@ -244,7 +247,7 @@ class Assembly:
         self._dispatcher.adopt(generation.targets)
         describe_generation(self._metrics, generation)
         if settings.log != former.settings.log:
-            configure_logging(level=settings.log.level, json=wants_json(settings.log.format, sys.stderr))
+            apply_log_settings(settings.log)
         before = callback_urls(former, self._public.addresses)
         for app, url in callback_urls(generation, self._public.addresses).items():
             if before.get(app) != url:
@@ -278,6 +281,17 @@ class Assembly:
     async def _end_requests(self, timeout_seconds: float) -> None:
         with trio.move_on_after(timeout_seconds):
             await self._web.wait_idle()
+
+    async def _summarize(self) -> None:
+        """Tell every ten seconds what came in; at the end, what came since."""
+        told_seconds = trio.current_time()
+        try:
+            while True:
+                await trio.sleep(SUMMARY_SECONDS)
+                self._summaries.tell(seconds=trio.current_time() - told_seconds)
+                told_seconds = trio.current_time()
+        finally:
+            self._summaries.tell(seconds=trio.current_time() - told_seconds)
 
     async def _keep_dead_letters(self) -> None:
         """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""

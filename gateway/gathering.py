@@ -303,6 +303,10 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
             **_worst(parts),
             **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
             "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
+            # RFC 3339, UTC: text sorts.
+            "next_attempt_at": min(
+                filter(None, (part.get("next_attempt_at") for part in parts)), default=None
+            ),
             **_last_error(parts),
             "dead_letters": dead_letters.get(name, 0),
             **_doing(parts),

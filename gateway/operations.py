@@ -13,7 +13,7 @@ from gateway.delivery.discarding import Discarder
 from gateway.delivery.kept_replay import KeptReplayer, Wanted, shown_step
 from gateway.delivery.message import rfc3339
 from gateway.delivery.replay import Known, Replayer, Result, discard
-from gateway.delivery.view import UNKNOWN, TargetView, shown_view
+from gateway.delivery.view import UNKNOWN, TargetView, next_attempt_ms, shown_view
 from gateway.errors import UsageError
 from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
@@ -82,12 +82,14 @@ class Operations:
         dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
         views = self._control.views()
         give_ups = self._control.next_give_ups_ms(await self._spool.oldest_clock_ms())
+        due = {name: await self._spool.next_due_ms(name) for name, count in pending.items() if count}
         return {
             "targets": {
                 name: {
                     "pending": count,
                     "pending_bytes": sizes.get(name, 0),
                     "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
+                    "next_attempt_at": self._next_attempt_at(views.get(name), due.get(name)),
                     "dead_letters": dead.get(name, 0),
                     **(shown_view(views[name]) if name in views else {}),
                     "next_give_up_at": _moment(give_ups.get(name)),
@@ -98,6 +100,11 @@ class Operations:
                 if name in configured or count or dead.get(name)
             }
         }
+
+    def _next_attempt_at(self, view: TargetView | None, due_ms: int | None) -> str | None:
+        not_before_ms = None if view is None else view.not_before_ms
+        at_ms = next_attempt_ms(not_before_ms, due_ms, self._now_ms())
+        return None if at_ms is None else rfc3339(at_ms)
 
     async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
         """Leave a target alone; return how it is then."""

@@ -7,7 +7,6 @@ SIGHUP has all take up the new state or none: each builds it, and when each has,
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -37,7 +36,7 @@ from gateway.spool.lock import DirectoryLock
 from gateway.spool.sqlite import workers_with_files
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
-from gateway.telemetry.log import configure_logging, get_logger, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 
@@ -190,7 +189,7 @@ class _Head:
             self._dead_letters.move(settings.dead_letter.directory)
             self._gathering.recount()
         if settings.log != former.settings.log:
-            configure_logging(level=settings.log.level, json=wants_json(settings.log.format, sys.stderr))
+            apply_log_settings(settings.log)
 
     def _admin_token(self) -> bytes:
         """As `Assembly` does."""

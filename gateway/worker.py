@@ -35,7 +35,7 @@ from gateway.service import SWITCH_INTERVAL_SECONDS, fail_with, leading_error, s
 from gateway.spool.contract import Spool
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file
 from gateway.telemetry.audit import AuditLog
-from gateway.telemetry.log import configure_logging, get_logger, tell_worker, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger, tell_worker
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 from gateway.tls.turns import Turns
@@ -92,8 +92,7 @@ async def work(end: socket.socket, *, config: Path) -> None:
     loaded, problems = load_and_examine(config, environ=os.environ, content=b64decode(post.content))
     if problems or loaded is None:
         raise ConfigurationError(problems)
-    written = loaded.settings.log
-    configure_logging(level=written.level, json=wants_json(written.format, sys.stderr))
+    apply_log_settings(loaded.settings.log)
     generation = build_generation(loaded)
     if await _serve(post, generation, questions, first):
         remove_worker_file(loaded.settings.spool.directory, post.number)

@@ -46,7 +46,7 @@ STOPPED: Final = "stopped"
 NO_STATE: Final = "-"
 """Of the pseudo-target of what no route takes, and of a former one of which dead letters are left."""
 
-COLUMNS: Final = ("target", "state", "pending", "oldest", "dead letters", "note")
+COLUMNS: Final = ("target", "state", "pending", "oldest", "dead\nletters", "next", "note")
 
 
 @commands.command("list")
@@ -55,7 +55,8 @@ def list_(as_json: AsJson = False) -> None:
 
     States: delivering; recovering (back, released gradually); open (the breaker: probes alone); paused;
     stopped (no gateway runs); unknown (deliveries wait for a target that the configuration has lost: they go
-    out when it is back, or become dead letters by `gateway targets discard`).
+    out when it is back, or become dead letters by `gateway targets discard`). Next is when the next attempt
+    starts: `gateway targets resume` makes all that waits due now.
     """
     settings = _settings()
     gateway = _gateway(settings)
@@ -64,10 +65,16 @@ def list_(as_json: AsJson = False) -> None:
         out_json({"targets": found})
         return
     if os.isatty(1):
-        _print_table([_cells(name, target, brief_note(target, unix_ms())) for name, target in found.items()])
+        now_ms = unix_ms()
+        _print_table(
+            [
+                _cells(name, target, brief_next(target, now_ms), brief_note(target, now_ms))
+                for name, target in found.items()
+            ]
+        )
     else:
         for name, target in found.items():
-            out("\t".join(_cells(name, target, _note(target))))
+            out("\t".join(_cells(name, target, target["next_attempt_at"] or "-", _note(target))))
 
 
 @commands.command()
@@ -106,13 +113,19 @@ def resume(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deliver to a target again. Of one that is not paused it changes the rate."""
+    """Deliver to a target again: all that waits is due now, whatever its schedule said.
+
+    Of one that is not paused it does that, too, and changes the rate: for a target that is well again after
+    an outage, when the oldest would be tried in hours. Where much waits, give a --rate. While the breaker is
+    open, probes alone go out, as ever.
+    """
     per_second = None if rate is None else _rate(rate)
 
     async def alone(books: "Sequence[PauseBook]") -> None:
         share = None if per_second is None else per_second / len(books)
         for book in books:
             await book.resume(name, rate_per_second=share)
+            await book.hasten(name)
 
     _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
 
@@ -270,6 +283,7 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
     from gateway.core import pausing
     from gateway.core.routing import UNROUTED
     from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.message import rfc3339
     from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
 
     now_ms = unix_ms()
@@ -278,10 +292,14 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
     dead = store.counts()
     waiting: Counter[str] = Counter(dict.fromkeys(settings.targets, 0))
     oldest: dict[str, int] = {}
+    due: dict[str, int] = {}
     for spool, _ in opened:
         waiting.update(spool.pending())
         for name, at_ms in (await spool.oldest_received_ms()).items():
             oldest[name] = min(at_ms, oldest.get(name, at_ms))
+        for name in spool.pending():
+            if (due_ms := await spool.next_due_ms(name)) is not None:
+                due[name] = min(due_ms, due.get(name, due_ms))
     found = {}
     for name, pending in waiting.items():
         if name not in settings.targets and not pending and not dead.get(name):
@@ -293,6 +311,8 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
         found[name] = {
             "pending": pending,
             "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
+            # What is due already waits for the start, and not for a time.
+            "next_attempt_at": rfc3339(due[name]) if pause is None and due.get(name, 0) > now_ms else None,
             "dead_letters": dead.get(name, 0),
             "state": stopped if pause is None else str(TargetState.PAUSED),
             "pause": shown_pause(pause),
@@ -304,7 +324,7 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
 # -- showing it
 
 
-def _cells(name: str, target: Mapping[str, Any], note: str) -> tuple[str, ...]:
+def _cells(name: str, target: Mapping[str, Any], next_: str, note: str) -> tuple[str, ...]:
     age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else "-"
     return (
         name,
@@ -312,8 +332,19 @@ def _cells(name: str, target: Mapping[str, Any], note: str) -> tuple[str, ...]:
         str(target["pending"]),
         age,
         str(target["dead_letters"]),
+        next_,
         note,
     )
+
+
+def brief_next(target: Mapping[str, Any], now_ms: int) -> str:
+    """Say when the next attempt starts, for eyes."""
+    from gateway.doctor.finding import say_duration
+
+    if target["next_attempt_at"] is None:
+        return "-"
+    seconds = datetime.fromisoformat(target["next_attempt_at"]).timestamp() - now_ms / 1000
+    return "now" if seconds < 1 else f"in {say_duration(seconds)}"
 
 
 def brief_note(target: Mapping[str, Any], now_ms: int) -> str:
@@ -363,7 +394,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     for column in COLUMNS:
         table.add_column(
             column,
-            justify="right" if column in ("pending", "oldest", "dead letters") else "left",
+            justify="right" if column in COLUMNS[2:5] else "left",
             overflow="fold",
         )
     for row in rows:

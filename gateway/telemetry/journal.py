@@ -8,6 +8,7 @@ from gateway.telemetry.gap_ledger import GapLedger
 from gateway.telemetry.last_seen import LastSeen
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.recent import Recent
+from gateway.telemetry.tally import Tally
 from gateway.telemetry.turned_away import RecentlyTurnedAway
 from gateway.telemetry.whereabouts import Whereabouts
 
@@ -23,3 +24,5 @@ class Journal:
     """By app."""
     gaps: GapLedger = field(default_factory=GapLedger)
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    """By app."""

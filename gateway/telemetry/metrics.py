@@ -144,7 +144,7 @@ class Metrics:
             "object",
             "field",
         )
-        self.duplicates_total = counter(
+        self.duplicates_total = hot_counter(
             "duplicates_total", "Notifications answered 200 and not stored again.", "app"
         )
         self.unrouted_total = counter(

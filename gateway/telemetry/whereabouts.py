@@ -29,6 +29,8 @@ class Came(NamedTuple):
     app: str
     presented: str
     """What the client presented: `accepted`, `refused` or `none`."""
+    connection: str | None
+    """As the log has it."""
     targets: tuple[str, ...]
     slots: tuple[Live, ...] | None
 

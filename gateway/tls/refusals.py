@@ -62,11 +62,13 @@ class RefusalLedger:
         reason = NO_REASON if isinstance(verdict, Identity) else verdict.reason.value
         self._handshakes.labels(result="accepted", reason=reason).inc()
 
-    def refused(self, refusal: Refusal, *, address: str, port: int, goes_on: bool = False) -> None:
-        """Count, keep and log a refusal; `goes_on`: the connection is served without identity all the
-        same."""
+    def refused(
+        self, refusal: Refusal, *, address: str, port: int, connection: str = "", goes_on: bool = False
+    ) -> None:
+        """Count, keep and log a refusal; `connection` is what logs call it; `goes_on`: it is served without
+        identity all the same."""
         reason, leaf = refusal.reason, refusal.leaf
-        connection = GOES_ON if goes_on else CLOSED
+        outcome = GOES_ON if goes_on else CLOSED
         weight = weigh(
             proved=refusal.would_admit is not None, signed=False, claimed=refusal.claims is not None
         )
@@ -85,7 +87,7 @@ class RefusalLedger:
                 claims=refusal.claims,
                 staged=refusal.staged,
                 would_admit=refusal.would_admit,
-                connection=connection,
+                connection=outcome,
             ),
             weight,
         )
@@ -109,5 +111,6 @@ class RefusalLedger:
             claims=refusal.claims,
             staged=refusal.staged,
             connection=connection,
+            outcome=outcome,
             suppressed=suppressed,
         )

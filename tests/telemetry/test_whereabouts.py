@@ -5,7 +5,7 @@ from gateway.telemetry.whereabouts import GENERATION, Came, Taken, Whereabouts
 
 
 def came(at_ms: int = 1) -> Came:
-    return Came(at_ms, "main", "accepted", ("support", "audit"), ())
+    return Came(at_ms, "main", "accepted", "c1", ("support", "audit"), ())
 
 
 def test_it_says_how_a_notification_came_and_who_has_taken_it() -> None:
