@@ -18,7 +18,8 @@ from gateway.settings.load import load_settings
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT = {
     "gateway.yaml", "secrets/app_secret", "secrets/verify_token",
-    "certs/authority/issuing.key", "certs/authority/issuing.pem", "certs/ca.pem", "certs/server.pem", "certs/server.key",
+    "certs/authority/issuing.key", "certs/authority/issuing.pem", "certs/ca.pem",
+    "certs/server.pem", "certs/server.key",
     "certs/meta-ca.pem", "certs/client.pem", "certs/client.key",
 }  # fmt: skip
 
