@@ -112,6 +112,7 @@ class Stage:
                 "pause": None,
                 "rate_per_second": None,
                 "last_error": {"at": self.at(-9), "status": None, "error": "connection refused"},
+                "next_give_up_at": self.at(7 * DAY_S - 2520),
             }
             targets["templates"] = {
                 "pending": 312,
@@ -123,6 +124,7 @@ class Stage:
                 "pause": {"from": self.at(-4200), "until": self.at(3000), "reason": "deploy of 2.14"},
                 "rate_per_second": None,
                 "last_error": {"at": self.at(-4300), "status": 502, "error": ""},
+                "next_give_up_at": self.at(7 * DAY_S - 100),
             }
         return {"targets": targets}
 
@@ -225,15 +227,79 @@ class Stage:
         )  # fmt: skip
 
     async def render_metrics(self) -> bytes:
-        if not self.empty:
-            gauge = self.metrics.last_received_timestamp_seconds
-            now = unix_ms() / 1000
-            for name, age in FIELDS:
-                gauge.labels("main", name).set(now - age)
-            if self.trouble:
-                self.metrics.next_give_up_timestamp_seconds.labels("billing").set(now + 7 * DAY_S - 2520)
-                self.metrics.next_give_up_timestamp_seconds.labels("templates").set(now + 7 * DAY_S - 100)
         return self.metrics.render()
+
+    async def ledger(self) -> Mapping[str, object]:
+        if self.empty:
+            return {"conditions": [], "fields": [], "lines": []}
+        # A real gateway is asked anew each time; here the times go on with the clock.
+        now_ms = unix_ms()
+        fields = [
+            {
+                "app": "main",
+                "object": WABA,
+                "field": name,
+                "received": 84_112 if age < 60 else 120,
+                "last_received_at": moment(now_ms, -age),
+                "usual_interval_seconds": usual,
+                "lag_seconds": lag,
+                "silence": {
+                    "judgement": "usual" if age < 6000 else "learning",
+                    "seconds": age,
+                    "missed": 0.0,
+                },
+            }
+            for name, age, usual, lag in FIELDS
+        ]
+        lines = [
+            {
+                **one,
+                "waba": "735190284461207",
+                "phone_number_id": f"54187023996541{number}",
+                "delivered": {"support": {"count": 31_044, "last_at": moment(now_ms, -2)}},
+            }
+            for number, one in enumerate(fields)
+        ]
+        return {"conditions": self.conditions(), "fields": fields, "lines": lines, "lines_left_out": 0}
+
+    def conditions(self) -> Sequence[Mapping[str, object]]:
+        failing = {
+            "condition": "target_failing",
+            "target": "billing",
+            "since": self.at(-2500),
+            "summary": "target billing fails",
+            "evidence": [
+                "18 234 deliveries wait, the oldest for 42 min",
+                "the last attempt failed: connection refused",
+            ],
+            "next_steps": [
+                "look at billing itself, and at the log's delivery_retried events",
+                "for planned work: gateway targets pause billing --for 2h",
+                "what waits goes out by itself once an attempt is taken",
+            ],
+        }
+        refusing = {
+            "condition": "gateway_refusing",
+            "app": "main",
+            "reason": "signature",
+            "since": self.at(-500),
+            "summary": "the gateway turns Meta away on app main: signature",
+            "evidence": ["41 times or more in the last 15 minutes, 3 s ago the last"],
+            "next_steps": [
+                "compare the app secret in Meta's App Dashboard with app_secrets: after a rotation list both",
+                "gateway doctor",
+            ],
+        }
+        silent = {
+            "condition": "meta_silent",
+            "app": "main",
+            "field": "messages",
+            "since": self.at(-1500),
+            "summary": "Meta is silent: no messages for app main for 25 min",
+            "evidence": ["usually one every 3 s", "at least 212 should have come by now"],
+            "next_steps": ["gateway doctor, which looks at the public port from outside"],
+        }
+        return {"refusing": [refusing], "silent": [silent]}.get(self.name, [failing] if self.trouble else [])
 
     # -- what is done: here it only says so
 
@@ -316,12 +382,14 @@ class Stage:
         )
 
 
+WABA: Final = "whatsapp_business_account"
 FIELDS: Final = (
-    ("messages", 1.2),
-    ("message_template_status_update", 840.0),
-    ("account_update", 172_000.0),
-    ("phone_number_quality_update", 5_400.0),
+    ("account_update", 172_000.0, 260_000.0, None),
+    ("message_template_status_update", 840.0, 5_400.0, 2.4),
+    ("messages", 1.2, 0.06, 0.9),
+    ("phone_number_quality_update", 5_400.0, 41_000.0, 1.7),
 )
+"""Name, seconds since the last, usual interval, behind Meta's clock."""
 
 
 def play_an_hour(desk: Desk, stage: Stage) -> None:
@@ -349,9 +417,11 @@ def play_an_hour(desk: Desk, stage: Stage) -> None:
                 counts[key] = counts.get(key, 0.0) + pace * 10 * weight * part * random.uniform(0.85, 1.15)
         for whole, weight in (("accepted", 1.0), ("delivered", 0.79 if dead else 1.02)):
             counts[(whole,)] = counts.get((whole,), 0.0) + pace * 10 * weight
-        for name, age in FIELDS:
+        for name, age, _, _ in FIELDS:
             weight = 1.0 if age < 60 else 0.01
-            counts["field", "main", name] = counts.get(("field", "main", name), 0.0) + pace * 10 * weight
+            counts["field", "main", WABA, name] = (
+                counts.get(("field", "main", WABA, name), 0.0) + pace * 10 * weight
+            )
         slow = random.uniform(0.9, 1.3) * (3 if stage.trouble and 0.55 < share < 0.6 else 1)
         for bound in bounds:
             buckets[bound] += pace * 10 * (1 - math.exp(-bound / (0.006 * slow)) if bound < math.inf else 1)
@@ -375,6 +445,7 @@ async def serve(name: str, port: int) -> None:
             render_metrics=stage.render_metrics,
             actions=stage,
             edge=stage.edge,
+            ledger=stage.ledger,
             config=stage.config,
             callback_urls=lambda: {"main": "https://hooks.example.com/webhooks/main"},
             letters=stage,
@@ -394,6 +465,7 @@ async def serve(name: str, port: int) -> None:
         actions=stage,
         config=stage.config,
         edge=stage.edge,
+        ledger=stage.ledger,
         pages=desk.routes(),
     )
     async with trio.open_nursery() as nursery:

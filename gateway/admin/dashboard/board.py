@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from gateway.admin.app import Actions, Config, EdgeReport, RenderMetrics
+from gateway.admin.app import Actions, Config, EdgeReport, LedgerReport, RenderMetrics
 from gateway.admin.dashboard.history import SLOT_MS, History, read_metrics
 from gateway.admin.dashboard.letters import Letters
 from gateway.admin.dashboard.overview import Facts, Overview, make_overview
@@ -50,6 +50,7 @@ class Sources:
     render_metrics: RenderMetrics
     actions: Actions
     edge: EdgeReport
+    ledger: LedgerReport
     config: Config
     callback_urls: Callable[[], Mapping[str, str]]
     letters: Letters
@@ -128,7 +129,7 @@ class Board:
                 ("status", "targets", sources.actions.status),
                 ("edge", "certificates and refusals", partial(_given, sources.edge)),
                 ("config", "configuration", partial(_given, sources.config)),
-                ("families", "metrics", self._families),
+                ("ledger", "what Meta sends", sources.ledger),
                 ("changes", "audit log", partial(trio.to_thread.run_sync, sources.changes)),
             ):
                 nursery.start_soon(ask, name, what, asked)

@@ -8,7 +8,7 @@
 | `GET /dead-letters/ID/payload` | the bytes as a file |
 | `POST /dead-letters/confirm`, `POST /dead-letters/act` | what is about to be done; doing it |
 | `POST /targets/NAME/act` | pausing and resuming |
-| `GET /refusals`, `GET /changes` | all that is kept of either |
+| `GET /ledger`, `GET /refusals`, `GET /changes` | all that is kept of what came, was refused, was done |
 | `GET /login`, `POST /login`, `POST /logout` | the token for a session, and its end |
 | `GET /static/NAME` | style sheet, script, icon |
 
@@ -36,7 +36,7 @@ from gateway.admin.dashboard import charts, wording
 from gateway.admin.dashboard.board import Board, Sources
 from gateway.admin.dashboard.letters import Wanted
 from gateway.admin.dashboard.live import Listeners
-from gateway.admin.dashboard.overview import change_rows, refusal_rows
+from gateway.admin.dashboard.overview import change_rows, line_rows, refusal_rows
 from gateway.admin.dashboard.pages import SECURITY_HEADERS, Pages, read_static, visible_text
 from gateway.admin.dashboard.sessions import LIFE_SECONDS, Notice, Session, Sessions, csrf_is_right
 from gateway.admin.guard import is_from_own_page
@@ -93,6 +93,7 @@ class Desk:
             "/dead-letters": self._letters,
             "/dead-letters/{identifier}": self._letter,
             "/dead-letters/{identifier}/payload": self._payload,
+            "/ledger": self._ledger,
             "/refusals": self._refusals,
             "/changes": self._changes,
             "/login": self._login_form,
@@ -184,6 +185,11 @@ class Desk:
             "content-disposition": f'attachment; filename="{letter.row.id}.json"',
         }
         return Response(letter.body, headers=headers, media_type="application/octet-stream")
+
+    async def _ledger(self, request: Request) -> Response:
+        ledger = await self._sources.ledger()
+        values = {"rows": tuple(line_rows(ledger)), "left_out": ledger.get("lines_left_out", 0)}
+        return self._page(request, "ledger.html", values)
 
     async def _refusals(self, request: Request) -> Response:
         facts, missing = await self.board.facts()

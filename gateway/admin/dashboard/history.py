@@ -26,7 +26,7 @@ RECENT_SLOTS: Final = 6
 """What "now" is: the mean of the last minute."""
 
 Key = tuple[str, ...]
-"""What a series is of: `("accepted",)`, `("delivered", TARGET)`, `("field", APP, FIELD)`."""
+"""What a series is of: `("accepted",)`, `("delivered", TARGET)`, `("field", APP, OBJECT, FIELD)`."""
 
 _LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _ESCAPES: Final = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
@@ -38,7 +38,7 @@ _COUNTERS: Final[Sequence[tuple[str, str, Mapping[str, str], tuple[str, ...]]]] 
     ("delivered", "deliveries_total", {"outcome": "delivered"}, ("target",)),
     ("failed", "deliveries_total", {"outcome": "retried"}, ("target",)),
     ("failed", "deliveries_total", {"outcome": "refused"}, ("target",)),
-    ("field", "notifications_total", {}, ("app", "field")),
+    ("field", "notifications_total", {}, ("app", "object", "field")),
 )
 _LEVELS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
     ("waiting", "spool_pending", ()),
@@ -73,11 +73,6 @@ def read_metrics(families: Families, *, at_ms: int) -> Reading:
     for labels, value in _series(families, "ack_seconds_bucket"):
         _add(buckets, float(labels.get("le", "inf")), value)
     return Reading(at_ms=at_ms, counts=counts, levels=levels, buckets=buckets)
-
-
-def labelled(families: Families, metric: str) -> Iterator[tuple[dict[str, str], float]]:
-    """Go through the series of one metric, its prefix left out: labels and value."""
-    yield from _series(families, metric)
 
 
 def _series(families: Families, metric: str) -> Iterator[tuple[dict[str, str], float]]:

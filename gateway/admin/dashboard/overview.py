@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from gateway.admin.dashboard import charts, wording
 from gateway.admin.dashboard.charts import Chart, Tick
-from gateway.admin.dashboard.history import History, labelled
-from gateway.admin.dashboard.verdict import Condition, Level, Verdict, failing_targets, judge
+from gateway.admin.dashboard.history import History
+from gateway.admin.dashboard.verdict import Condition, Level, Verdict, judge
 from gateway.admin.health import WARN_DAYS, Check
-from gateway.telemetry.sums import Families
 
 REFUSALS_SHOWN: Final = 8
 CHANGES_SHOWN: Final = 8
@@ -53,7 +52,6 @@ class Facts:
     edge: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
-    families: Families = field(default_factory=dict)
     changes: Sequence[Mapping[str, Any]] = ()
     callback_urls: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,6 +76,8 @@ class TargetRow:
     """When the breaker opened, or the pause began."""
     pause: str
     give_up_ms: int | None
+    delivered_ms: int | None
+    """When it last took one, since the gateway began."""
     dead_letters: int
 
 
@@ -86,14 +86,34 @@ class FieldRow:
     """One field of one app."""
 
     app: str
+    object: str
     field: str
+    received: int
     last_ms: int | None
     rate: float | None
     spark: tuple[str, ...]
     level: Level
     hearing: str
-    usual_seconds: float | None = None
-    lag_seconds: float | None = None
+    missed: float
+    """What should have come by now."""
+    usual_seconds: float | None
+    lag_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineRow:
+    """One line of the gap ledger: a field of one phone number."""
+
+    app: str
+    waba: str
+    phone_number_id: str
+    field: str
+    received: int
+    last_ms: int | None
+    usual_seconds: float | None
+    lag_seconds: float | None
+    delivered: tuple[tuple[str, int, int | None], ...]
+    """Target, how many notifications it has taken, and when the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,39 +223,27 @@ _UNROUTED: Final = "_unrouted"
 
 
 def _conditions(facts: Facts) -> tuple[Condition, ...]:
-    told = facts.ledger.get("conditions")
-    if told is None:
-        return failing_targets(facts.status)
     return tuple(
         Condition(
-            name=str(one.get("name", "")),
+            name=str(one.get("condition", "")),
             summary=_capital(str(one.get("summary", ""))),
             since_ms=wording.parse_time(one.get("since")),
             evidence=tuple(map(str, one.get("evidence", ()))),
             next_steps=tuple(map(str, one.get("next_steps", ()))),
             target=one.get("target"),
         )
-        for one in told
+        for one in facts.ledger.get("conditions", ())
     )
 
 
 def target_rows(facts: Facts, history: History) -> Iterable[TargetRow]:
     """Return the targets: in trouble first, else in the order of the configuration."""
-    give_ups = {
-        labels.get("target", ""): value
-        for labels, value in labelled(facts.families, "next_give_up_timestamp_seconds")
-    }
-    rows = [
-        _target_row(name, target, history, give_ups.get(name))
-        for name, target in facts.status.get("targets", {}).items()
-    ]
+    rows = [_target_row(name, target, history) for name, target in facts.status.get("targets", {}).items()]
     trouble = (Level.BAD, Level.WATCH)
     return sorted(rows, key=lambda row: trouble.index(row.level) if row.level in trouble else len(trouble))
 
 
-def _target_row(
-    name: str, target: Mapping[str, Any], history: History, give_up_seconds: float | None
-) -> TargetRow:
+def _target_row(name: str, target: Mapping[str, Any], history: History) -> TargetRow:
     state = str(target.get("state", "")) or ("" if name == _UNROUTED else "not known")
     breaker, pause, error = target.get("breaker") or {}, target.get("pause"), target.get("last_error") or {}
     until_ms = wording.parse_time(pause.get("until")) if pause else None
@@ -257,7 +265,8 @@ def _target_row(
         pause="; ".join(
             part for part in (f"until {wording.absolute(until_ms)}" if until_ms else "", said) if part
         ),
-        give_up_ms=None if give_up_seconds is None else round(give_up_seconds * 1000),
+        give_up_ms=wording.parse_time(target.get("next_give_up_at")),
+        delivered_ms=wording.parse_time(target.get("last_delivered_at")),
         dead_letters=int(target.get("dead_letters", 0)),
     )
 
@@ -267,18 +276,42 @@ def _error_text(error: Mapping[str, Any]) -> str:
 
 
 def _field_rows(facts: Facts, history: History) -> Iterable[FieldRow]:
-    last: dict[tuple[str, str], float] = {}
-    for labels, value in labelled(facts.families, "last_received_timestamp_seconds"):
-        last[labels.get("app", ""), labels.get("field", "")] = value
-    for app, name in sorted(last):
+    for one in facts.ledger.get("fields", ()):
+        app, kind, name = str(one.get("app")), str(one.get("object")), str(one.get("field"))
+        silence = one.get("silence") or {}
+        hearing = str(silence.get("judgement", ""))
         yield FieldRow(
             app=app,
+            object=kind,
             field=name,
-            last_ms=round(last[app, name] * 1000),
-            rate=history.now("field", app, name),
-            spark=charts.spark(history.values("field", app, name)),
-            level=Level.GOOD,
-            hearing="",
+            received=int(one.get("received", 0)),
+            last_ms=wording.parse_time(one.get("last_received_at")),
+            rate=history.now("field", app, kind, name),
+            spark=charts.spark(history.values("field", app, kind, name)),
+            level=_HEARING.get(hearing, Level.IDLE),
+            hearing=hearing,
+            missed=float(silence.get("missed") or 0.0),
+            usual_seconds=one.get("usual_interval_seconds"),
+            lag_seconds=one.get("lag_seconds"),
+        )
+
+
+def line_rows(ledger: Mapping[str, Any]) -> Iterable[LineRow]:
+    """Return the lines of the gap ledger, as they come."""
+    for one in ledger.get("lines", ()):
+        yield LineRow(
+            app=str(one.get("app")),
+            waba=str(one.get("waba") or ""),
+            phone_number_id=str(one.get("phone_number_id") or ""),
+            field=str(one.get("field")),
+            received=int(one.get("received", 0)),
+            last_ms=wording.parse_time(one.get("last_received_at")),
+            usual_seconds=one.get("usual_interval_seconds"),
+            lag_seconds=one.get("lag_seconds"),
+            delivered=tuple(
+                (name, int(part.get("count", 0)), wording.parse_time(part.get("last_at")))
+                for name, part in (one.get("delivered") or {}).items()
+            ),
         )
 
 

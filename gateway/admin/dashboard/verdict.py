@@ -7,7 +7,7 @@ all, and what is worth a look though nothing is wrong yet.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from gateway.admin.dashboard import wording
 from gateway.admin.health import Check
@@ -200,29 +200,3 @@ def _remarks(health: Mapping[str, Check]) -> tuple[Condition, ...]:
         for name, check in health.items()
         if check.ok and check.detail and name not in _TOLD_ELSEWHERE
     )
-
-
-def failing_targets(status: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """Return a condition for each target whose breaker is open."""
-    found: list[Condition] = []
-    for name, target in status.get("targets", {}).items():
-        if target.get("state") != "open":
-            continue
-        error, breaker = target.get("last_error") or {}, target.get("breaker") or {}
-        does = "refuses everything" if breaker.get("state") == "refusing" else "fails"
-        said = str(error.get("status") or error.get("error") or "")
-        waiting = wording.plural(target.get("pending", 0), "delivery waits", "deliveries wait")
-        found.append(
-            Condition(
-                name=_FAILING,
-                summary=f"Target {name} {does}",
-                since_ms=wording.parse_time(breaker.get("opened_at")),
-                evidence=(waiting, *([f"the last attempt failed: {said}"] if said else [])),
-                next_steps=(
-                    f"look at {name} itself, and at the log\u2019s delivery_retried events",
-                    f"for planned work: gateway targets pause {name} --for 2h",
-                ),
-                target=name,
-            )
-        )
-    return tuple(found)

@@ -64,6 +64,7 @@ class Stage(Desk):
     refusals: list[Mapping[str, Any]] = field(default_factory=list)
     lines: list[Mapping[str, Any]] = field(default_factory=list)
     targets: dict[str, Any] = field(default_factory=lambda: {"support": {"state": "delivering"}})
+    heard: dict[str, Any] = field(default_factory=dict)
     token: bytes = TOKEN
 
     def __post_init__(self) -> None:
@@ -73,6 +74,7 @@ class Stage(Desk):
                 render_metrics=self.render,
                 actions=self,
                 edge=self._edge,
+                ledger=self.ledger,
                 config=lambda: self.config,
                 callback_urls=lambda: {"main": "https://hooks.example.com/webhooks/main"},
                 letters=self,
@@ -90,12 +92,16 @@ class Stage(Desk):
             actions=self,
             config=lambda: self.config,
             edge=self._edge,
+            ledger=self.ledger,
             pages=self.dashboard.routes(),
         )
 
     async def status(self) -> Mapping[str, object]:
         self._act("status", None)
         return {"targets": self.targets}
+
+    async def ledger(self) -> Mapping[str, object]:
+        return self.heard
 
     def _edge(self) -> Mapping[str, object]:
         return {"anchors": [], "refusals": self.refusals, "certificates": []}
