@@ -1,6 +1,6 @@
 """What one dead and one slow target among twenty cost the others and Meta, with a backlog for the dead one.
 
-    .venv/bin/python -m bench.isolation --rounds 15 --seconds 5 --rate 20
+    .venv/bin/python -m bench.isolation --rounds 40 --seconds 2 --rate 20
 
 Two gateways stand side by side, on fresh files, and get the same paced load in turn, a few seconds at a time,
 so that the machine's moods hit both. One delivers to eighteen targets that are well. The other has two more:
@@ -68,10 +68,18 @@ class Seen:
             "acknowledged, p99": self.outcome.p99,
             "delivered, median": percents[49],
             "delivered, p99": percents[98],
+            "CPU, each": self.server_cpu_seconds / self.outcome.ok * 1000,
         }[name]
 
 
-FIGURES: Final = ("acknowledged, median", "acknowledged, p99", "delivered, median", "delivered, p99")
+FIGURES: Final = (
+    "acknowledged, median",
+    "acknowledged, p99",
+    "delivered, median",
+    "delivered, p99",
+    "CPU, each",
+)
+"""All in milliseconds; the last is of the gateway, for one notification with all its deliveries."""
 
 
 def config(ground: Ground, directory: Path, *, port: int, urls: dict[str, str]) -> str:
@@ -217,8 +225,8 @@ async def run(given: argparse.Namespace, console: Console) -> None:
 def main() -> int:
     """Read the command line, and run."""
     parser = argparse.ArgumentParser(prog="python -m bench.isolation", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rate", type=float, default=20.0, help="notifications a second, to each target")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--backlog", type=int, default=BACKLOG)
