@@ -25,6 +25,7 @@ from gateway.exposition import ReloadRecord, describe_generation
 from gateway.fleet import Fleet
 from gateway.gathering import Gathering
 from gateway.generation import Generation, build_generation
+from gateway.observing import Observer
 from gateway.reloading import Reloader
 from gateway.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
 from gateway.settings.amounts import AUTO
@@ -152,8 +153,17 @@ class _Head:
             reload_refused=record.refusal,
         )
 
+        self._observer = Observer(
+            self._gathering.facts,
+            status=self._gathering.status,
+            apps=lambda: self.generation.settings.apps,
+            metrics=self._metrics,
+            now_ms=unix_ms,
+        )
+
     async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one."""
+        nursery.start_soon(self._observer.watch)
         gathering = self._gathering
         app = build_admin_app(
             health=gathering.health,
@@ -163,6 +173,7 @@ class _Head:
             actions=gathering,
             config=self._record.config,
             edge=gathering.edge,
+            ledger=self._observer.report,
         )
         await serve_inside(nursery, app, admin)
         if metrics_port is not None:

@@ -204,6 +204,7 @@ class _Desk:
             "health": self._health,
             "metrics": self._metrics,
             "edge": self._edge,
+            "facts": self._facts,
             "status": operations.status,
             "pause": operations.pause,
             "resume": operations.resume,
@@ -243,6 +244,9 @@ class _Desk:
 
     async def _edge(self) -> object:
         return self._assembly.edge.report()
+
+    async def _facts(self, with_slots: bool) -> object:
+        return self._assembly.facts(with_slots=with_slots)
 
     async def _waiting(self, ids: list[str]) -> object:
         return sorted((await self._spool.kept_states(ids)).waiting)

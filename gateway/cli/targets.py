@@ -1,7 +1,6 @@
 """`gateway targets`: list them, leave one alone for a while, and deliver to it again."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from gateway.cli import quantities
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
@@ -32,9 +32,6 @@ commands = typer.Typer(
     " gateway targets resume NAME --rate 50/s. A target that fails needs no pause: its breaker opens by"
     " itself.",
 )
-
-RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])")
-RATE_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A target of the configuration.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
@@ -90,7 +87,7 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Leave a target alone. One that is paused already takes the new end and reason."""
-    seconds = None if for_ is None else _duration(for_)
+    seconds = None if for_ is None else quantities.duration(for_, option="--for")
     content: dict[str, object] = {"seconds": seconds, "reason": reason}
 
     async def alone(books: "Sequence[PauseBook]") -> None:
@@ -119,7 +116,7 @@ def resume(
     an outage, when the oldest would be tried in hours. Where much waits, give a --rate. While the breaker is
     open, probes alone go out, as ever.
     """
-    per_second = None if rate is None else _rate(rate)
+    per_second = None if rate is None else quantities.rate(rate)
 
     async def alone(books: "Sequence[PauseBook]") -> None:
         share = None if per_second is None else per_second / len(books)
@@ -180,24 +177,6 @@ def _settings() -> "Settings":
     from gateway.settings.load import load_settings
 
     return load_settings(options.config, environ=os.environ, with_secrets=False).settings
-
-
-def _duration(text: str) -> float:
-    from pydantic_core import PydanticCustomError
-
-    from gateway.settings.amounts import read_duration
-
-    try:
-        return read_duration(text)
-    except PydanticCustomError as error:
-        raise UsageError(f"--for: {error.message()}", remedy="write 30m, 2h or 1d") from error
-
-
-def _rate(text: str) -> float:
-    parts = RATE.fullmatch(text)
-    if parts is None:
-        raise UsageError(f"--rate {text!r:.40} is no rate", remedy="write 100/s, 30/m or 5/h")
-    return float(parts[1]) / RATE_UNITS[parts[2]]
 
 
 def _demand_target(settings: "Settings", name: str) -> None:

@@ -4,7 +4,7 @@ An attempt is one POST, for a delivery alone or for a group; numbers, records an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 import trio
@@ -25,9 +25,11 @@ from gateway.delivery.message import (
 )
 from gateway.delivery.parcel import Parcel, line_fields
 from gateway.delivery.sender import AttemptLane, CutShort, Endpoint
+from gateway.delivery.taken import note_taken
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater, Settlement, Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.notification_lines import TroubleLines, is_told
@@ -56,6 +58,7 @@ class Surroundings:
     """The first secret of an app; None where the configuration no longer has it."""
     lines: TroubleLines
     """How many lines may be written about deliveries."""
+    journal: Journal = field(default_factory=Journal)
 
 
 class TargetAttempts:
@@ -217,6 +220,8 @@ class TargetAttempts:
         for lease in parcel.members:
             # From the give-up clock's start: acceptance, or the replay that brought it back.
             self._end_to_end_seconds.observe(max(0.0, (now_ms - lease.clock_started_ms) / 1000))
+        for lease in parcel.members:
+            note_taken(self._with.journal, lease, status=status, at_ms=now_ms)
         setting = self._with.lines.setting()
         if any(is_told(setting, lease.notification_id) for lease in parcel.members):
             _log.info("delivery_delivered", **_fields(parcel), status=status)

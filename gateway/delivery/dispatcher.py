@@ -31,6 +31,7 @@ from gateway.delivery.target import DispatchTarget
 from gateway.delivery.view import TargetView
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.notification_lines import NotificationLog, TroubleLines
@@ -60,9 +61,10 @@ class Dispatcher:
         app_secret: Callable[[str], bytes | None],
         sender: Callable[[Endpoint], AttemptLane] = Lane,
         log_notifications: Callable[[], NotificationLog] = lambda: "problems",
+        journal: Journal | None = None,
     ) -> None:
         """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint;
-        `log_notifications` is the setting as it holds now."""
+        `log_notifications` is the setting as it holds now; `journal` is told what targets take."""
         self._spool = spool
         lines = TroubleLines(log_notifications, clock=trio.current_time)
         self._undertaker = Undertaker(
@@ -78,6 +80,7 @@ class Dispatcher:
             now_ms=now_ms,
             random=random,
             app_secret=app_secret,
+            journal=journal or Journal(),
             lines=lines,
         )
         self._targets: dict[str, DispatchTarget] = {}

@@ -205,9 +205,9 @@ class Ingress:
         if isinstance(body, SignatureFault):
             return Refuse(status=401, word="signature", detail=body)
         self._record.verified(app, head, what, body.secret_index)
-        return await self._append(head, body)
+        return await self._append(head, what, body)
 
-    async def _append(self, head: Head, body: VerifiedBody) -> Refuse | None:
+    async def _append(self, head: Head, what: Presented, body: VerifiedBody) -> Refuse | None:
         notification_id = self._new_id()
         envelope = parse_envelope(body.raw)
         changes, object_ = (
@@ -246,7 +246,7 @@ class Ingress:
             return unavailable("the spool has failed")
         match appended:
             case Appended.STORED:
-                self._record.stored(head, notification, envelope)
+                self._record.stored(head, what, notification, envelope)
                 if copied is not None:
                     self._record.unrouted(notification, copied=copied)
             case Appended.DUPLICATE:

@@ -105,6 +105,14 @@ EVENTS: Final[Mapping[str, Event]] = {
     "last_seen_unusable": _event(
         "error", "When anchors and secrets were last used could not be read or stored."
     ),
+    # What is the matter (docs/observing.md).
+    "condition_began": _event(
+        "condition app field target reason summary evidence",
+        "Something is the matter: meta_silent, gateway_refusing or target_failing.",
+    ),
+    "condition_ended": _event("condition app field target reason seconds", "It is over."),
+    "conditions_not_judged": _event("error", "What is the matter could not be looked at just now."),
+    "gap_ledger_unusable": _event("error", "The gap ledger could not be read or stored."),
     # The acknowledgement path.
     "request_refused": _event(
         "app status reason detail address connection proved suppressed",
@@ -119,7 +127,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         "connection app address bytes", "A notification was on disk already (as `log.notifications` says)."
     ),
     "summary": _event(
-        "app seconds accepted duplicates refused bytes ack_p50_ms ack_p99_ms",
+        "app seconds accepted duplicates refused bytes ack_p50_ms ack_p99_ms lag_seconds",
         "What came in for an app in the last ten seconds; none where nothing came.",
     ),
     "unrouted_only_counted": _event(
@@ -223,6 +231,10 @@ FIELDS: Final[Mapping[str, str]] = {
     "status": "The HTTP status: of our answer to a request, of a target's answer to an attempt.",
     "reason": "Why, in one word; for a pause, as the operator wrote it.",
     "detail": "More about the reason.",
+    "condition": "What is the matter: meta_silent, gateway_refusing or target_failing (docs/observing.md).",
+    "field": "A webhook field.",
+    "summary": "A condition in one sentence.",
+    "evidence": "What speaks for it.",
     "error": "What went wrong, in words.",
     "errors": "Defects by kind and place, never in their own words.",
     "outcome": "What became of the connection: closed, or it goes on without identity.",
@@ -237,7 +249,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "bytes": "Of bodies: of this one, or of all that were answered 200.",
     "ack_p50_ms": "The median time from the head of a request to its 200, estimated from `ack_seconds`.",
     "ack_p99_ms": "What 99 % were faster than, estimated likewise.",
-    "seconds": "How long a time a summary is of.",
+    "lag_seconds": "How long before us Meta's own timestamp is, the longest of those that were read.",
+    "seconds": "How long a time a summary is of; how long a condition lasted.",
     "changes": "Changes in a notification.",
     "deliveries": "Deliveries that a notification became.",
     "members": "Deliveries of a merged POST.",

@@ -129,7 +129,12 @@ class TlsListener:
         self._now_ms = now_ms
         self._log = get_logger("tls")
         self._ledger = RefusalLedger(
-            metrics=metrics, log=self._log, clock=time.monotonic, ledger=journal.ledger, now_ms=now_ms
+            metrics=metrics,
+            log=self._log,
+            clock=time.monotonic,
+            ledger=journal.ledger,
+            turned_away=journal.turned_away,
+            now_ms=now_ms,
         )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)

@@ -144,7 +144,7 @@ def test_only_a_lost_target_with_something_waiting_is_given_up(site: Site, name:
         (("pause", "support", "--for", "0s"), "no time"),
         (("pause", "support", "--reason", "x" * 201), "too long"),
         (("resume", "support", "--rate", "fast"), "write 100/s"),
-        (("resume", "support", "--rate", "0/s"), "out of range"),
+        (("resume", "support", "--rate", "0/s"), "is no rate"),
         (("resume", "support", "--rate", "1000000/s"), "out of range"),
     ],
 )
