@@ -311,10 +311,10 @@ class Assembly:
         try:
             while True:
                 await trio.sleep(SUMMARY_SECONDS)
-                self._summaries.tell(seconds=trio.current_time() - told_seconds)
+                self._summaries.tell(seconds=trio.current_time() - told_seconds, now_ms=unix_ms())
                 told_seconds = trio.current_time()
         finally:
-            self._summaries.tell(seconds=trio.current_time() - told_seconds)
+            self._summaries.tell(seconds=trio.current_time() - told_seconds, now_ms=unix_ms())
 
     async def _keep_dead_letters(self) -> None:
         """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""
