@@ -14,6 +14,7 @@ import trio
 import typer
 
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, options, out, out_json
+from gateway.cli.secret_argument import SOURCES, file_or_plain, read_reference
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
 from gateway.settings.load import load_settings
@@ -30,8 +31,6 @@ _SHOWN_BYTES: Final = 200
 
 _EVERYWHERE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not bound to
 """Listening everywhere includes this machine."""
-
-_SOURCES: Final = "env:NAME, file:PATH, or the path of a file that has it"
 
 
 def command(
@@ -68,7 +67,7 @@ def command(
         str | None,
         typer.Option(
             "--secret",
-            help=f"The app secret: {_SOURCES}; default: from the configuration, of the app whose path is"
+            help=f"The app secret: {SOURCES}; default: from the configuration, of the app whose path is"
             " in the URL, else of the first. As plain text it is seen in the process list.",
             metavar="FILE|env:NAME",
         ),
@@ -127,7 +126,7 @@ def command(
         private_key=(key or default_key) if certificate else None,
         http2=http2,
     )
-    token = "" if challenge is None else _read_reference(challenge, bare=str.encode).decode()
+    token = "" if challenge is None else read_reference(challenge, bare=str.encode).decode()
     presented = f"with {certificate}" if certificate else "without client certificate"
     err(f"{'GET' if next_body is None else 'POST'} {call.base_url}{call.path}, {presented}")
     sent = trio.run(_send, client, call.path, next_body, token, repeat, not as_json)
@@ -152,7 +151,7 @@ class _Call:
 def _resolve(*, url: str | None, secret: str | None, signs: bool) -> _Call:
     """Fill in from the configuration what was not given; it is not read where nothing is missing."""
     base_url, path, query = _split(url)
-    given = None if secret is None else _read_reference(secret, bare=_file_or_plain)
+    given = None if secret is None else read_reference(secret, bare=file_or_plain)
     needs_secret = signs and given is None
     if path and not needs_secret:
         return _Call(base_url=base_url, path=path + query, secret=given)
@@ -199,40 +198,6 @@ def _beside_config(name: str) -> Path | None:
         if (directory / name).is_file():
             return directory / name
     return None
-
-
-def _read_reference(text: str, *, bare: Callable[[str], bytes]) -> bytes:
-    """Read `env:NAME` or `file:PATH`; anything else is `bare`'s."""
-    scheme, colon, rest = text.partition(":")
-    if colon and scheme == "env":
-        value = os.environ.get(rest, "")
-        if not value:
-            raise UsageError(f"the environment variable {rest} is not set, or empty", remedy=f"export {rest}")
-        return os.fsencode(value)
-    if colon and scheme == "file":
-        return _read_secret_file(Path(rest))
-    return bare(text)
-
-
-def _file_or_plain(text: str) -> bytes:
-    path = Path(text)
-    if path.is_file():
-        return _read_secret_file(path)
-    if "/" in text or path.suffix:  # a mistyped path would otherwise sign, and be answered 401
-        raise UsageError("--secret names a file that does not exist", remedy=f"give {_SOURCES}")
-    err(f"note: a secret on the command line is seen in the process list; better: {_SOURCES}")
-    return text.encode()
-
-
-def _read_secret_file(path: Path) -> bytes:
-    try:
-        value = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", remedy=f"give {_SOURCES}") from error
-    value = value.removesuffix(b"\n").removesuffix(b"\r")
-    if not value:
-        raise UsageError(f"{path} is empty", remedy="put the secret in it")
-    return value
 
 
 def _bodies(payload: Path | None, field: str | None) -> Callable[[], bytes]:
