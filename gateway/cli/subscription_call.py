@@ -138,7 +138,7 @@ def choose_ids(ids: Sequence[str], file: Path | None, *, what: str = "--waba") -
         if not found.ids:
             raise UsageError(f"{file} holds no id", remedy="write one id a line")
         if found.repeated:
-            err(f"note: {file} names {found.repeated} ids again; each is taken once")
+            err(f"note: {file} names {found.repeated} of them again; each is taken once")
         listed = found.ids
     return tuple(dict.fromkeys((*ids, *listed)))
 

@@ -73,7 +73,7 @@ def refused(code: int, message: str, *, status: int = 400, subcode: int | None =
     return Canned(status=status, body={"error": error | {"fbtrace_id": "AStandInTrace"}})
 
 
-def limited(business: str, *, minutes: int = 7, code: int = 80008, status: int = 400) -> Canned:
+def limited(business: str, *, minutes: float = 7, code: int = 80008, status: int = 400) -> Canned:
     """Return a rate limit as the Graph API writes it."""
     usage = {
         "type": "whatsapp_business_management", "call_count": 100, "total_cputime": 12, "total_time": 15,
