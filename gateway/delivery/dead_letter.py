@@ -190,8 +190,9 @@ class DeadLetterStore:
 
     # -- reading
 
-    def find(self, identifier: str) -> Found | None:
-        """Find a dead letter by its id; None where there is none.
+    def find(self, identifier: str, *, thorough: bool = True) -> Found | None:
+        """Find a dead letter by its id; None where there is none. Not `thorough`: only where its id says that
+        it lies, at the cost of a few looks.
 
         Raises:
             DeadLetterError: the id is not one, or the directory cannot be read.
@@ -202,7 +203,7 @@ class DeadLetterStore:
             for parts in _likely(identifier):
                 if found := _look(root, parts, identifier):
                     return found
-            for parts in self._hours(root):
+            for parts in self._hours(root) if thorough else ():
                 if found := _look(root, parts, identifier):
                     return found
         return None
@@ -228,14 +229,15 @@ class DeadLetterStore:
             )
         return letter
 
-    def iterate(self, *, target: str | None = None) -> Iterator[Found]:
-        """Go through the files, oldest hour first; holds one hour's names in memory at a time.
+    def iterate(self, *, target: str | None = None, newest_first: bool = False) -> Iterator[Found]:
+        """Go through the files, oldest hour first (or newest); holds one hour's names in memory at a time.
 
         Raises:
             DeadLetterError: the directory cannot be read.
         """
         with self._reading(), self._root() as root:
-            for parts in self._hours(root, target=target):
+            hours = self._hours(root, target=target)
+            for parts in reversed(hours) if newest_first else hours:
                 yield from _files(root, parts)
 
     def _hours(self, root: int, *, target: str | None = None) -> list[tuple[str, str, str]]:
