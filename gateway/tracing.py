@@ -20,7 +20,8 @@ import msgspec
 import trio
 
 from gateway.core.routing import UNROUTED
-from gateway.delivery.dead_letter import DeadLetterStore, Found
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter
 from gateway.delivery.message import rfc3339
 from gateway.errors import DeadLetterError, UsageError
@@ -194,7 +195,7 @@ def find_letters(
     if asked.notification_id is None:
         clock = time.monotonic
         ends = clock() + SEARCH_SECONDS
-        for one in store.iterate(newest_first=True):
+        for one in store.iterate_back():
             if clock() > ends or len(letters) > MOST_FOUND:
                 complete = False
                 break
