@@ -46,8 +46,10 @@ user that the gateway runs as; docs/getting-started.md has each step for a syste
  5. Verify the callback URL in the dashboard (Webhooks): the one that `gateway run` prints, which is
     listen.public_url and /webhooks/main, with the verify token in {directory}/secrets/verify_token.
     Meta demands this before mTLS can be switched on.
- 6. Subscribe: the fields in the dashboard, and the app to each WhatsApp Business Account
-    (POST /WABA-ID/subscribed_apps). Send a message; it arrives at your target.
+ 6. Subscribe: the fields in the dashboard, and the app to each WhatsApp Business Account, with a system
+    user's token in META_ACCESS_TOKEN:
+      gateway --config {config} subscriptions subscribe --waba ID
+    Send a message; it arrives at your target.
  7. Switch mTLS on in the dashboard ("Attach a client certificate to Webhook requests"), for each app and each
     object subscription.
  8. Watch for some hours, until every notification comes with an accepted certificate:
