@@ -177,7 +177,7 @@ def test_an_override_in_the_way_is_left_alone_where_nobody_can_be_asked(
     called = command("subscribe", "--waba", WABA, "--waba", "2")
     assert called.code == 2
     assert called.out.splitlines() == [
-        f"{WABA}\tquestion\thas the override {ELSEWHERE}, which this would remove",
+        f"{WABA}\tundecided\thas the override {ELSEWHERE}, which this would remove",
         "2\tdone\tsubscribe",
     ]
     assert "--keep-override leaves it, --remove-override (or --yes) removes it" in called.err
