@@ -64,7 +64,7 @@ def _worth_a_row(results: Sequence[Result]) -> Sequence[Result]:
     """Of many, those that somebody must look at: the others are counted below, and all stand in a pipe."""
     if len(results) <= _SCREENFUL:
         return results
-    return [result for result in results if result.outcome not in GOOD]
+    return [result for result in results if result.outcome not in {Outcome.DONE, Outcome.UNCHANGED}]
 
 
 def tell_remedies(results: Iterable[Result]) -> None:
@@ -119,8 +119,15 @@ def _plain_apps(result: Result, book: UsageBook, app_id: str | None) -> dict[str
         }
         for app in result.apps
     ]
-    usage = [one.plain() for one in book.told_of(result.account)]
-    return result.plain("account") | {"apps": apps, "usage": usage}
+    failed = result.outcome not in GOOD
+    told = result.plain("account")
+    return {
+        "waba": result.account,
+        "apps": apps,
+        "error": result.what if failed else None,
+        **{key: told[key] if failed else None for key in ("remedy", "code", "regain_minutes", "trace")},
+        "usage": [one.plain() for one in book.told_of(result.account)],
+    }
 
 
 def write_rest(file: Path | None, results: Sequence[Result], *, command: str) -> None:
