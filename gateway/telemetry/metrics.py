@@ -144,7 +144,7 @@ class Metrics:
             "object",
             "field",
         )
-        self.duplicates_total = counter(
+        self.duplicates_total = hot_counter(
             "duplicates_total", "Notifications answered 200 and not stored again.", "app"
         )
         self.unrouted_total = counter(
@@ -218,6 +218,25 @@ class Metrics:
         self.dead_letters_total = counter("dead_letters_total", "Dead letters written.", "target", "reason")
         self.last_received_timestamp_seconds = hot_gauge(
             "last_received_timestamp_seconds", "When a field was last accepted.", "app", "field"
+        )
+        self.meta_lag_seconds = gauge(
+            "meta_lag_seconds",
+            "From Meta's own timestamp (of one second) to our acceptance, as last seen; absent where nothing"
+            " with a timestamp came for 15 minutes. Below 0: this clock is behind Meta's.",
+            "app",
+        )
+        self.usual_interval_seconds = gauge(
+            "usual_interval_seconds",
+            "The usual interval between two changes of a field: a running median.",
+            "app",
+            "object",
+            "field",
+        )
+        self.condition = gauge(
+            "condition",
+            "How many fields, refusals or targets are in a condition: meta_silent, gateway_refusing,"
+            " target_failing; 0: none. docs/observing.md says what each means.",
+            "condition",
         )
         self.certificate_expiry_timestamp_seconds = gauge(
             "certificate_expiry_timestamp_seconds",

@@ -37,6 +37,9 @@ _GAUGES: Final[dict[str, Fold]] = {
 OF_THE_WHOLE: Final = frozenset(
     {
         "dead_letters",
+        "condition",
+        "meta_lag_seconds",
+        "usual_interval_seconds",
         "readiness",
         "config_info",
         "config_last_reload_success",

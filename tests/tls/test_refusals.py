@@ -49,7 +49,7 @@ def test_a_refusal_says_who_and_why() -> None:
     ledger = RefusalLedger(metrics=Metrics(), log=lines, clock=Clock())
     leaf = LeafSummary(subject="CN=x", issuer="CN=y", serial="2a", sha256="ff")
     refusal = Refusal(reason=Reason.EXPIRED, detail="X509 error 10 at the leaf", leaf=leaf)
-    ledger.refused(refusal, address="192.0.2.1", port=4711)
+    ledger.refused(refusal, address="192.0.2.1", port=4711, connection="c-1")
     assert lines.lines == [
         (
             "warning",
@@ -65,7 +65,8 @@ def test_a_refusal_says_who_and_why() -> None:
                 "sha256": "ff",
                 "claims": None,
                 "staged": None,
-                "connection": "closed",
+                "connection": "c-1",
+                "outcome": "closed",
                 "suppressed": 0,
             },
         )
