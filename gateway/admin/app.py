@@ -12,9 +12,11 @@
 | `POST /api/replay` | sends again what was delivered: `ReplayKeptRequest` -> `{"counts": ...}` |
 | `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
 | `GET /api/ledger` | what is the matter, what Meta sends, and what targets take; no token (`LedgerReport`) |
+| `GET /api/trace?id=ID` | where a notification is, or those that hold a message id; needs the token |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
+| `GET /` and what it leads to | the dashboard: `dashboard.desk` has its paths and its order of checks |
 
 Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
 
@@ -25,7 +27,6 @@ nothing to protect from a browser.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol, TypeVar
 
@@ -33,11 +34,12 @@ import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.admin.body import BodyRefusedError, read_body
 from gateway.admin.guard import host_is_ours, is_json, token_is_right
 from gateway.admin.health import Health
 from gateway.core.change import Kind
@@ -45,11 +47,6 @@ from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import CONTENT_TYPE
-
-MAX_BODY_BYTES: Final = 1024**2
-"""Some 10 000 ids in one request; the commands send fewer at a time."""
-BODY_TIMEOUT_SECONDS: Final = 10.0
-"""A command on the same machine needs milliseconds."""
 
 _LINES_PER_SECOND: Final = 1.0
 """Of refusals in the log: somebody tries tokens, once a second is often enough to say so."""
@@ -71,6 +68,28 @@ class Actions(Protocol):
 
     async def status(self) -> Mapping[str, object]:
         """Return counts, fit for JSON: `{"targets": {NAME: {"pending": 0, "oldest_seconds": 0.0}}, ...}`."""
+        ...
+
+    async def trace(self, text: str) -> Mapping[str, object]:
+        """Follow a notification (its id, or a delivery's), or find those whose body holds a message id.
+
+            {"asked": TEXT,
+             "notifications": [{"notification", "app", "received_at", "worker": int | null,
+                                "client_certificate": "accepted" | "refused" | "none" | null,
+                                "connection", "bytes": int | null,
+                                "deliveries": [{"delivery", "target", "state", "attempt": int | null,
+                                    "attempts": [{"number", "at", "status", "error", "duration_ms"}],
+                                    "next_attempt_at", "delivered_at", "status": int | null, "kept": bool,
+                                    "dead_letter": PATH | null, "reason", "died_at"}]}],
+             "searched": null | {"bodies": int, "dead_letters": int, "complete": bool},
+             "remark": TEXT}
+
+        `state` is `waiting`, `waits_for_another`, `under_way`, `delivered`, `dead_letter`, or `gone`: it was
+        for this target, and is neither in the spool nor a dead letter. `attempts` are those that failed.
+        Null is what is not known any more.
+
+        Raises UsageError: it can be no id.
+        """
         ...
 
     async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
@@ -244,8 +263,12 @@ def build_admin_app(
     config: Config,
     edge: EdgeReport,
     ledger: LedgerReport,
+    pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
+    """Make the app of the admin port; `token` is asked at every POST: a reload may change it.
+
+    `pages`: the dashboard's (`dashboard.desk`).
+    """
     api = _Api(actions, token, config=config, edge=edge, ledger=ledger)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
@@ -255,11 +278,12 @@ def build_admin_app(
         Route("/api/replay", api.replay_kept, methods=["POST"]),
         Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
+        Route("/api/trace", api.trace, methods=["GET"]),
         Route("/api/ledger", api.ledger, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
     ]
-    return _HostGuard(_starlette([*_probes(health, render_metrics), *routes]), hosts)
+    return _HostGuard(_starlette([*_probes(health, render_metrics), *routes, *pages]), hosts)
 
 
 def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIApp:
@@ -267,7 +291,7 @@ def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIA
     return _starlette(_probes(health, render_metrics))
 
 
-def _starlette(routes: list[Route]) -> ASGIApp:
+def _starlette(routes: Sequence[BaseRoute]) -> ASGIApp:
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -363,6 +387,11 @@ class _Api:
     async def edge(self, _: Request) -> Response:
         return _json(await _given(self._edge()))
 
+    async def trace(self, request: Request) -> Response:
+        if (refusal := self._refuse_without_token(request)) is not None:
+            return refusal
+        return _json(await self._actions.trace(request.query_params.get("id", "")))
+
     async def ledger(self, _: Request) -> Response:
         return _json(await self._ledger())
 
@@ -380,23 +409,26 @@ class _Api:
 
     async def _read(self, request: Request, shape: type[Asked]) -> Asked | Response:
         # 1. Who asks. 2. Not a form that a web page could send. 3. What is asked, within bounds.
-        if not token_is_right(_values(request.scope, b"authorization"), token=self._token()):
-            self._tell(request)
-            return _error(
-                401,
-                "token",
-                "send Authorization: Bearer TOKEN",
-                {"www-authenticate": 'Bearer realm="gateway"'},
-            )
+        if (refusal := self._refuse_without_token(request)) is not None:
+            return refusal
         if not is_json(_values(request.scope, b"content-type")):
             return _error(415, "content_type", "send application/json")
-        body = await _body(request)
-        if isinstance(body, Response):
-            return body
+        try:
+            body = await read_body(request)
+        except BodyRefusedError as refused:
+            return _error(refused.status, refused.word, refused.detail)
         try:
             return msgspec.json.decode(body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one of the former
             return _error(400, "body", str(error))
+
+    def _refuse_without_token(self, request: Request) -> Response | None:
+        if token_is_right(_values(request.scope, b"authorization"), token=self._token()):
+            return None
+        self._tell(request)
+        return _error(
+            401, "token", "send Authorization: Bearer TOKEN", {"www-authenticate": 'Bearer realm="gateway"'}
+        )
 
     def _tell(self, request: Request) -> None:
         suppressed = self._budget.take(trio.current_time())
@@ -409,21 +441,6 @@ def _results(results: Mapping[str, ActionResult]) -> Response:
     return _json(
         {"results": {id_: {"result": one.result, "detail": one.detail} for id_, one in results.items()}}
     )
-
-
-async def _body(request: Request) -> bytes | Response:
-    body = bytearray()
-    with trio.move_on_after(BODY_TIMEOUT_SECONDS):
-        try:
-            async with aclosing(request.stream()) as chunks:
-                async for chunk in chunks:
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        return _error(413, "too_large", f"send at most {MAX_BODY_BYTES} bytes")
-        except ClientDisconnect:
-            return _error(400, "body", "the body was cut short")
-        return bytes(body)
-    return _error(408, "timeout", f"send the body within {BODY_TIMEOUT_SECONDS:.0f} s")
 
 
 class _HostGuard:

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from gateway.settings.absent import ABSENT
 from gateway.settings.files import NO_FILE, digest, read_within
 
 FAULT: Final = "gateway_fault"
@@ -21,7 +22,6 @@ _LARGEST_BYTES: Final = 1024**2
 _CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY"
 """Begins the path of what systemd has passed on by LoadCredential= (systemd.exec(5)): it changes with the
 name of the unit."""
-_MAKE_IT: Final = "create it (`gateway init DIR` makes a whole set to try), or correct the path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
         content, is_file = read_within(path, max_bytes=_LARGEST_BYTES + 1)
     except OSError as error:
         raise fault(
-            f"{path} cannot be read: {reason(error)}", remedy(error, absent=_MAKE_IT), at=("file",)
+            f"{path} cannot be read: {reason(error)}", remedy(error, absent=ABSENT), at=("file",)
         ) from None
     reading(info).opened[path] = digest(content) if is_file else NO_FILE
     if len(content) > _LARGEST_BYTES:
