@@ -31,7 +31,11 @@ _COMMANDS: Final = {
     "targets": ("targets", "List the targets, pause one, resume it, give up a former one."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
     "replay": ("replay", "Send a target again what was delivered, while it is kept."),
-    "certs": ("certs", "Show a certificate file, or make a development PKI."),
+    "subscriptions": (
+        "subscriptions",
+        "Subscribe the app to accounts at Meta, and compare that with the routes.",
+    ),
+    "certs": ("certs", "Show a certificate file; make a development PKI, issue and revoke in it."),
     "fields": ("fields", "List the known webhook fields and what each means."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
 }
