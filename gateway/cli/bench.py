@@ -38,7 +38,7 @@ to count loss and duplicates, the gateway under test needs a target that this co
 route to it:
 
   targets:
-    bench: {url: "http://127.0.0.1:8099/", max_changes: 100, on_give_up: drop}
+    bench: {url: "http://127.0.0.1:8099/", max_changes: 100, on_give_up: drop, breaker: {probe_every: 1s}}
   routes:
     - {field: "*", to: [bench]}
 
