@@ -87,9 +87,9 @@ class Place:
         for name, text in SHIMS.items():
             (shims / name).write_text(f"#!/bin/sh\n{text}\n")
             (shims / name).chmod(0o755)
-        path = f"{shims}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        programs = f"{shims}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environ = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
-        self.environ |= {"PATH": path, "NO_COLOR": "1", "secret": "the app secret"}
+        self.environ |= {"PATH": programs, "NO_COLOR": "1", "secret": "the app secret"}
 
     def translated(self, statement: str) -> str:
         """Put what stands at the root of the server into ours."""
@@ -209,7 +209,8 @@ def test_every_command_of_the_documents_does_what_it_says(document: Path, tmp_pa
         pytest.skip("nothing on it can be run here: NOT_RUN has the reasons")
     with ExitStack() as stack:
         place = Place(tmp_path, stack)
-        SCENES.get(document.name, lambda place: None)(place)
+        if document.name in SCENES:
+            SCENES[document.name](place)
         for command in commands:
             place.follow(command)
 
