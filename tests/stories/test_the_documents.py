@@ -32,7 +32,7 @@ NOT_RUN = {
     r"systemctl|journalctl": "needs systemd",
     r"127\.0\.0\.1:9090|hub\.mode|s_client": "asks the service on its server",
     r"^sudo nft|nginx -t": "changes this machine's network",
-    r"graph\.facebook\.com|subscriptions check": "asks Meta",
+    r"graph\.facebook\.com|\bsubscriptions [a-z]": "asks Meta",
     r"staging\.(yaml|example)": "needs a staging deployment",
     r"promtool|/etc/prometheus": "needs Prometheus; make prometheus runs it",
     r"^jq ": "needs jq",
