@@ -2,7 +2,7 @@
 
 Counts are added, of times the oldest or the newest tells, and a target is as it is in the worker where it is
 worst. What is asked for is done by all, but for dead letters: these lie in one directory, and the first
-worker that serves deals with them.
+worker that serves deals with them; one that waits in another worker's file is not added to the first's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +15,10 @@ import trio
 from gateway.admin.app import ActionResult, ReplayKeptRequest
 from gateway.admin.health import Check
 from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.kept_replay import Cursor
+from gateway.delivery.replay import homes, ids_again
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
-from gateway.fleet import Fleet
+from gateway.fleet import Fleet, Worker
 from gateway.operations import BY_ADMIN_PORT
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
@@ -27,8 +29,6 @@ COUNTED_SECONDS: Final = 10.0
 """How old the count of dead letters may be: counting a hundred thousand takes some tenths of a second."""
 NEWEST_REFUSALS: Final = 200
 """As many as one process keeps."""
-NUMBERS: Final = 1024
-"""More than there are workers (`spool.sqlite.WORKER_NAME`)."""
 _WORSE: Final = ("delivering", "recovering", "open", "paused", "unknown")
 """Of the states of a target, what is told where the workers differ: the last."""
 
@@ -159,11 +159,14 @@ class Gathering:
         if not asked.dry_run:
             fields = msgspec.to_builtins(asked)
             await self._record("replay_kept", **fields)
-        number, place = (0, None) if asked.after is None else _place_in_worker(asked.after)
-        worker = next((one for one in self._fleet.workers if one.number == number), None)
-        if worker is None:
-            raise UsageError("there is no such place", remedy="begin anew")
-        there = msgspec.structs.replace(asked, after=place)
+        going = [worker.number for worker in self._fleet.workers if worker.state != "ended"]
+        try:
+            cursor = Cursor.of(asked.after, going, since_ms=asked.since_ms)
+            number = cursor.behind
+            worker = next(one for one in self._fleet.workers if one.number == number)
+        except (ValueError, StopIteration) as error:
+            raise UsageError("there is no such place", remedy="begin anew") from error
+        there = msgspec.structs.replace(asked, after=cursor.places[number])
         done = await self._fleet.ask(
             worker,
             "replay_kept",
@@ -171,21 +174,46 @@ class Gathering:
             within_seconds=ACTION_SECONDS,
             asked=msgspec.to_builtins(there),
         )
-        if done["after"] is not None:
-            first, second = done["after"]
-            return {**done, "after": [first, second * NUMBERS + number]}
-        others = [one.number for one in self._fleet.workers if one.number > number and one.state != "ended"]
-        return {**done, "after": [0, min(others)] if others else None}
+        cursor = cursor.moved(None if done["after"] is None else (done["after"][0], done["after"][1]))
+        return {
+            **done,
+            "after": cursor.flat(),
+            "reached_ms": cursor.reached_ms(since_ms=asked.since_ms, until_ms=asked.until_ms),
+        }
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
-        """Store dead letters again, in one worker."""
+        """Store dead letters again: each in the worker where a delivery of it waits, else in the first."""
         await self._record("replay", ids=list(ids), accept_edited=accept_edited)
-        return await self._by_first("replay", ids=list(ids), accept_edited=accept_edited)
+        first = self._first()
+        again = ids_again(ids, self._fleet.generation.settings.targets)
+        said = await self._fleet.ask_all("waiting", list[str], ids=list(again))
+        waiting = {number: found for number, found in said.items() if not isinstance(found, GatewayError)}
+        workers = {worker.number: worker for worker in self._fleet.workers}
+        results: dict[str, ActionResult] = {}
+        for number, letters in homes(again, waiting, first=first.number).items():
+            results |= await self._fleet.ask(
+                workers[number],
+                "replay",
+                dict[str, ActionResult],
+                within_seconds=ACTION_SECONDS,
+                ids=list(letters),
+                accept_edited=accept_edited,
+            )
+        self.recount()
+        return results
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
         """Remove dead letters for good."""
         await self._record("discard", ids=list(ids))
-        return await self._by_first("discard", ids=list(ids))
+        done = await self._fleet.ask(
+            self._first(),
+            "discard",
+            dict[str, ActionResult],
+            within_seconds=ACTION_SECONDS,
+            ids=list(ids),
+        )
+        self.recount()
+        return done
 
     def _demand(self, target: str) -> None:
         known = self._fleet.generation.settings.targets
@@ -196,17 +224,11 @@ class Gathering:
         """Count the dead letters anew when they are next asked for: they lie elsewhere."""
         self._counted_at = None
 
-    async def _by_first(self, name: str, **arguments: object) -> Mapping[str, ActionResult]:
+    def _first(self) -> Worker:
+        """Return the worker that deals with dead letters."""
         if not self._fleet.serving:
             raise SpoolUnavailableError("no worker serves now", remedy="ask again in a moment")
-        self.recount()
-        return await self._fleet.ask(
-            self._fleet.serving[0],
-            name,
-            dict[str, ActionResult],
-            within_seconds=ACTION_SECONDS,
-            **arguments,
-        )
+        return self._fleet.serving[0]
 
     async def _all(self, name: str) -> Answers:
         said = await self._fleet.ask_all(name, dict[str, Any])
@@ -217,11 +239,6 @@ class Gathering:
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
-
-
-def _place_in_worker(place: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-    """Return which worker is meant, and the place in its file; its beginning is (0, 0)."""
-    return place[1] % NUMBERS, (place[0], place[1] // NUMBERS)
 
 
 def merge_health(
@@ -265,6 +282,7 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
             **_worst(parts),
             **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
             "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
+            **_last_error(parts),
             "dead_letters": dead_letters.get(name, 0),
         }
     return {**(said[0] if said else {}), "targets": targets}
@@ -273,6 +291,12 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
 def _worst(parts: Answers) -> dict[str, Any]:
     """Return the view where the target is worst."""
     return dict(sorted(parts, key=_badness)[-1]) if parts else {}
+
+
+def _last_error(parts: Answers) -> dict[str, Any]:
+    """Return the latest of all (RFC 3339, UTC: text sorts)."""
+    errors = [part["last_error"] for part in parts if part.get("last_error")]
+    return {"last_error": max(errors, key=lambda error: str(error["at"]))} if errors else {}
 
 
 def _badness(part: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from gateway.delivery.kept_replay import KeptReplayer, Wanted, shown_step
 from gateway.delivery.replay import Known, Replayer, Result, discard
 from gateway.delivery.view import UNKNOWN, TargetView, shown_view
 from gateway.errors import UsageError
-from gateway.spool.contract import Spool
+from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 
@@ -150,12 +150,20 @@ class Operations:
             await self._record("replay_kept", **wanted.shown(), after=asked.after, limit=asked.limit)
         return shown_step(
             await self._kept_replayer.step(
-                wanted, after=asked.after, limit=asked.limit, dry_run=asked.dry_run
+                wanted, after=_place(asked.after), limit=asked.limit, dry_run=asked.dry_run
             )
         )
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
+
+
+def _place(after: tuple[int, ...] | None) -> Place | None:
+    if after is None:
+        return None
+    if len(after) != 2:
+        raise UsageError("there is no such place", remedy="begin anew")
+    return (after[0], after[1])
 
 
 def _shown(results: Mapping[str, Result]) -> Mapping[str, ActionResult]:

@@ -212,6 +212,7 @@ class _Desk:
             "discard": operations.discard,
             "discard_target": operations.discard_target,
             "replay_kept": self._replay_kept,
+            "waiting": self._waiting,
             "pauses": self._pauses,
             "adopt_pauses": self._adopt_pauses,
             "prepare": self._prepare,
@@ -243,6 +244,9 @@ class _Desk:
 
     async def _edge(self) -> object:
         return self._assembly.edge.report()
+
+    async def _waiting(self, ids: list[str]) -> object:
+        return sorted((await self._spool.kept_states(ids)).waiting)
 
     async def _pauses(self) -> object:
         return going_on(await self._spool.pauses(), unix_ms())

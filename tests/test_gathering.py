@@ -83,6 +83,18 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
     }
 
 
+def test_of_the_errors_of_a_target_the_latest_is_told_wherever_it_was() -> None:
+    def part(state: str, at: str | None) -> dict[str, Any]:
+        error = None if at is None else {"at": at, "status": 503, "error": ""}
+        return {"targets": {"a": {"state": state, "oldest_seconds": 0.0, "last_error": error}}}
+
+    newest = "2026-01-02T03:04:06.000Z"
+    parts = [part("open", "2026-01-02T03:04:05.000Z"), part("delivering", newest), part("delivering", None)]
+    assert merge_status(parts, {})["targets"]["a"]["last_error"]["at"] == newest
+    assert merge_status(parts, {})["targets"]["a"]["state"] == "open"
+    assert merge_status([part("open", None)], {})["targets"]["a"]["last_error"] is None
+
+
 def edge(seen: str | None, used: str | None, notifications: int, *refused_at: str) -> dict[str, Any]:
     return {
         "anchors": [{"client": "meta", "sha256": "ab", "last_seen_at": seen}],

@@ -183,8 +183,8 @@ class ReplayKeptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     kind: Kind | None = None
     include_delivered: bool = False
     dry_run: bool = False
-    after: tuple[int, int] | None = None
-    """From the answer before."""
+    after: Annotated[tuple[int, ...], msgspec.Meta(min_length=2)] | None = None
+    """From the answer before: a place, or with several workers one in the file of each."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 

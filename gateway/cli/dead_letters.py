@@ -327,21 +327,25 @@ def _replay_alone(
 ) -> None:
     import trio
 
-    from gateway.delivery.replay import Replayer
-    from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
-    from gateway.telemetry.metrics import Metrics
+    from gateway.cli.stopped_spool import open_stopped_spool
+    from gateway.delivery.replay import Replayer, homes, ids_again
 
     store, known = _sealed_store(settings), _known(settings)
-    spool_options = SqliteOptions.of(settings.spool)
 
     async def run() -> None:
-        async with open_sqlite_spool(
-            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=unix_ms
-        ) as spool:
-            replayer = Replayer(spool=spool, store=store, known=lambda: known, now_ms=unix_ms)
+        async with open_stopped_spool(settings) as files:
+            replayers = {
+                number: Replayer(spool=spool, store=store, known=lambda: known, now_ms=unix_ms)
+                for number, spool in files.items()
+            }
             for chunk in chunks:
                 _record(settings, "replay", chunk, accept_edited=accept_edited)
-                _tell(report, await replayer.replay(chunk, accept_edited=accept_edited))
+                again = ids_again(chunk, known.targets)
+                waiting = {
+                    number: (await spool.kept_states(tuple(again))).waiting for number, spool in files.items()
+                }
+                for number, ids in homes(again, waiting, first=0).items():
+                    _tell(report, await replayers[number].replay(ids, accept_edited=accept_edited))
 
     trio.run(run)
 

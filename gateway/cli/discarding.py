@@ -91,30 +91,33 @@ async def _by_steps(step: Step, pending: int) -> tuple[int, int]:
 
 @asynccontextmanager
 async def _on_spool(settings: "Settings", name: str) -> AsyncIterator[Step]:
+    from gateway.cli.stopped_spool import open_stopped_spool
     from gateway.delivery.dead_letter import DeadLetterStore
     from gateway.delivery.discarding import Discarder
     from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
     from gateway.delivery.seal_key import load_or_make_seal_key
-    from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
     from gateway.telemetry.audit import FILE_NAME, AuditLog
     from gateway.telemetry.log import configure_logging
     from gateway.telemetry.metrics import Metrics
 
     configure_logging(level="error", json=False)  # a line a dead letter would be no result, and much of it
     metrics, beside_spool = Metrics(), settings.spool.directory.parent
-    async with open_sqlite_spool(
-        settings.spool.directory, SqliteOptions.of(settings.spool), metrics=metrics, now_ms=unix_ms
-    ) as spool:
+    async with open_stopped_spool(settings) as files:
         store = DeadLetterStore(
             settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         )
         store.prepare()
-        discarder = Discarder(spool=spool, dead_letters=store, metrics=metrics, now_ms=unix_ms)
+        spools = tuple(files.values())
+        discarders = [
+            Discarder(spool=spool, dead_letters=store, metrics=metrics, now_ms=unix_ms) for spool in spools
+        ]
         AuditLog(beside_spool / FILE_NAME).record("discard_target", by="command", target=name)
 
         async def step(limit: int) -> tuple[int, int]:
-            discarded = await discarder.discard(name, limit=limit)
-            return discarded, spool.pending().get(name, 0)
+            discarded = 0
+            for discarder in discarders:
+                discarded += await discarder.discard(name, limit=limit - discarded)
+            return discarded, sum(spool.pending().get(name, 0) for spool in spools)
 
         yield step
 

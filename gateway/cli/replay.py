@@ -173,12 +173,11 @@ def _asking(gateway: "AdminClient", wanted: "Wanted", *, dry_run: bool) -> Step:
 @asynccontextmanager
 async def _on_spool(settings: "Settings", wanted: "Wanted", *, dry_run: bool) -> AsyncIterator[Step]:
     from gateway.cli.state_owner import refuse_another_user
-    from gateway.delivery.kept_replay import KeptReplayer, shown_step
+    from gateway.cli.stopped_spool import open_stopped_spool
+    from gateway.delivery.kept_replay import Cursor, KeptReplayer
     from gateway.delivery.replay import Known
     from gateway.settings.routes import routing_table
-    from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
     from gateway.telemetry.audit import FILE_NAME, AuditLog
-    from gateway.telemetry.metrics import Metrics
 
     directory = settings.spool.directory
     refuse_another_user(directory)
@@ -186,15 +185,21 @@ async def _on_spool(settings: "Settings", wanted: "Wanted", *, dry_run: bool) ->
     known = Known(
         apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing_table(settings)
     )
-    async with open_sqlite_spool(
-        directory, SqliteOptions.of(settings.spool), metrics=Metrics(), now_ms=unix_ms
-    ) as spool:
-        replayer = KeptReplayer(spool=spool, known=lambda: known, now_ms=unix_ms)
+    async with open_stopped_spool(settings) as files:
+        replayers = {
+            number: KeptReplayer(spool=spool, known=lambda: known, now_ms=unix_ms)
+            for number, spool in files.items()
+        }
         if not dry_run:
             AuditLog(directory.parent / FILE_NAME).record("replay_kept", by="command", **wanted.shown())
 
         async def step(after: Any, limit: int) -> dict[str, Any]:
-            return shown_step(await replayer.step(wanted, after=after, limit=limit, dry_run=dry_run))
+            cursor = Cursor.of(after, replayers, since_ms=wanted.since_ms)
+            there = cursor.places[cursor.behind]
+            done = await replayers[cursor.behind].step(wanted, after=there, limit=limit, dry_run=dry_run)
+            cursor = cursor.moved(done.after)
+            reached_ms = cursor.reached_ms(since_ms=wanted.since_ms, until_ms=wanted.until_ms)
+            return {"counts": done.counts, "after": cursor.flat(), "reached_ms": reached_ms}
 
         yield step
 

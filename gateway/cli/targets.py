@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -38,7 +39,8 @@ RATE_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A target of the configuration.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
 
-Work = Callable[["PauseBook"], Awaitable[None]]
+Work = Callable[["Sequence[PauseBook]"], Awaitable[None]]
+"""Does something to the pauses in every worker's file."""
 
 STOPPED: Final = "stopped"
 NO_STATE: Final = "-"
@@ -84,8 +86,9 @@ def pause(
     seconds = None if for_ is None else _duration(for_)
     content: dict[str, object] = {"seconds": seconds, "reason": reason}
 
-    async def alone(book: "PauseBook") -> None:
-        await book.pause(name, seconds=seconds, reason=reason)
+    async def alone(books: "Sequence[PauseBook]") -> None:
+        for book in books:
+            await book.pause(name, seconds=seconds, reason=reason)
 
     _change("pause", name, content, alone, as_json=as_json)
 
@@ -106,8 +109,10 @@ def resume(
     """Deliver to a target again. Of one that is not paused it changes the rate."""
     per_second = None if rate is None else _rate(rate)
 
-    async def alone(book: "PauseBook") -> None:
-        await book.resume(name, rate_per_second=per_second)
+    async def alone(books: "Sequence[PauseBook]") -> None:
+        share = None if per_second is None else per_second / len(books)
+        for book in books:
+            await book.resume(name, rate_per_second=share)
 
     _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
 
@@ -223,12 +228,12 @@ def _change(
         found = gateway.post(f"/api/targets/{action}", {"target": name, **content})
     else:
 
-        async def work(book: "PauseBook") -> None:
+        async def work(books: "Sequence[PauseBook]") -> None:
             from gateway.telemetry.audit import FILE_NAME, AuditLog
 
             audit = AuditLog(settings.spool.directory.parent / FILE_NAME)
             audit.record(action, by="command", target=name, **content)
-            await alone(book)
+            await alone(books)
 
         err("no gateway runs: doing it here")
         found = _on_spool(settings, work)[name]
@@ -242,31 +247,25 @@ def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
     """Open the spool, with its lock, do something there, and return how the targets are then."""
     import trio
 
-    from gateway.cli.state_owner import refuse_another_user
+    from gateway.cli.stopped_spool import open_stopped_spool
     from gateway.delivery.pause_book import PauseBook
-    from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
-    from gateway.telemetry.metrics import Metrics
-
-    refuse_another_user(settings.spool.directory)
-    spool_options = SqliteOptions.of(settings.spool)
 
     async def run() -> dict[str, Any]:
-        async with open_sqlite_spool(
-            settings.spool.directory, spool_options, metrics=Metrics(), now_ms=unix_ms
-        ) as spool:
-            book = PauseBook(spool, unix_ms)
-            await book.load()
-            await work(book)
-            return await _describe(settings, spool, book)
+        async with open_stopped_spool(settings) as files:
+            opened = [(spool, PauseBook(spool, unix_ms)) for spool in files.values()]
+            for _, book in opened:
+                await book.load()
+            await work([book for _, book in opened])
+            return await _describe(settings, opened)
 
     return trio.run(run)
 
 
-async def _nothing(_: "PauseBook") -> None:
+async def _nothing(_: "Sequence[PauseBook]") -> None:
     """Only look."""
 
 
-async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> dict[str, Any]:
+async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBook]]") -> dict[str, Any]:
     """Say what `/api/status` would, of a spool that nobody delivers from."""
     from gateway.core import pausing
     from gateway.core.routing import UNROUTED
@@ -276,12 +275,20 @@ async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> 
     now_ms = unix_ms()
     store = DeadLetterStore(settings.dead_letter.directory, b"")
     store.count()
-    dead, oldest = store.counts(), await spool.oldest_received_ms()
+    dead = store.counts()
+    waiting: Counter[str] = Counter(dict.fromkeys(settings.targets, 0))
+    oldest: dict[str, int] = {}
+    for spool, _ in opened:
+        waiting.update(spool.pending())
+        for name, at_ms in (await spool.oldest_received_ms()).items():
+            oldest[name] = min(at_ms, oldest.get(name, at_ms))
     found = {}
-    for name, pending in {**dict.fromkeys(settings.targets, 0), **spool.pending()}.items():
+    for name, pending in waiting.items():
         if name not in settings.targets and not pending and not dead.get(name):
             continue
-        pause = pausing.current(book.of(name), now_ms)
+        books = [book.of(name) for _, book in opened]
+        pause = next(filter(None, (pausing.current(pauses, now_ms) for pauses in books)), None)
+        rates = [rate for rate in map(pausing.rate_after, books) if rate is not None]
         stopped = STOPPED if name in settings.targets or name == UNROUTED else UNKNOWN
         found[name] = {
             "pending": pending,
@@ -289,7 +296,7 @@ async def _describe(settings: "Settings", spool: "Spool", book: "PauseBook") -> 
             "dead_letters": dead.get(name, 0),
             "state": stopped if pause is None else str(TargetState.PAUSED),
             "pause": shown_pause(pause),
-            "rate_per_second": pausing.rate_after(book.of(name)) if pause is None else None,
+            "rate_per_second": sum(rates) if rates and pause is None else None,
         }
     return found
 

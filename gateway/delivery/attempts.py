@@ -174,6 +174,8 @@ class TargetAttempts:
         return f"app {parcel.first.app} is not configured: there is no secret to sign with"
 
     async def _follow(self, parcel: Parcel, outcome: Outcome, record: AttemptRecord) -> None:
+        if not isinstance(outcome, Delivered):
+            self._gate.remember(record)
         match outcome:
             case Delivered(status=status):
                 self._gate.taken(parcel)

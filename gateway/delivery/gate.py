@@ -14,7 +14,7 @@ from gateway.core.breaker import Breaker, BreakerPolicy, State, Ticket
 from gateway.core.pausing import Pause, Pauses
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.view import TargetState, TargetView
-from gateway.spool.contract import INTERRUPTED
+from gateway.spool.contract import INTERRUPTED, AttemptRecord
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -54,6 +54,7 @@ class Gate:
         self._tickets: dict[int, Ticket] = {}
         """Of attempts under way whose outcome is not known yet, by the token of their first lease."""
         self._opened_at_ms: int | None = None
+        self._last_failure: AttemptRecord | None = None
         self._retired = False
         self._pauses: Pauses = ()
         self._was_paused = False
@@ -165,6 +166,10 @@ class Gate:
         self._become(after)
         return believed
 
+    def remember(self, record: AttemptRecord) -> None:
+        """Keep what came of an attempt that the target did not take, for people."""
+        self._last_failure = record
+
     # -- what others see
 
     @property
@@ -181,6 +186,7 @@ class Gate:
             opened_at_ms=self._opened_at_ms,
             pause=pause,
             rate_per_second=pausing.rate_after(self._pauses) if pause is None else None,
+            last_failure=self._last_failure,
         )
 
     def _look_at_pause(self) -> Pause | None:

@@ -8,9 +8,10 @@ it is delivered.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,9 @@ from gateway.core.routing import delivery_ids
 from gateway.delivery.message import rfc3339
 from gateway.delivery.replay import Known
 from gateway.spool.contract import Kept, NewDelivery, Place, Spool
+
+END_OF_TIME: Final = 2**53 - 1
+"""Behind every notification of a millisecond: more than a file will ever number."""
 
 
 class KeptWord(StrEnum):
@@ -82,6 +86,46 @@ class Step:
     """Where to go on; None: that was all."""
     reached_ms: int
     """Everything that was accepted before is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far one has come in the files of several workers: whichever is furthest behind goes next, so that
+    all is done up to one moment of acceptance, and who stops can go on from it."""
+
+    places: Mapping[int, Place]
+    """By worker; who is through is not in it."""
+
+    @classmethod
+    def of(cls, after: Sequence[int] | None, workers: Iterable[int], *, since_ms: int) -> "Cursor":
+        """Read what `flat` gave; None: the beginning, for all these.
+
+        Raises:
+            ValueError: it gave no such thing.
+        """
+        if after is None:
+            return cls(places=dict.fromkeys(workers, (since_ms - 1, END_OF_TIME)))
+        if not after or len(after) % 3:
+            raise ValueError("no places by worker")
+        return cls(places={after[at]: (after[at + 1], after[at + 2]) for at in range(0, len(after), 3)})
+
+    @property
+    def behind(self) -> int:
+        """Whose turn it is."""
+        return min(self.places, key=lambda number: (self.places[number], number))
+
+    def moved(self, after: Place | None) -> "Cursor":
+        """Return it with whoever was behind at another place; None: through."""
+        others = {number: place for number, place in self.places.items() if number != self.behind}
+        return Cursor(places=others if after is None else {**others, self.behind: after})
+
+    def flat(self) -> tuple[int, ...] | None:
+        """Return it as numbers; None: all are through."""
+        return tuple(part for number, place in self.places.items() for part in (number, *place)) or None
+
+    def reached_ms(self, *, since_ms: int, until_ms: int) -> int:
+        """Return the moment before which all that was accepted is done."""
+        return max(since_ms, min((place[0] for place in self.places.values()), default=until_ms))
 
 
 def plan_again(

@@ -10,7 +10,7 @@ dispatcher removes the file. An `_unrouted` letter gets new ids, which only an e
 stored: pending is as good as added.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -138,6 +138,32 @@ def _lane_of(letter: DeadLetter) -> Lane:
     envelope = parse_envelope(letter.body)
     changes = envelope.changes if isinstance(envelope, Envelope) else ()
     return min((lane_of(change.kinds, change.field) for change in changes), default=Lane.NORMAL)
+
+
+def ids_again(letters: Sequence[str], targets: Collection[str]) -> Mapping[str, str]:
+    """Return, for every id of a delivery that may be made of one of these dead letters, the letter."""
+    return {
+        again: letter
+        for letter in letters
+        for again in (
+            [f"{letter}-{target}" for target in targets] if letter.endswith(f"-{UNROUTED}") else [letter]
+        )
+    }
+
+
+def homes(
+    again: Mapping[str, str], waiting: Mapping[int, Collection[str]], *, first: int
+) -> Mapping[int, Sequence[str]]:
+    """Say in which worker's file each dead letter is to be replayed: where a delivery of it waits, else in
+    the first. So what waits in any of them is not added twice. `waiting` has the ids in each.
+    """
+    home = dict.fromkeys(again.values(), first)
+    for number, ids in waiting.items():
+        home.update((again[id_], number) for id_ in ids if id_ in again)
+    found: dict[int, list[str]] = {}
+    for letter, number in home.items():
+        found.setdefault(number, []).append(letter)
+    return found
 
 
 class Replayer:

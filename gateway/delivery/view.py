@@ -7,6 +7,7 @@ from typing import Final
 from gateway.core.breaker import State
 from gateway.core.pausing import Pause
 from gateway.delivery.message import rfc3339
+from gateway.spool.contract import AttemptRecord
 
 
 class TargetState(StrEnum):
@@ -34,6 +35,8 @@ class TargetView:
     """What is going on."""
     rate_per_second: float | None
     """At which what has gathered goes out; None: no limit."""
+    last_failure: AttemptRecord | None = None
+    """The last attempt that the target did not take, since the process began."""
 
 
 def shown_view(view: TargetView) -> dict[str, object]:
@@ -47,7 +50,15 @@ def shown_view(view: TargetView) -> dict[str, object]:
         },
         "pause": shown_pause(view.pause),
         "rate_per_second": view.rate_per_second,
+        "last_error": shown_failure(view.last_failure),
     }
+
+
+def shown_failure(record: AttemptRecord | None) -> dict[str, object] | None:
+    """Return it fit for JSON, without what the target has written: that may quote a notification."""
+    if record is None:
+        return None
+    return {"at": rfc3339(record.at_ms), "status": record.status, "error": record.error}
 
 
 def shown_pause(pause: Pause | None) -> dict[str, object] | None:

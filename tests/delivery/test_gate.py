@@ -7,6 +7,7 @@ import trio
 
 from gateway.core.breaker import REFUSALS, BreakerPolicy
 from gateway.delivery.dead_letter_record import Reason
+from gateway.delivery.view import shown_view
 from tests.delivery.dispatching import BODY, Rig, a_target, asked, emptied, unix_ms
 from tests.delivery.rig import Received, Script, answer, notification, serving
 from tests.delivery.test_attempts import a_message, key, numbers
@@ -245,6 +246,26 @@ async def test_a_missing_app_is_not_the_targets_fault(rig: Rig) -> None:
         async with rig.running({"support": a_target(target.url, schedule=(30.0,), breaker=breaker)}):
             await asked(target, 1)
             assert shown(rig) == (0.0, "delivering")
+
+
+async def test_what_came_of_the_last_attempt_that_was_not_taken_is_shown(rig: Rig) -> None:
+    async with (
+        serving(answer(503), answer(200)) as target,
+        rig.spool() as spool,
+        trio.open_nursery() as nursery,
+    ):
+        dispatcher = rig.dispatcher(spool, {"support": a_target(target.url, schedule=(0.05,))})
+        await nursery.start(dispatcher.run)
+        assert shown_view(dispatcher.views()["support"])["last_error"] is None
+        before_ms = unix_ms()
+        await spool.append(notification(BODY, "support", received_at_ms=before_ms))
+        await asked(target, 2)
+        error = shown_view(dispatcher.views()["support"])["last_error"]
+        assert isinstance(error, dict)
+        assert (error["status"], error["error"]) == (503, "")
+        assert set(error) == {"at", "status", "error"}, "never what the target wrote"
+        await dispatcher.drain(0)
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_open_breaker_outlives_new_settings_and_is_shown_while_there_is_a_target(rig: Rig) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.change import Kind
 from gateway.core.routing import Route, RoutingTable
-from gateway.delivery.kept_replay import KeptReplayer, Wanted
+from gateway.delivery.kept_replay import Cursor, KeptReplayer, Wanted
 from gateway.delivery.replay import Known
 from gateway.spool.contract import Buried, Done, Lease
 from gateway.spool.memory import MemorySpool, open_memory_spool
@@ -173,3 +173,23 @@ async def test_a_dead_letter_that_was_replayed_and_delivered_counts_as_delivered
     assert await rig.replay(wanted("crm"), limit=10) == {"delivered": 1}
     assert await rig.replay(wanted("crm"), limit=1) == {"delivered": 2}
     assert await rig.replay(wanted("crm", include=True), limit=1) == {"delivered": 1, "replayed": 1}
+
+
+def test_of_several_files_the_one_that_is_behind_is_next() -> None:
+    """So whoever stops can go on from the moment that is told, and leaves nothing out in any of them."""
+    cursor = Cursor.of(None, (0, 1), since_ms=100)
+    assert cursor.behind == 0
+    cursor = Cursor.of(cursor.moved((150, 7)).flat(), (), since_ms=100)
+    assert (cursor.behind, cursor.reached_ms(since_ms=100, until_ms=900)) == (1, 100)
+    cursor = cursor.moved((170, 3))
+    assert (cursor.behind, cursor.reached_ms(since_ms=100, until_ms=900)) == (0, 150)
+    cursor = cursor.moved(None)
+    assert (cursor.behind, cursor.reached_ms(since_ms=100, until_ms=900)) == (1, 170)
+    assert cursor.moved(None).flat() is None
+    assert cursor.moved(None).reached_ms(since_ms=100, until_ms=900) == 900
+
+
+@pytest.mark.parametrize("after", [(), (1, 2), (0, 1, 2, 3)])
+def test_what_is_no_place_by_worker_is_refused(after: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="no places"):
+        Cursor.of(after, (0, 1), since_ms=0)

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.routing import UNROUTED, Route, RoutingTable
 from gateway.delivery.dead_letter import DeadLetterStore, Found
 from gateway.delivery.dead_letter_record import DeadLetter, Reason
-from gateway.delivery.replay import Known, Replayer, Result, Word, discard, rehearse
+from gateway.delivery.replay import Known, Replayer, Result, Word, discard, homes, ids_again, rehearse
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import Buried, Done, Lease
 from gateway.spool.memory import MemorySpool, open_memory_spool
@@ -311,3 +311,19 @@ async def test_what_is_replayed_to_a_target_with_order_goes_in_order_again(rig: 
         rig.store.write(letter)
     assert await rig.replay(*letters, known_=ordered) == [Word.REPLAYED, Word.REPLAYED]
     assert [lease.delivery_id for lease in await rig.leases()] == [letters[0].id]
+
+
+def test_a_letter_goes_where_a_delivery_of_it_waits_else_to_the_first() -> None:
+    """An `_unrouted` one, too, of which one delivery waits and another does not."""
+    again = ids_again(["a-support", "b-crm", "c-_unrouted"], ["support", "crm"])
+    assert again == {
+        "a-support": "a-support",
+        "b-crm": "b-crm",
+        "c-_unrouted-support": "c-_unrouted",
+        "c-_unrouted-crm": "c-_unrouted",
+    }
+    assert homes(again, {0: [], 1: ["b-crm"], 2: ["c-_unrouted-crm"]}, first=0) == {
+        0: ["a-support"],
+        1: ["b-crm"],
+        2: ["c-_unrouted"],
+    }

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import trio
@@ -287,6 +288,37 @@ async def test_a_pause_holds_in_all_workers_and_in_one_that_starts_anew(rig: Rig
             assert target.received == []
             await rig.command("targets", "resume", "support")
             await wait_arrived(target, wanted)
+
+
+async def test_what_is_kept_or_waits_for_a_lost_target_is_found_in_the_files_of_all_workers(rig: Rig) -> None:
+    def keeping(config: Config) -> None:
+        two_workers(config)
+        config["spool"]["keep_delivered"] = "1h"
+
+    async with open_target() as target, open_target("former", behaviour=DOWN) as former:
+        rig.write(targets={"support": target.url, "former": former.url}, change=keeping)
+        async with rig.running() as gateway:
+            await all_serving(rig)
+            wanted = await reach_both(rig)
+            await wait_arrived(target, wanted)
+            number = len(wanted)
+            await trio.sleep(0.01)
+            later = datetime.now(UTC).isoformat()
+            again = ("replay", "--target", "support", "--include-delivered", "--json")
+            none = await rig.command(*again, "--since", later)
+            assert json.loads(none.stdout)["counts"] == {}, "older is not sent again"
+            done = await rig.command(*again, "--since", "1h")
+            assert json.loads(done.stdout)["counts"] == {"replayed": number}
+            await until(lambda: len(target.received) == 2 * number)
+            assert arrived(target) == wanted
+
+            rig.write(targets={"support": target.url}, change=keeping)
+            os.kill(gateway.pid, signal.SIGHUP)
+            await until(lambda: len(events(rig, "reloaded")) == 1)
+            given_up = await rig.command("targets", "discard", "former", "--yes", "--json")
+            assert json.loads(given_up.stdout) == {"former": {"discarded": number, "left": 0}}
+            letters = {message_id(letter["body"].encode()) for letter in rig.dead_letters}
+            assert letters == wanted
 
 
 async def test_a_worker_that_cannot_start_leaves_the_other_to_serve_and_is_tried_again(rig: Rig) -> None:
