@@ -134,8 +134,8 @@ async def _wait_serving(admin: int, workers: int) -> None:
                 await trio.sleep(POLL_SECONDS)
 
 
-def _app_server(name: str, words: Callable[[Ground, int], list[str]], app: str) -> Start:
-    """Make the start of a server that runs one of the bare apps."""
+def _server(name: str, words: Callable[[Ground, int], list[str]], app: str = "") -> Start:
+    """Make the start of a server, which runs one of the bare apps if it runs any."""
 
     @asynccontextmanager
     async def start(ground: Ground) -> AsyncGenerator[Running, None]:
@@ -146,12 +146,20 @@ def _app_server(name: str, words: Callable[[Ground, int], list[str]], app: str) 
             "BENCH_DATABASE": str(directory / "notifications.sqlite"),
             "PYTHONPATH": str(REPOSITORY),
         }
-        argv = [*words(ground, port), f"bench.apps:{app}"]
+        argv = [*words(ground, port), *([f"bench.apps:{app}"] if app else [])]
         log = directory / "output.log"
         async with running(argv, name=name, log=log, port=port, environ=environ) as server:
             yield Running(server, port)
 
     return start
+
+
+def _bound(ground: Ground, port: int) -> list[str]:
+    pki = ground.pki
+    return [
+        *(sys.executable, "-m", "bench.bound", "--port", str(port), "--anchor", str(pki.meta_ca)),
+        *("--certificate", str(pki.server_certificate), "--private-key", str(pki.server_key)),
+    ]
 
 
 def _hypercorn(ground: Ground, port: int) -> list[str]:
@@ -218,10 +226,18 @@ CONTENDERS: Final = (
         handshakes=True,
     ),
     Contender(
+        name="bound",
+        title="Trio, pyOpenSSL and httptools alone",
+        does="signature checked, nothing kept",
+        start=_server("bound", _bound),
+        missing=_needs_module("httptools"),
+        handshakes=True,
+    ),
+    Contender(
         name="hypercorn",
         title="Hypercorn on Trio, as it comes",
         does="signature checked, nothing kept",
-        start=_app_server("hypercorn", _hypercorn, "bare"),
+        start=_server("hypercorn", _hypercorn, "bare"),
         missing=_needs_module("hypercorn"),
         floor=5.0,
         aim=10.0,
@@ -230,7 +246,7 @@ CONTENDERS: Final = (
         name="uvicorn-row",
         title="uvicorn, one SQLite row a request",
         does="signature checked, on disk; not delivered",
-        start=_app_server("uvicorn-row", _uvicorn, "row"),
+        start=_server("uvicorn-row", _uvicorn, "row"),
         missing=_needs_other("uvicorn"),
         floor=3.0,
         aim=6.0,
@@ -239,7 +255,7 @@ CONTENDERS: Final = (
         name="uvicorn",
         title="uvicorn with uvloop and httptools",
         does="signature checked, nothing kept",
-        start=_app_server("uvicorn", _uvicorn, "bare"),
+        start=_server("uvicorn", _uvicorn, "bare"),
         missing=_needs_other("uvicorn"),
         handshakes=True,
         floor=0.5,
@@ -249,7 +265,7 @@ CONTENDERS: Final = (
         name="granian",
         title="granian",
         does="signature checked, nothing kept",
-        start=_app_server("granian", _granian, "bare"),
+        start=_server("granian", _granian, "bare"),
         missing=_needs_other("granian"),
         handshakes=True,
     ),

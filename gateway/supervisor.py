@@ -7,7 +7,6 @@ SIGHUP has all take up the new state or none: each builds it, and when each has,
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,7 @@ from gateway.exposition import ReloadRecord, describe_generation
 from gateway.fleet import Fleet
 from gateway.gathering import Gathering
 from gateway.generation import Generation, build_generation
+from gateway.observing import Observer
 from gateway.reloading import Reloader
 from gateway.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
 from gateway.settings.amounts import AUTO
@@ -33,10 +33,10 @@ from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
 from gateway.settings.values import Address
 from gateway.spool.lock import DirectoryLock
-from gateway.spool.sqlite import workers_with_files
+from gateway.spool.opening import files_of_workers
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
-from gateway.telemetry.log import configure_logging, get_logger, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 
@@ -56,7 +56,7 @@ def orphans(settings: Settings) -> tuple[int, ...]:
     """Return the numbers of workers that are no more, whose files are still there: something may wait in
     them."""
     count = worker_count(settings)
-    return tuple(number for number in workers_with_files(settings.spool.directory) if number >= count)
+    return tuple(number for number in files_of_workers(settings.spool) if number >= count)
 
 
 def needs_supervisor(settings: Settings) -> bool:
@@ -153,8 +153,17 @@ class _Head:
             reload_refused=record.refusal,
         )
 
+        self._observer = Observer(
+            self._gathering.facts,
+            status=self._gathering.status,
+            apps=lambda: self.generation.settings.apps,
+            metrics=self._metrics,
+            now_ms=unix_ms,
+        )
+
     async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one."""
+        nursery.start_soon(self._observer.watch)
         gathering = self._gathering
         app = build_admin_app(
             health=gathering.health,
@@ -164,6 +173,7 @@ class _Head:
             actions=gathering,
             config=self._record.config,
             edge=gathering.edge,
+            ledger=self._observer.report,
         )
         await serve_inside(nursery, app, admin)
         if metrics_port is not None:
@@ -179,7 +189,7 @@ class _Head:
             self._dead_letters.move(settings.dead_letter.directory)
             self._gathering.recount()
         if settings.log != former.settings.log:
-            configure_logging(level=settings.log.level, json=wants_json(settings.log.format, sys.stderr))
+            apply_log_settings(settings.log)
 
     def _admin_token(self) -> bytes:
         """As `Assembly` does."""

@@ -33,9 +33,10 @@ from gateway.preflight import load_and_examine
 from gateway.reloading import prepare
 from gateway.service import SWITCH_INTERVAL_SECONDS, fail_with, leading_error, settle_memory
 from gateway.spool.contract import Spool
-from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file
+from gateway.spool.opening import open_locked_spool
+from gateway.spool.sqlite import remove_worker_file
 from gateway.telemetry.audit import AuditLog
-from gateway.telemetry.log import configure_logging, get_logger, tell_worker, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger, tell_worker
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 from gateway.tls.turns import Turns
@@ -92,8 +93,7 @@ async def work(end: socket.socket, *, config: Path) -> None:
     loaded, problems = load_and_examine(config, environ=os.environ, content=b64decode(post.content))
     if problems or loaded is None:
         raise ConfigurationError(problems)
-    written = loaded.settings.log
-    configure_logging(level=written.level, json=wants_json(written.format, sys.stderr))
+    apply_log_settings(loaded.settings.log)
     generation = build_generation(loaded)
     if await _serve(post, generation, questions, first):
         remove_worker_file(loaded.settings.spool.directory, post.number)
@@ -103,14 +103,11 @@ async def work(end: socket.socket, *, config: Path) -> None:
 async def _serve(post: Post, generation: Generation, questions: Questions, first: Question) -> bool:
     """Serve until told to stop; return whether it had to drain a file and has."""
     spool_settings = generation.settings.spool
-    options = SqliteOptions.of(spool_settings)
     life, metrics = Life(), Metrics()
     public = _take_over(post)
     turns = Turns(post.board, own=post.number) if post.sockets else None
     drained = False
-    async with open_worker_spool(
-        spool_settings.directory, post.number, options, metrics=metrics, now_ms=unix_ms
-    ) as spool:
+    async with open_locked_spool(spool_settings, post.number, metrics=metrics, now_ms=unix_ms) as spool:
         if post.pauses is not None:
             await _write_pauses(spool, post.pauses)
         record = ReloadRecord(generation, metrics=metrics, at_ms=unix_ms())
@@ -205,6 +202,7 @@ class _Desk:
             "health": self._health,
             "metrics": self._metrics,
             "edge": self._edge,
+            "facts": self._facts,
             "status": operations.status,
             "pause": operations.pause,
             "resume": operations.resume,
@@ -244,6 +242,9 @@ class _Desk:
 
     async def _edge(self) -> object:
         return self._assembly.edge.report()
+
+    async def _facts(self, with_slots: bool) -> object:
+        return self._assembly.facts(with_slots=with_slots)
 
     async def _waiting(self, ids: list[str]) -> object:
         return sorted((await self._spool.kept_states(ids)).waiting)

@@ -11,6 +11,7 @@
 | `POST /api/targets/discard` | `{"target": NAME, "limit": 100}` -> `{"discarded": 100, "left": 23}` |
 | `POST /api/replay` | sends again what was delivered: `ReplayKeptRequest` -> `{"counts": ...}` |
 | `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
+| `GET /api/ledger` | what is the matter, what Meta sends, and what targets take; no token (`LedgerReport`) |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
@@ -141,6 +142,33 @@ admitted it, else null; `staged_says` is what it says at length. `proved`: the p
 of the app's.
 """
 
+LedgerReport = Callable[[], Awaitable[Mapping[str, object]]]
+"""Returns what is the matter and what comes in, fit for JSON; times are RFC 3339 or null. No payload.
+
+    {
+      "at", "listening_since",
+      "conditions": [{"condition": "meta_silent" | "gateway_refusing" | "target_failing",
+                      "app", "field", "target", "reason", "since", "summary": TEXT,
+                      "evidence": [TEXT], "next_steps": [TEXT]}],
+      "fields": [{"app", "object", "field", "received": int, "first_received_at", "last_received_at",
+                  "usual_interval_seconds": float | null, "lag_seconds": float | null,
+                  "silence": {"judgement": "usual" | "learning" | "suspicious", "seconds": float,
+                              "missed": float}}],
+      "lines": [{"app", "waba", "phone_number_id", "object", "field", "received": int,
+                 "first_received_at", "last_received_at", "usual_interval_seconds", "lag_seconds",
+                 "delivered": {TARGET: {"count": int, "last_at"}}}],
+      "lines_left_out": int,
+      "targets": {NAME: {"state", "delivered": int, "last_delivered_at",
+                         "last_error": {"at", "status": int | null, "error": TEXT} | null,
+                         "next_give_up_at"}}
+    }
+
+`conditions` is empty where nothing is the matter; of `app`, `field`, `target` and `reason` those are null
+that do not apply. Fields are of the known table, else `other`; numbers are of changes, those of `delivered`
+of notifications. Counts and times of `fields` and `lines` outlive restarts, those of `targets` do not.
+`lines` are those heard of last, 500 at most. docs/observing.md says how silence is judged.
+"""
+
 DeliveryId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z")]
 
 
@@ -215,9 +243,10 @@ def build_admin_app(
     actions: Actions,
     config: Config,
     edge: EdgeReport,
+    ledger: LedgerReport,
 ) -> ASGIApp:
     """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
-    api = _Api(actions, token, config=config, edge=edge)
+    api = _Api(actions, token, config=config, edge=edge, ledger=ledger)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
         Route("/api/targets/pause", api.pause, methods=["POST"]),
@@ -226,6 +255,7 @@ def build_admin_app(
         Route("/api/replay", api.replay_kept, methods=["POST"]),
         Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
+        Route("/api/ledger", api.ledger, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
     ]
@@ -285,10 +315,17 @@ def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
 
 class _Api:
     def __init__(
-        self, actions: Actions, token: Callable[[], bytes], *, config: Config, edge: EdgeReport
+        self,
+        actions: Actions,
+        token: Callable[[], bytes],
+        *,
+        config: Config,
+        edge: EdgeReport,
+        ledger: LedgerReport,
     ) -> None:
         self._actions = actions
         self._edge = edge
+        self._ledger = ledger
         self._token = token
         self._config = config
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
@@ -325,6 +362,9 @@ class _Api:
 
     async def edge(self, _: Request) -> Response:
         return _json(await _given(self._edge()))
+
+    async def ledger(self, _: Request) -> Response:
+        return _json(await self._ledger())
 
     async def replay(self, request: Request) -> Response:
         asked = await self._read(request, ReplayRequest)

@@ -22,19 +22,19 @@ async def open_stopped_spool(settings: "Settings") -> AsyncIterator[dict[int, "S
 
     Raises:
         UsageError: it belongs to another user.
-        SpoolLockedError, SpoolUnavailableError, SpoolBrokenError: as `open_sqlite_spool`.
+        SpoolLockedError, SpoolUnavailableError, SpoolBrokenError: as `open_spool`.
     """
     from gateway.spool.lock import DirectoryLock
-    from gateway.spool.sqlite import SqliteOptions, open_worker_spool, workers_with_files
+    from gateway.spool.opening import SOLE_WORKER, files_of_workers, open_locked_spool
     from gateway.telemetry.metrics import Metrics
 
-    directory, options = settings.spool.directory, SqliteOptions.of(settings.spool)
+    directory = settings.spool.directory
     refuse_another_user(directory)
     with DirectoryLock(directory):
         async with AsyncExitStack() as files:
             yield {
                 number: await files.enter_async_context(
-                    open_worker_spool(directory, number, options, metrics=Metrics(), now_ms=unix_ms)
+                    open_locked_spool(settings.spool, number, metrics=Metrics(), now_ms=unix_ms)
                 )
-                for number in sorted({0, *workers_with_files(directory)})
+                for number in sorted({SOLE_WORKER, *files_of_workers(settings.spool)})
             }

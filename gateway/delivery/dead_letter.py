@@ -325,7 +325,7 @@ class DeadLetterStore:
     def _prune(self, found: Found, why: str) -> bool:
         gone = self.remove(found)
         if gone:
-            _log.warning("dead_letter_pruned", id=found.id, target=found.target, why=why)
+            _log.warning("dead_letter_pruned", target=found.target, delivery=found.id, reason=why)
         return gone
 
     def _sweep(self, now_ms: int) -> None:

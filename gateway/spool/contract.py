@@ -28,7 +28,7 @@ The promises, numbered; tests name them.
 16. A disk that failed (EIO), or a file that is damaged in its structure, raises `SpoolBrokenError`; from then
     on every call raises it, no fsync is tried again, and nothing is overwritten. (Bytes of one notification
     that have changed: 25.)
-17. A second opener of the same spool is refused with `SpoolLockedError` (but see 29).
+17. A second opener of the same spool is refused with `SpoolLockedError` (but see 30).
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
     whoever has begun to wait for one gets its answer, cancelled or not.
 19. With `merging`, deliveries that were never attempted are leased in groups (`core.merging` says which). Who
@@ -53,7 +53,10 @@ The promises, numbered; tests name them.
     give-up clock; what is no longer there, and an id that waits, is left out. What was kept under that id is
     kept no more: it waits again. With `order_keys` it stands where it stood: before what was stored after it,
     but for what is under way.
-29. A spool that replicas share (`shared`) lets further openers in, instead of 17; 5 and 24 hold over all of
+29. `hasten` makes due, durable on return, what would be due later: lane by lane, the latest first (what has
+    failed meanwhile is due soon, and comes last), groups whole; but not what somebody holds or what waits
+    for another (24). Attempts, clocks and groups stay as they are.
+30. A spool that replicas share (`shared`) lets further openers in, instead of 17; 5 and 24 hold over all of
     them. A lease whose holder is gone ends after `hold_ms`, by the clock of the database, and then 11 holds;
     a settlement that comes later than the next lease changes nothing (7). All times that callers give and get
     are by their own clocks, which need not agree. Where the connection is lost at the commit, 15 leaves open
@@ -231,7 +234,8 @@ HOLD_MS: Final = 15_000
 class Room:
     """Whether a notification could be stored now."""
 
-    free_bytes: int
+    free_bytes: int | None
+    """None: the disk is another machine's."""
     total_bytes: int
     enough: bool
     """`free_bytes` is not below `spool.min_free`."""
@@ -274,7 +278,7 @@ class Spool(Protocol):
         new groups may be formed; None: not at all.
 
         `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it
-        is called on the spool's own thread and must be pure. `hold_ms`: see 29.
+        is called on the spool's own thread and must be pure. `hold_ms`: see 30.
         """
         ...
 
@@ -302,6 +306,13 @@ class Spool(Protocol):
 
     async def next_due_ms(self, target: str) -> int | None:
         """When the next delivery is due that nobody holds and that waits for no other (24); None: none is."""
+        ...
+
+    async def hasten(self, target: str, *, now_ms: int, limit: int) -> int:
+        """Make about `limit` deliveries due now that would be later; return how many, 0: none is left (29).
+
+        More than `limit` where several would be due at the same moment. Raises as `append`.
+        """
         ...
 
     async def oldest_received_ms(self) -> Mapping[str, int]:

@@ -6,6 +6,7 @@ OpenSSL all the same), and `decide` judges what was recorded. It fails closed: w
 verdict, and without a verdict no connection.
 """
 
+import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -257,7 +258,8 @@ def _verify(
 
 
 def _sha256(certificate: crypto.X509) -> str:
-    return certificate.digest("sha256").decode("ascii").replace(":", "").lower()
+    # Less than half of what `X509.digest` costs, which puts colons between the bytes.
+    return hashlib.sha256(_der(certificate)).hexdigest()
 
 
 _UNSPECIFIED: Final = 1

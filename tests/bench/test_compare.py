@@ -11,6 +11,7 @@ def test_everybody_is_measured_as_often_and_no_round_begins_as_the_last_did() ->
     counts = Counter((contender.name, kind) for _, contender, kind in planned)
     assert set(counts.values()) == {3}
     assert {name for name, kind in counts if kind == "handshake"} == {
+        "bound",
         "gateway",
         "nginx",
         "granian",

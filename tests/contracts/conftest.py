@@ -21,7 +21,7 @@ class Stand(Protocol):
     """Where one spool stands. `open` a second time is a restart."""
 
     shared: bool
-    """Whether others may have it open at the same time (29)."""
+    """Whether others may have it open at the same time (30)."""
 
     def open(
         self,

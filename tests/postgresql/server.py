@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NOBODY = 65534
+_SOMEBODY = NOBODY if os.geteuid() == 0 else None
 START_SECONDS = 20.0
 DATABASE = "postgres"
 USER = "gateway"
@@ -60,7 +61,7 @@ class Server:
         directory = binaries()
         assert directory is not None
         done = subprocess.run(
-            [directory / program, *arguments],
+            [str(directory / program), *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -68,7 +69,8 @@ class Server:
             check=False,
             cwd=self.directory,
             env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
-            **_somebody(),
+            user=_SOMEBODY,
+            group=_SOMEBODY,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -95,14 +97,20 @@ class Server:
         }
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [directory / "postgres", "-D", self.data, *(f"--{k}={v}" for k, v in settings.items())],
+                [
+                    str(directory / "postgres"),
+                    "-D",
+                    str(self.data),
+                    *(f"--{k}={v}" for k, v in settings.items()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
                 env={"LC_ALL": "C"},
                 start_new_session=True,
-                **_somebody(),
+                user=_SOMEBODY,
+                group=_SOMEBODY,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
@@ -114,7 +122,7 @@ class Server:
         """Whether it takes connections."""
         directory = binaries()
         assert directory is not None
-        asked = [directory / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        asked = [str(directory / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(asked, check=False, env={"LC_ALL": "C"}).returncode == 0
 
     def sql(self, text: str) -> list[str]:
@@ -135,10 +143,6 @@ class Server:
         if process is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=30)
-
-
-def _somebody() -> dict[str, int]:
-    return {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def connection_of(spool: SqliteSpool) -> apsw.Connection:
     """Return the writer's connection; with `still`, and while nothing is queued."""
-    return spool._writer._engine._file.connection
+    return spool._engine._file.connection
 
 
 async def take(spool: Spool, *, limit: int = 100, now_ms: int = NOW_MS) -> tuple[Lease, ...]:
@@ -407,6 +407,7 @@ async def test_14_many_deliveries_cost_as_few(tmp_path: Path) -> None:
             await steps(spool, lease_and_settle),
             await steps(spool, lambda: spool.next_due_ms("support")),
             await steps(spool, spool.oldest_received_ms),
+            await steps(spool, lambda: spool.hasten("support", now_ms=NOW_MS, limit=10)),
             await steps(spool, lambda: spool.restore(note(), clock_started_ms=NOW_MS)),
         ]
 

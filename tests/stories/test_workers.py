@@ -256,7 +256,11 @@ async def test_a_reload_under_load_reaches_all_workers_or_none(rig: Rig) -> None
             await until(lambda: len(acknowledged) > len(marked) + 50)
             stop.set()
             await wait_arrived(target, acknowledged)
-            fresh = {line["id"] for line in events(rig, "notification_accepted") if line["deliveries"] == 2}
+            fresh = {
+                line["notification"]
+                for line in events(rig, "notification_accepted")
+                if line["deliveries"] == 2
+            }
             await until(lambda: len(other.received) >= len(fresh) > 0)
             assert sum(one["restarts"] for one in await workers(rig)) == 1, "a reload starts nobody anew"
 

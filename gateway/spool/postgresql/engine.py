@@ -30,6 +30,7 @@ from gateway.spool.requests import (
     Effects,
     GetKept,
     GetPauses,
+    Hasten,
     NextDue,
     Oldest,
     OldestClock,
@@ -204,6 +205,8 @@ class Engine:
         """Do what asks or changes nothing of deliveries."""
         if isinstance(request, NextDue):
             request.result = self._leasing.next_due(request.target, session)
+        elif isinstance(request, Hasten):
+            request.result = self._leasing.hasten(request, session)
         elif isinstance(request, Oldest | OldestClock):
             name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
             rows = session.rows(name, targets=list(request.targets))

@@ -267,4 +267,4 @@ class ServerRoom:
         """Return the state."""
         failed = self._failure and self._monotonic() - self._failed_at < FAILURE_SECONDS
         reason = self._final or self._unreachable or (self._failure if failed else "")
-        return Room(free_bytes=0, total_bytes=0, enough=True, writable=not reason, detail=reason)
+        return Room(free_bytes=None, total_bytes=0, enough=True, writable=not reason, detail=reason)

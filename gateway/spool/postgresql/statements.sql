@@ -328,6 +328,23 @@ SELECT min(due_ms) FROM (
     FROM unnest(%(lanes)s::int[]) AS lanes (lane)
 ) AS each;
 
+-- name: hasten
+-- In one lane, of what would be due later, waits for no other and is held by nobody, the latest, and what is due at the
+-- same moment as the last of them: all of a group is.
+WITH last_one AS (
+    SELECT due_ms FROM delivery
+    WHERE target = %(target)s AND lane = %(lane)s AND due_ms > %(now_ms)s AND due_ms < %(waits)s
+        AND held_until_ms <= %(clock_ms)s AND NOT token = ANY(%(held)s::bigint[])
+    ORDER BY due_ms DESC LIMIT 1 OFFSET %(skipped)s
+), hastened AS (
+    UPDATE delivery SET due_ms = %(now_ms)s
+    WHERE target = %(target)s AND lane = %(lane)s AND due_ms > %(now_ms)s AND due_ms < %(waits)s
+        AND due_ms >= coalesce((SELECT due_ms FROM last_one), %(now_ms)s)
+        AND held_until_ms <= %(clock_ms)s AND NOT token = ANY(%(held)s::bigint[])
+    RETURNING 1
+)
+SELECT count(*) FROM hastened;
+
 -- name: oldest
 SELECT k.target, d.received_at_ms
 FROM unnest(%(targets)s::text[]) AS k (target)
