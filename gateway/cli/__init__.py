@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "targets": ("targets", "List the targets, pause one, resume it, give up a former one."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
     "replay": ("replay", "Send a target again what was delivered, while it is kept."),
+    "spool": ("spool", "Bring the spool's schema up to date."),
     "certs": ("certs", "Show a certificate file, or make a development PKI."),
     "fields": ("fields", "List the known webhook fields and what each means."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),

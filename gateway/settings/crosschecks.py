@@ -221,8 +221,6 @@ def _engine_has_what_it_needs(root: Root) -> Iterator[Found]:
             "postgresql needs spool.dsn: where the database is",
             "add dsn: {env: GATEWAY_DSN} or {file: PATH}",
         )
-    if not shared and "dsn" in spool:
-        yield ("spool", "dsn"), "stands beside `engine: sqlite`", "write engine: postgresql, or remove it"
     if shared and _mapping(root, "listen").get("workers", "1") not in ("1", 1):
         yield (
             ("listen", "workers"),

@@ -4,12 +4,14 @@ import base64
 import binascii
 import hmac
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from gateway.errors import UsageError
 from gateway.settings.reading import fault, read_named_file, read_text, reading
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -142,6 +144,30 @@ def _fit(secret: Secret, key: str) -> Secret:
             f"the secret ({secret.source}) holds {what}", "put the secret alone there, on one line", at=(key,)
         )
     return secret
+
+
+def read_again(secret: Secret, environ: Mapping[str, str]) -> Secret:
+    """Read the one secret that a command needs, of a configuration that was loaded without them.
+
+    Raises:
+        UsageError: it is not there, or cannot be read.
+    """
+    if secret.reveal():
+        return secret
+    try:
+        value = (
+            environ.get(secret.source.partition(" ")[2], "").encode("utf-8", "surrogateescape")
+            if secret.file is None
+            else secret.file.read_bytes()
+        )
+    except OSError as error:
+        raise UsageError(
+            f"a secret cannot be read ({secret.source}): {error.strerror}",
+            remedy="run it as the gateway's user",
+        ) from error
+    if not value.strip():
+        raise UsageError(f"a secret is missing ({secret.source})", remedy="set it, as the gateway has it")
+    return Secret(_without_newline(value), source=secret.source)
 
 
 def read_header_value(value: object, info: ValidationInfo) -> Secret | str:

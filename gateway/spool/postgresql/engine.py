@@ -165,14 +165,26 @@ class Engine:
     @contextmanager
     def _begun(self, draft: Draft) -> Iterator[Session]:
         """Have a transaction around, committed where nothing is raised."""
-        self._link.open()
         try:
-            [(clock_ms,)] = self._link.execute("BEGIN; SELECT clock_ms()")
+            clock_ms = self._begin()
             yield Session(self._link, draft, own_ms=self._now_ms(), clock_ms=clock_ms)
             self._link.execute("COMMIT")
         except BaseException:
             self._link.rollback()
             raise
+
+    def _begin(self) -> int:
+        """Begin, on a new connection where the old one has died while it was idle; the database's clock."""
+        for last in (False, True):
+            self._link.open()
+            try:
+                [(clock_ms,)] = self._link.execute("BEGIN; SELECT clock_ms()")
+            except LinkLostError:
+                if last:
+                    raise
+            else:
+                return int(clock_ms)
+        raise AssertionError("unreachable")
 
     def _enter_window(self, appends: Sequence[Append], session: Session) -> bool:
         """Have the draft say which buckets there are; False where another has to be opened first."""

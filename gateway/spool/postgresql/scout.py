@@ -85,8 +85,9 @@ class Scout:
 
     def tell(self, targets: frozenset[str]) -> None:
         """Tell the others that something is due; soon, and perhaps."""
-        self._to_tell.append(targets)
-        self._wake()
+        if not self._stopping.is_set():
+            self._to_tell.append(targets)
+            self._wake()
 
     async def close(self) -> None:
         """End."""
@@ -116,13 +117,13 @@ class Scout:
                     self._token.run_sync_soon(self._unreachable, error.message)
                     self._stopping.wait(LOOK_SECONDS)
             self._link.close()
-            os.close(self._wake_reader)
             self._token.run_sync_soon(self._end)
         except trio.RunFinishedError:
             self._link.close()
 
     def _end(self) -> None:
         os.close(self._wake_writer)
+        os.close(self._wake_reader)
         self._ended.set()
 
     def _look(self) -> None:

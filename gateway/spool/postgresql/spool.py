@@ -257,7 +257,7 @@ class ServerRoom:
 
     def write_succeeded(self) -> None:
         """Forget the failure."""
-        self._failure = ""
+        self._failure = self._unreachable = ""
 
     def failed_for_good(self, detail: str) -> None:
         """Remember that nothing will be stored any more."""
