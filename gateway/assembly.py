@@ -14,9 +14,12 @@ from typing import Final
 import trio
 
 from gateway.admin.app import build_admin_app, build_metrics_app
+from gateway.admin.dashboard.board import Sources
+from gateway.admin.dashboard.desk import Desk
 from gateway.admin.health import Check, judge
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
+from gateway.browsing import Browser
 from gateway.clock import unix_ms
 from gateway.core.identity import Peer
 from gateway.core.ids import RANDOM_BYTES, new_notification_id
@@ -31,6 +34,7 @@ from gateway.generation import Generation, callback_urls
 from gateway.ingress.app import build_ingress_app
 from gateway.observing import Facts, GapKeeper, Observer, facts_of
 from gateway.operations import Operations
+from gateway.settings.model import Settings
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.gap_ledger import gap_ledger_name
@@ -94,6 +98,7 @@ class Assembly:
         self._now = generation
         self._spool = spool
         self._metrics = metrics
+        self._audit = audit
         self._life = life
         self._record = record
         self._public = public
@@ -208,6 +213,23 @@ class Assembly:
     async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one; judge what is the matter."""
         nursery.start_soon(self._observer.watch)
+        dashboard = Desk(
+            Sources(
+                health=self.health,
+                render_metrics=self.render_metrics,
+                actions=self._operations,
+                edge=self._edge.report,
+                ledger=self._observer.report,
+                config=self._record.config,
+                callback_urls=lambda: callback_urls(self._now, self._public.addresses),
+                letters=Browser(self._dead_letters, now_ms=unix_ms),
+                changes=self._audit.tail,
+                token=self._admin_token,
+                token_place=lambda: token_place(self._now.settings),
+                now_ms=unix_ms,
+            )
+        )
+        nursery.start_soon(dashboard.sample)
         admin_app = build_admin_app(
             health=self.health,
             render_metrics=self.render_metrics,
@@ -217,6 +239,7 @@ class Assembly:
             config=self._record.config,
             edge=self._edge.report,
             ledger=self._observer.report,
+            pages=dashboard.routes(),
         )
         await serve_inside(nursery, admin_app, admin)
         if metrics_port is not None:
@@ -288,10 +311,10 @@ class Assembly:
         try:
             while True:
                 await trio.sleep(SUMMARY_SECONDS)
-                self._summaries.tell(seconds=trio.current_time() - told_seconds)
+                self._summaries.tell(seconds=trio.current_time() - told_seconds, now_ms=unix_ms())
                 told_seconds = trio.current_time()
         finally:
-            self._summaries.tell(seconds=trio.current_time() - told_seconds)
+            self._summaries.tell(seconds=trio.current_time() - told_seconds, now_ms=unix_ms())
 
     async def _keep_dead_letters(self) -> None:
         """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""
@@ -345,6 +368,13 @@ class Assembly:
             now_ms=unix_ms(),
         )
         return self._metrics.render()
+
+
+def token_place(settings: Settings) -> str:
+    """Say where an operator finds the admin token."""
+    if settings.admin.token is not None:
+        return "what admin.token of the configuration names"
+    return f"in the file {settings.spool.directory.parent / TOKEN_FILE_NAME}"
 
 
 async def serve_inside(nursery: trio.Nursery, app: AsgiApp, bound: Bound) -> None:

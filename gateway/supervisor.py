@@ -14,9 +14,12 @@ from typing import Final
 import trio
 
 from gateway.admin.app import build_admin_app, build_metrics_app
+from gateway.admin.dashboard.board import Sources
+from gateway.admin.dashboard.desk import Desk
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
-from gateway.assembly import Life, serve_inside
+from gateway.assembly import Life, serve_inside, token_place
+from gateway.browsing import Browser
 from gateway.clock import unix_ms
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
@@ -24,7 +27,7 @@ from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.exposition import ReloadRecord, describe_generation
 from gateway.fleet import Fleet
 from gateway.gathering import Gathering
-from gateway.generation import Generation, build_generation
+from gateway.generation import Generation, build_generation, callback_urls
 from gateway.observing import Observer
 from gateway.reloading import Reloader
 from gateway.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
@@ -116,9 +119,10 @@ class _Head:
     def __init__(self, generation: Generation, *, config: Path, public: Bound, life: Life) -> None:
         settings = generation.settings
         self.generation = generation
+        self._public = public
         self._metrics = Metrics()
         describe_generation(self._metrics, generation)
-        audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
+        self._audit = audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
         record = ReloadRecord(generation, metrics=self._metrics, at_ms=unix_ms())
         beside_spool = settings.spool.directory.parent
         self._dead_letters = DeadLetterStore(
@@ -165,6 +169,23 @@ class _Head:
         """Answer on the admin port, and on the second one where there is one."""
         nursery.start_soon(self._observer.watch)
         gathering = self._gathering
+        dashboard = Desk(
+            Sources(
+                health=gathering.health,
+                render_metrics=gathering.render_metrics,
+                actions=gathering,
+                edge=gathering.edge,
+                ledger=self._observer.report,
+                config=self._record.config,
+                callback_urls=lambda: callback_urls(self.generation, self._public.addresses),
+                letters=Browser(self._dead_letters, now_ms=unix_ms),
+                changes=self._audit.tail,
+                token=self._admin_token,
+                token_place=lambda: token_place(self.generation.settings),
+                now_ms=unix_ms,
+            )
+        )
+        nursery.start_soon(dashboard.sample)
         app = build_admin_app(
             health=gathering.health,
             render_metrics=gathering.render_metrics,
@@ -174,6 +195,7 @@ class _Head:
             config=self._record.config,
             edge=gathering.edge,
             ledger=self._observer.report,
+            pages=dashboard.routes(),
         )
         await serve_inside(nursery, app, admin)
         if metrics_port is not None:

@@ -15,6 +15,7 @@
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
+| `GET /` and what it leads to | the dashboard: `dashboard.desk` has its paths and its order of checks |
 
 Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
 
@@ -25,7 +26,6 @@ nothing to protect from a browser.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol, TypeVar
 
@@ -33,11 +33,12 @@ import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.admin.body import BodyRefusedError, read_body
 from gateway.admin.guard import host_is_ours, is_json, token_is_right
 from gateway.admin.health import Health
 from gateway.core.change import Kind
@@ -45,11 +46,6 @@ from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import CONTENT_TYPE
-
-MAX_BODY_BYTES: Final = 1024**2
-"""Some 10 000 ids in one request; the commands send fewer at a time."""
-BODY_TIMEOUT_SECONDS: Final = 10.0
-"""A command on the same machine needs milliseconds."""
 
 _LINES_PER_SECOND: Final = 1.0
 """Of refusals in the log: somebody tries tokens, once a second is often enough to say so."""
@@ -244,8 +240,12 @@ def build_admin_app(
     config: Config,
     edge: EdgeReport,
     ledger: LedgerReport,
+    pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
+    """Make the app of the admin port; `token` is asked at every POST: a reload may change it.
+
+    `pages`: the dashboard's (`dashboard.desk`).
+    """
     api = _Api(actions, token, config=config, edge=edge, ledger=ledger)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
@@ -259,7 +259,7 @@ def build_admin_app(
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
     ]
-    return _HostGuard(_starlette([*_probes(health, render_metrics), *routes]), hosts)
+    return _HostGuard(_starlette([*_probes(health, render_metrics), *routes, *pages]), hosts)
 
 
 def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIApp:
@@ -267,7 +267,7 @@ def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIA
     return _starlette(_probes(health, render_metrics))
 
 
-def _starlette(routes: list[Route]) -> ASGIApp:
+def _starlette(routes: Sequence[BaseRoute]) -> ASGIApp:
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -390,9 +390,10 @@ class _Api:
             )
         if not is_json(_values(request.scope, b"content-type")):
             return _error(415, "content_type", "send application/json")
-        body = await _body(request)
-        if isinstance(body, Response):
-            return body
+        try:
+            body = await read_body(request)
+        except BodyRefusedError as refused:
+            return _error(refused.status, refused.word, refused.detail)
         try:
             return msgspec.json.decode(body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one of the former
@@ -409,21 +410,6 @@ def _results(results: Mapping[str, ActionResult]) -> Response:
     return _json(
         {"results": {id_: {"result": one.result, "detail": one.detail} for id_, one in results.items()}}
     )
-
-
-async def _body(request: Request) -> bytes | Response:
-    body = bytearray()
-    with trio.move_on_after(BODY_TIMEOUT_SECONDS):
-        try:
-            async with aclosing(request.stream()) as chunks:
-                async for chunk in chunks:
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        return _error(413, "too_large", f"send at most {MAX_BODY_BYTES} bytes")
-        except ClientDisconnect:
-            return _error(400, "body", "the body was cut short")
-        return bytes(body)
-    return _error(408, "timeout", f"send the body within {BODY_TIMEOUT_SECONDS:.0f} s")
 
 
 class _HostGuard:

@@ -127,7 +127,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         "connection app address bytes", "A notification was on disk already (as `log.notifications` says)."
     ),
     "summary": _event(
-        "app seconds accepted duplicates refused bytes ack_p50_ms ack_p99_ms",
+        "app seconds accepted duplicates refused bytes ack_p50_ms ack_p99_ms lag_seconds",
         "What came in for an app in the last ten seconds; none where nothing came.",
     ),
     "unrouted_only_counted": _event(
@@ -208,6 +208,9 @@ EVENTS: Final[Mapping[str, Event]] = {
         "path address suppressed", "Somebody asked for an action without the token."
     ),
     "admin_action_failed": _event("path status error", "An action was asked for and failed."),
+    "dashboard_not_sampled": _event(
+        "error", "The metrics could not be asked for, so the dashboard's charts have a gap."
+    ),
 }
 
 FIELDS: Final[Mapping[str, str]] = {
@@ -252,6 +255,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "bytes": "Of bodies: of this one, or of all that were answered 200.",
     "ack_p50_ms": "The median time from the head of a request to its 200, estimated from `ack_seconds`.",
     "ack_p99_ms": "What 99 % were faster than, estimated likewise.",
+    "lag_seconds": "How long before us Meta's own timestamp is, the longest of those that were read.",
     "seconds": "How long a time a summary is of; how long a condition lasted.",
     "changes": "Changes in a notification.",
     "deliveries": "Deliveries that a notification became.",

@@ -29,6 +29,8 @@ _UNREDACTED: Final = frozenset({"event", "level", "timestamp", "exc_info"})
 UNKNOWN_WIDTH: Final = 80
 """Of a terminal that does not say: a serial line."""
 
+_FIRST: Final = ("timestamp", "level", "event", "component", "worker")
+
 FLUSH_SECONDS: Final = 1.0
 """For what was logged last, when the process ends: a reader that has not read by then is not there."""
 
@@ -194,4 +196,5 @@ def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
         _StderrLogger.lost_lines += _StderrLogger.writer.take_lost()
     if _StderrLogger.lost_lines:
         event["lost_lines"] = _StderrLogger.lost_lines
-    return event
+    # What every line has comes first: who reads JSON lines reads their beginnings.
+    return {key: event.pop(key) for key in _FIRST if key in event} | dict(event)

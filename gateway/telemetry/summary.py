@@ -38,8 +38,9 @@ class Summaries:
         self._journal = journal
         self._told: dict[str, Reading] = {}
 
-    def tell(self, *, seconds: float) -> None:
+    def tell(self, *, seconds: float, now_ms: int) -> None:
         """Write a line for each app for which something came in the last so many seconds."""
+        since_ms = now_ms - round(seconds * 1000)
         for app in sorted({*self._metrics.ack_seconds.known("app"), *self._journal.tallies}):
             now, before = self._read(app), self._told.get(app, Reading())
             if now == before:
@@ -57,7 +58,17 @@ class Summaries:
                 bytes=now.bytes - before.bytes,
                 ack_p50_ms=quantile_ms(counts, 0.5),
                 ack_p99_ms=quantile_ms(counts, 0.99),
+                lag_seconds=self._lag_seconds(app, since_ms),
             )
+
+    def _lag_seconds(self, app: str, since_ms: int) -> float | None:
+        """Return the longest time between Meta's own timestamp and ours, of those read lately."""
+        lags_ms = [
+            track.lag_ms
+            for track in self._journal.gaps.tracks()
+            if track.app == app and track.lag_ms is not None and track.lag_at_ms >= since_ms
+        ]
+        return round(max(lags_ms) / 1000, 1) if lags_ms else None
 
     def _read(self, app: str) -> Reading:
         tally = self._journal.tallies[app]

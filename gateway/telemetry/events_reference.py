@@ -9,7 +9,7 @@ from gateway.telemetry.events import EVENTS, FIELDS, SECTIONS
 _HEAD: Final = """\
 # The log
 
-<!-- Written by gateway/telemetry/events_page.py from gateway/telemetry/events.py; a test holds it. -->
+<!-- Written by gateway/telemetry/events_reference.py from gateway/telemetry/events.py; a test holds it. -->
 
 Logs go to stderr, results to stdout. An event is one line: a name from the tables below, and fields. No line
 holds a secret, a token, message text or a whole phone number, whatever `log.level` and `log.format` are.
@@ -19,9 +19,9 @@ holds a secret, a token, message text or a whole phone number, whatever `log.lev
 `log.format: auto` is the console format on a terminal, and JSON lines everywhere else.
 
 ```json
-{"component": "delivery", "target": "support", "notification": "019c...", "delivery": "019c...-support",
- "attempt": 1, "status": 503, "error": "", "retry_seconds": 1.1, "suppressed": 0, "event": "delivery_retried",
- "level": "info", "timestamp": "2026-11-23T06:10:56.623100Z"}
+{"timestamp": "2026-11-23T06:10:56.623100Z", "level": "info", "event": "delivery_retried",
+ "component": "delivery", "target": "support", "notification": "019c...", "delivery": "019c...-support",
+ "attempt": 1, "suppressed": 0, "status": 503, "error": "", "retry_seconds": 1.1}
 ```
 
 - **JSON** (one line each, not wrapped as here): `event`, `level` (`debug`, `info`, `warning`, `error`),
@@ -43,18 +43,20 @@ through says how many (`lost_lines`). 10,000 lines are held; the process ends wi
 
 | | what is written | at 3,300 notifications/s |
 |---|---|---|
-| `problems` | trouble, and one `summary` per app and 10 s in which something came | 3 MB a day |
-| `sample` | besides, one notification in 100 from acceptance to delivery, chosen by its id | 2 GB a day |
-| `all` | besides, every notification, every repeat and every delivery | 200 GB a day |
+| `problems` | trouble, and one `summary` per app and 10 s in which something came | 2.3 MB a day |
+| `sample` | besides, one notification in 100 from acceptance to delivery, chosen by its id | 1.6 GB a day |
+| `all` | besides, every notification, every repeat and every delivery | 160 GB a day |
 
-Measured with one target that takes everything. In trouble, a kind of line about deliveries is written 20
-times for a target and then once a second; `suppressed` on the next one says how many were left out. Of what
-`sample` and `all` tell, all lines are there. Refused handshakes and requests are bounded likewise, those of
-Meta and those of strangers apart. Counts are in `/metrics`, whole.
+In bytes, a summary has 265, an acceptance 285, a delivery 276 (one in a merged POST: a line for all its
+members); the table is for one app, and one target that takes everything. In trouble, a kind of line about
+deliveries is written 20 times for a target and then once a second; `suppressed` on the next one says how many
+were left out. Of what `sample` and `all` tell, all lines are there. Refused handshakes and requests are
+bounded likewise, those of Meta and those of strangers apart. Counts are in `/metrics`, whole.
 
-A `summary` is the difference of counters that the metrics have anyway. `accepted` and `duplicates` were
-answered 200; `refused` counts by the word of the answer (`signature`, `client_certificate`, `unavailable`,
-...); quantiles are estimated from the buckets of `ack_seconds`, as Prometheus does.
+A `summary` is the difference of counters that the metrics have anyway, at `info`. `accepted` and `duplicates`
+were answered 200; `refused` counts by the word of the answer (`signature`, `client_certificate`,
+`unavailable`, ...); quantiles are estimated from the buckets of `ack_seconds`, as Prometheus does;
+`lag_seconds` is read from a sample (Meta's timestamps are whole seconds, by Meta's clock).
 
 ## Following one message
 
@@ -76,7 +78,7 @@ In the lines of a merged POST, `notification` and `delivery` are its oldest, and
 """
 
 
-def render_events() -> str:
+def render_events_reference() -> str:
     """Return the whole page, in Markdown."""
     events = "\n".join(_section(title, names) for title, names in sections())
     rows = "".join(f"| `{name}` | {_cell(meaning)} |\n" for name, meaning in sorted(FIELDS.items()))
@@ -108,4 +110,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    Path("docs/events.md").write_text(render_events(), encoding="utf-8")
+    Path("docs/events.md").write_text(render_events_reference(), encoding="utf-8")

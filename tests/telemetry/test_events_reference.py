@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from gateway.telemetry.events import EVENTS, SECTIONS
-from gateway.telemetry.events_page import render_events, sections
+from gateway.telemetry.events_reference import render_events_reference, sections
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "events.md"
 
 
 def test_the_page_in_docs_is_the_one_that_the_table_makes() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render_events(), "python -m gateway.telemetry.events_page"
+    assert PAGE.read_text(encoding="utf-8") == render_events_reference(), (
+        "python -m gateway.telemetry.events_reference"
+    )
 
 
 def test_every_event_stands_under_a_heading() -> None:
