@@ -142,6 +142,7 @@ class Assembly:
             now_ms=unix_ms,
             control=self._dispatcher,
             whereabouts=journal.whereabouts,
+            number=number,
         )
         self._observer = Observer(
             self._gather_facts,

@@ -19,6 +19,7 @@ GUIDES = [
     ROOT / "docs/container.md",
     ROOT / "docs/delivery.md",
     ROOT / "docs/operations.md",
+    ROOT / "docs/moving-in.md",
 ]
 UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
 

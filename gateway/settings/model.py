@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from gateway.core.change import Kind
 from gateway.core.globs import compile_globs
+from gateway.settings.graph import Graph
 from gateway.settings.limits import Limits
 from gateway.settings.reading import Reading, fault, shown
 from gateway.settings.section import Model
@@ -19,6 +20,7 @@ from gateway.settings.values import (
     AppPath,
     Count,
     Duration,
+    ExactId,
     HeaderName,
     HeaderValue,
     IdList,
@@ -169,6 +171,8 @@ class App(Model):
     certificate problem is counted and logged (for migration)."""
     clients: Annotated[tuple[Text, ...], Several] = (META_CLIENT,)
     """Entries of `tls.clients` whose certificates this app accepts."""
+    app_id: ExactId | None = None
+    """The app's id (App settings, Basic): tells `gateway subscriptions` which subscription is ours."""
 
 
 class TargetTls(Model):
@@ -401,6 +405,8 @@ class Settings(Model):
     """A second listener with `/metrics`, `/healthz`, `/readyz` and nothing else."""
     log: Log = Log()
     """What is logged, and how."""
+    graph: Graph = Graph()
+    """Meta's side of the set-up, for `gateway subscriptions`; see docs/subscriptions.md."""
 
     @model_validator(mode="before")
     @classmethod

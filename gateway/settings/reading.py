@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from gateway.settings.absent import ABSENT
 from gateway.settings.files import NO_FILE, digest, read_within
 
 FAULT: Final = "gateway_fault"
@@ -18,7 +19,6 @@ _SHOWN_CHARACTERS: Final = 60
 """A value in a message is cut here: enough to recognise it, short enough for one line."""
 _LARGEST_BYTES: Final = 1024**2
 """A secret or a list of ids beyond 1 MiB is the wrong file (or /dev/zero)."""
-_MAKE_IT: Final = "create it (`gateway init DIR` makes a whole set to try), or correct the path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
         content, is_file = read_within(path, max_bytes=_LARGEST_BYTES + 1)
     except OSError as error:
         raise fault(
-            f"{path} cannot be read: {reason(error)}", remedy(error, absent=_MAKE_IT), at=("file",)
+            f"{path} cannot be read: {reason(error)}", remedy(error, absent=ABSENT), at=("file",)
         ) from None
     reading(info).opened[path] = digest(content) if is_file else NO_FILE
     if len(content) > _LARGEST_BYTES:

@@ -24,9 +24,7 @@ class Reserved:
     read: Callable[[object], object] = read_text
 
 
-RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
-    ("graph",): Reserved(default=None),
-}
+RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {}
 """By path; `*` stands for any name."""
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.settings.address import Address
 from gateway.settings.amounts import write_duration, write_size
-from gateway.settings.secret import SECRET_SHAPE, Secret
+from gateway.settings.secret import SECRET_SHAPE, Secret, SecretReference
 from gateway.settings.section import Model
 from gateway.settings.values import Otherwise, Written
 
@@ -90,6 +90,7 @@ def _unwrap(annotation: Any, marks: tuple[object, ...]) -> tuple[Any, tuple[obje
 
 _OF_CLASSES: Final[Mapping[object, Written]] = {
     Secret: Written("secret", SECRET_SHAPE),
+    SecretReference: Written("secret", SECRET_SHAPE),
     Address: Written(
         "address",
         {"type": "string", "pattern": "^.+:[0-9]{1,5}$", "examples": ["127.0.0.1:9090", "[::]:8443"]},

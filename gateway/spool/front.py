@@ -19,11 +19,13 @@ from gateway.spool.contract import (
     Kept,
     KeptStates,
     Lease,
+    Mentions,
     NewDelivery,
     Notification,
     Place,
     Room,
     Settlement,
+    TracedNotification,
 )
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
 from gateway.telemetry.log import get_logger
@@ -195,6 +197,18 @@ class SpoolFront:
     async def oldest_kept_ms(self) -> int | None:
         """See `Spool.oldest_kept_ms`."""
         request = requests.OldestKept()
+        await self._ask(request)
+        return request.result
+
+    async def trace(self, notification_id: str) -> TracedNotification | None:
+        """See `Spool.trace`."""
+        request = requests.Trace(notification_id=notification_id)
+        await self._ask(request)
+        return request.result
+
+    async def mentions(self, needles: Sequence[bytes], *, before: int | None = None) -> Mentions:
+        """See `Spool.mentions`."""
+        request = requests.FindMentions(needles=tuple(needles), before=before)
         await self._ask(request)
         return request.result
 

@@ -21,7 +21,7 @@ class Stand(Protocol):
     """Where one spool stands. `open` a second time is a restart."""
 
     shared: bool
-    """Whether others may have it open at the same time (30)."""
+    """Whether others may have it open at the same time (31)."""
 
     def open(
         self,

@@ -23,11 +23,13 @@ from gateway.spool.postgresql.leasing import Leasing
 from gateway.spool.postgresql.link import ContendedError, Link, LinkLostError, arrays
 from gateway.spool.postgresql.partitions import Days
 from gateway.spool.postgresql.session import Draft, Session
+from gateway.spool.postgresql.tracing import find_mentions, trace
 from gateway.spool.postgresql.window import Window
 from gateway.spool.requests import (
     Append,
     AskKept,
     Effects,
+    FindMentions,
     GetKept,
     GetPauses,
     Hasten,
@@ -42,6 +44,7 @@ from gateway.spool.requests import (
     Settle,
     Take,
     TakeOldest,
+    Trace,
 )
 
 _STORING: Final = (Append, Restore, SendAgain)
@@ -229,6 +232,10 @@ class Engine:
             self._keeping.ask(request, session)
         elif isinstance(request, OldestKept):
             request.result = self._keeping.oldest_ms(session)
+        elif isinstance(request, Trace):
+            request.result = trace(session, request.notification_id)
+        elif isinstance(request, FindMentions):
+            request.result = find_mentions(session, request)
         elif isinstance(request, SetPauses):
             _write_pauses(request, session)
         elif isinstance(request, GetPauses):

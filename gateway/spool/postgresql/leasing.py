@@ -345,20 +345,8 @@ class Leasing:
         """Return the records by place; an attempt that nobody holds and nobody ended was interrupted."""
         earlier: dict[Place, list[AttemptRecord]] = {one.place: [] for one in found}
         again = [one.place for one in found if one.attempt]
-        if again:
-            for seq, position, number, at_ms, status, error, duration_ms, excerpt in session.rows(
-                "attempts", **places(again)
-            ):
-                earlier[seq, position].append(
-                    AttemptRecord(
-                        number=number,
-                        at_ms=at_ms,
-                        status=status,
-                        error=error.decode(),
-                        duration_ms=duration_ms,
-                        response_excerpt=excerpt.decode(),
-                    )
-                )
+        for place, records in attempts_of(again, session).items():
+            earlier[place] += records
         interrupted: list[tuple[Place, AttemptRecord]] = []
         for one in found:
             if one.attempt_at_ms is not None:
@@ -430,6 +418,25 @@ def _dues(rows: Sequence[Any]) -> list[_Due]:
         return [msgspec.convert(row, _Due) for row in rows]
     except msgspec.ValidationError as error:
         raise damaged(f"a delivery has lost its notification: {error}") from error
+
+
+def attempts_of(found: Sequence[Place], session: Session) -> dict[Place, list[AttemptRecord]]:
+    """Return the attempts on record, in order, of those that have any."""
+    attempts: dict[Place, list[AttemptRecord]] = {}
+    for seq, position, number, at_ms, status, error, duration_ms, excerpt in (
+        session.rows("attempts", **places(found)) if found else ()
+    ):
+        attempts.setdefault((seq, position), []).append(
+            AttemptRecord(
+                number=number,
+                at_ms=at_ms,
+                status=status,
+                error=error.decode(),
+                duration_ms=duration_ms,
+                response_excerpt=excerpt.decode(),
+            )
+        )
+    return attempts
 
 
 def _record(records: Sequence[tuple[Place, AttemptRecord]], session: Session) -> None:

@@ -470,6 +470,29 @@ UPDATE notification SET deliveries = deliveries - k.number
 FROM (SELECT seq, count(*) AS number FROM gone GROUP BY seq) AS k
 WHERE notification.seq = k.seq;
 
+-- name: traced
+-- The deliveries of a notification, those that are kept included: their ids begin with its own.
+SELECT d.target, d.seq, d.position, d.id, d.changes, d.attempt, d.due_ms, d.attempt_at_ms, NULL::bigint
+FROM delivery AS d WHERE d.id >= %(notification_id)s AND d.id < %(notification_id)s || chr(127)
+UNION ALL
+SELECT k.target, k.seq, k.position, k.id, k.changes, 0, 0, NULL::bigint, k.delivered_at_ms
+FROM kept AS k WHERE k.id >= %(notification_id)s AND k.id < %(notification_id)s || chr(127)
+ORDER BY 2, 3;
+
+-- name: notification_at
+SELECT app, received_at_ms, raw_bytes FROM notification WHERE seq = %(seq)s AND id = %(notification_id)s;
+
+-- name: sizes_before
+SELECT seq, raw_bytes FROM notification WHERE seq < %(before)s ORDER BY seq DESC LIMIT %(number)s;
+
+-- name: mentioned
+-- Of some notifications, the latest first, those whose body holds one of the needles.
+SELECT n.id FROM notification AS n JOIN body AS b ON b.day = n.day AND b.seq = n.seq
+WHERE n.seq BETWEEN %(first)s AND %(last)s AND EXISTS (
+    SELECT 1 FROM unnest(%(needles)b::bytea[]) AS each (needle) WHERE position(needle IN b.raw) > 0
+)
+ORDER BY n.seq DESC;
+
 -- name: new_writer
 INSERT INTO writer (id, name, version, seen_at_ms)
 VALUES (nextval('writer_seq'), %(name)s, %(version)s, clock_ms()) RETURNING id;

@@ -1,4 +1,4 @@
-"""Several gateways on one database (promise 30): who gets what, what is counted, what a late one may do.
+"""Several gateways on one database (promise 31): who gets what, what is counted, what a late one may do.
 
 What one gateway alone is promised is held by tests/contracts.
 """
@@ -37,7 +37,7 @@ async def until_bytes(spool: PostgresqlSpool, wanted: dict[str, int]) -> None:
             await trio.sleep(0.05)
 
 
-async def test_30_the_same_bytes_at_two_gateways_are_stored_once(database: Database) -> None:
+async def test_31_the_same_bytes_at_two_gateways_are_stored_once(database: Database) -> None:
     answers: Counter[tuple[bytes, Appended]] = Counter()
 
     async def append(spool: Spool, raw: bytes) -> None:
@@ -54,7 +54,7 @@ async def test_30_the_same_bytes_at_two_gateways_are_stored_once(database: Datab
     }
 
 
-async def test_30_a_gateway_whose_clock_is_wrong_finds_duplicates_all_the_same(database: Database) -> None:
+async def test_31_a_gateway_whose_clock_is_wrong_finds_duplicates_all_the_same(database: Database) -> None:
     wrong = NOW_MS + 3 * 24 * HOUR_MS
     week = 7 * 86400.0
     async with (
@@ -67,7 +67,7 @@ async def test_30_a_gateway_whose_clock_is_wrong_finds_duplicates_all_the_same(d
         assert await one.append(note(b"new")) is Appended.DUPLICATE
 
 
-async def test_30_what_one_has_accepted_any_delivers_and_nobody_twice(database: Database) -> None:
+async def test_31_what_one_has_accepted_any_delivers_and_nobody_twice(database: Database) -> None:
     taken: list[str] = []
 
     async def deliver(spool: Spool) -> None:
@@ -88,7 +88,7 @@ async def test_30_what_one_has_accepted_any_delivers_and_nobody_twice(database: 
         await until_pending(other, {})
 
 
-async def test_30_each_counts_what_the_other_stores_and_delivers(database: Database) -> None:
+async def test_31_each_counts_what_the_other_stores_and_delivers(database: Database) -> None:
     async with opened(database) as one:
         await one.append(note(b"12345", targets=("support", "audit")))
         async with opened(database) as other:
@@ -107,7 +107,7 @@ async def test_30_each_counts_what_the_other_stores_and_delivers(database: Datab
     ]
 
 
-async def test_30_the_lease_of_one_that_is_gone_ends_by_the_clock_of_the_database(database: Database) -> None:
+async def test_31_the_lease_of_one_that_is_gone_ends_by_the_clock_of_the_database(database: Database) -> None:
     database.set_clock(NOW_MS)
     async with opened(database) as dead, opened(database) as other:
         await dead.append(note())
@@ -128,7 +128,7 @@ async def test_30_the_lease_of_one_that_is_gone_ends_by_the_clock_of_the_databas
 @pytest.mark.parametrize(
     "late", [Done(), Release(), RetryLater(at_ms=NOW_MS, record=record(1))], ids=["done", "release", "retry"]
 )
-async def test_30_who_wakes_up_late_changes_nothing(
+async def test_31_who_wakes_up_late_changes_nothing(
     database: Database, late: Done | Release | RetryLater
 ) -> None:
     database.set_clock(NOW_MS)
@@ -146,7 +146,7 @@ async def test_30_who_wakes_up_late_changes_nothing(
         await until_pending(asleep, {"support": 1})
 
 
-async def test_30_a_late_settlement_stands_while_nobody_else_has_taken_it(database: Database) -> None:
+async def test_31_a_late_settlement_stands_while_nobody_else_has_taken_it(database: Database) -> None:
     database.set_clock(NOW_MS)
     async with opened(database) as spool:
         await spool.append(note())
@@ -156,7 +156,7 @@ async def test_30_a_late_settlement_stands_while_nobody_else_has_taken_it(databa
         assert spool.pending() == {}
 
 
-async def test_30_times_are_given_and_got_by_ones_own_clock(database: Database) -> None:
+async def test_31_times_are_given_and_got_by_ones_own_clock(database: Database) -> None:
     database.set_clock(NOW_MS + 10 * HOUR_MS)
     behind = NOW_MS - 10 * HOUR_MS
     async with opened(database) as one, opened(database, clock=lambda: behind) as other:
@@ -169,7 +169,7 @@ async def test_30_times_are_given_and_got_by_ones_own_clock(database: Database) 
         assert len(await take(other, now_ms=behind + 5000)) == 1
 
 
-async def test_30_order_holds_over_all_gateways(database: Database) -> None:
+async def test_31_order_holds_over_all_gateways(database: Database) -> None:
     seen: list[int] = []
 
     async def deliver(spool: Spool) -> None:
@@ -191,7 +191,7 @@ async def test_30_order_holds_over_all_gateways(database: Database) -> None:
     assert seen == list(range(60))
 
 
-async def test_30_one_that_waits_is_told_what_another_has_stored(database: Database) -> None:
+async def test_31_one_that_waits_is_told_what_another_has_stored(database: Database) -> None:
     told = trio.Event()
     async with opened(database) as one, opened(database) as other:
         await until_peers(one)

@@ -45,7 +45,7 @@ CREATE TABLE delivery (
     lane smallint NOT NULL,
     ordered boolean NOT NULL DEFAULT false,  -- whether it has turns
     target text NOT NULL,
-    id text NOT NULL,
+    id text COLLATE "C" NOT NULL,    -- found by how it begins
     selection text,                   -- "0,3": positions of changes; NULL: the original bytes
     group_key text,                   -- whom it goes with in one POST; NULL: alone
     PRIMARY KEY (seq, position)
@@ -101,7 +101,7 @@ CREATE TABLE kept (
     changes integer NOT NULL,
     lane smallint NOT NULL,
     target text NOT NULL,
-    id text NOT NULL,
+    id text COLLATE "C" NOT NULL,
     selection text,
     PRIMARY KEY (received_at_ms, seq, position)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
