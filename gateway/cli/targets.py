@@ -58,7 +58,7 @@ def list_(as_json: AsJson = False) -> None:
     """
     settings = _settings()
     gateway = _gateway(settings)
-    found = _ask_status(gateway) if gateway is not None else _on_spool(settings, _nothing)
+    found = _ask_status(gateway) if gateway is not None else look_at_spool(settings)
     if as_json:
         out_json({"targets": found})
         return
@@ -233,6 +233,11 @@ def _change(
         out_json({name: found})
     else:
         out("\t".join(part for part in (name, str(found["state"]), _note(found)) if part))
+
+
+def look_at_spool(settings: "Settings") -> dict[str, Any]:
+    """Say how the targets are by the spool of a gateway that does not run; takes its lock meanwhile."""
+    return _on_spool(settings, _nothing)
 
 
 def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
