@@ -36,13 +36,14 @@ NOT_RUN = {
     r"staging\.(yaml|example)": "needs a staging deployment",
     r"promtool|/etc/prometheus": "needs Prometheus; make prometheus runs it",
     r"^jq ": "needs jq",
+    r"status --watch": "goes on until Ctrl-C",
     r"recorder\.py|^gateway run &": "serves until it is stopped; make recipes runs it",
 }
 """What is not run, and why. A row that no command needs fails the test, as a command does that is neither
 here nor ends well."""
 
-ENDS_WITH = {r"\bdoctor\b": {0, 1}}
-"""Exit codes besides 0: the doctor finds problems where nothing is."""
+ENDS_WITH = {r"\b(doctor|status)\b": {0, 1}, r"\btrace\b": {1}}
+"""Exit codes besides 0: the doctor finds problems where nothing is, and an id of a page is nobody's."""
 
 IN_SHORT = {"--duration 30s": "--duration 1s", "--duration 5s": "--duration 1s", "--rate 300 ": "--rate 30 "}
 """So that it does not take minutes, on machines that have more to do."""
@@ -174,6 +175,11 @@ def doctor(place: Place) -> None:
         path.rename(place.directory / path.name)
 
 
+def observing(place: Place) -> None:
+    doctor(place)
+    place.serve("gateway --config gateway.yaml run")
+
+
 def getting_started(place: Place) -> None:
     """What other people's machines hand out: Let's Encrypt's certificate, and Meta's CA file."""
     authority = trustme.CA()
@@ -198,6 +204,7 @@ SCENES: Mapping[str, Callable[[Place], None]] = {
     "doctor.md": doctor,
     "getting-started.md": getting_started,
     "moving-in.md": moving_in,
+    "observing.md": observing,
 }
 """What a page presumes; nothing where it is not here."""
 
