@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test torture check format lint types imports bench conformance fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench conformance prometheus fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ conformance/.venv/.installed: conformance/requirements.txt
 	$(PYTHON) -m venv conformance/.venv
 	-conformance/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+prometheus: setup ## alerts and dashboard, by promtool and by a real Prometheus that scrapes a real gateway
+	@sh deploy/checks/install.sh prometheus:prometheus promtool:prometheus
+	$(BIN)/python -m pytest $(PROMETHEUS) deploy/checks/test_prometheus.py
 
 fuzz: setup fuzz/.venv/.installed ## look for inputs that break something; FUZZ="http1 --seconds 600"
 	nice fuzz/.venv/bin/python -m fuzz $(FUZZ)

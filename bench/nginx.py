@@ -66,6 +66,15 @@ LOGGING_TARGET: Final = """\
   }}
 """
 
+TIMING_TARGET: Final = """\
+  log_format timed '$msec $uri $http_gateway_received_at';
+  access_log {log} timed buffer=256k flush={flush_ms}ms;
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    return 200;
+  }}
+"""
+
 FRONT: Final = """\
   access_log off;
   upstream inside {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests {keepalive_requests}; }}
@@ -184,11 +193,14 @@ async def _nginx(
 
 
 @asynccontextmanager
-async def running_target(ground: Ground, *, with_bodies: bool = False) -> AsyncGenerator[Target, None]:
-    """Run the target: every POST is answered 200, empty."""
+async def running_target(
+    ground: Ground, *, with_bodies: bool = False, with_times: bool = False
+) -> AsyncGenerator[Target, None]:
+    """Run the target: every POST is answered 200, empty. `with_times` logs which path was asked for, and when
+    the gateway had accepted what came."""
     [port] = free_ports(1)
     log = ground.memory / f"{port}.log"
-    template = LOGGING_TARGET if with_bodies else COUNTING_TARGET
+    template = LOGGING_TARGET if with_bodies else TIMING_TARGET if with_times else COUNTING_TARGET
     flush_ms = round(FLUSH_SECONDS * 1000)
     try:
         async with _nginx(ground, "target", template, port, log=log, flush_ms=flush_ms):

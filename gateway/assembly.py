@@ -6,7 +6,6 @@ which `install` replaces while everything goes on.
 
 import os
 import random
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,9 +14,12 @@ from typing import Final
 import trio
 
 from gateway.admin.app import build_admin_app, build_metrics_app
+from gateway.admin.dashboard.board import Sources
+from gateway.admin.dashboard.desk import Desk
 from gateway.admin.health import Check, judge
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
+from gateway.browsing import Browser
 from gateway.clock import unix_ms
 from gateway.core.identity import Peer
 from gateway.core.ids import RANDOM_BYTES, new_notification_id
@@ -27,16 +29,20 @@ from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.edge import Edge
 from gateway.errors import GatewayError
-from gateway.exposition import ReloadRecord, describe_generation, update_gauges
+from gateway.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
 from gateway.generation import Generation, callback_urls
 from gateway.ingress.app import build_ingress_app
+from gateway.observing import Facts, GapKeeper, Observer, facts_of
 from gateway.operations import Operations
+from gateway.settings.model import Settings
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
+from gateway.telemetry.gap_ledger import gap_ledger_name
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.last_seen import LastSeen, last_seen_name, last_seen_of_others
-from gateway.telemetry.log import configure_logging, get_logger, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.summary import SUMMARY_SECONDS, Summaries
 from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
 from gateway.tls.stream import TlsStream
@@ -92,6 +98,7 @@ class Assembly:
         self._now = generation
         self._spool = spool
         self._metrics = metrics
+        self._audit = audit
         self._life = life
         self._record = record
         self._public = public
@@ -103,6 +110,10 @@ class Assembly:
         self._moved = trio.Event()
         """The directory of the dead letters is another one."""
         journal = Journal(last_seen=LastSeen(key=own_key))
+        self._journal = journal
+        self._listening_since_ms = unix_ms()
+        self._gap_keeper = GapKeeper(journal.gaps, beside_spool / gap_ledger_name(number), now_ms=unix_ms)
+        self._gap_keeper.restore(apps=settings.apps)
         self._edge = Edge(
             journal,
             generation=lambda: self._now,
@@ -118,7 +129,10 @@ class Assembly:
             now_ms=unix_ms,
             random=random.random,
             app_secret=lambda app: self._now.app_secrets.get(app),
+            journal=journal,
+            log_notifications=lambda: self._now.settings.log.notifications,
         )
+        self._summaries = Summaries(metrics, journal)
         self._operations = Operations(
             known=lambda: self._now.known,
             spool=spool,
@@ -127,6 +141,14 @@ class Assembly:
             metrics=metrics,
             now_ms=unix_ms,
             control=self._dispatcher,
+            whereabouts=journal.whereabouts,
+        )
+        self._observer = Observer(
+            self._gather_facts,
+            status=self._operations.status,
+            apps=lambda: self._now.settings.apps,
+            metrics=metrics,
+            now_ms=unix_ms,
         )
         self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
         self._ingress = build_ingress_app(
@@ -167,15 +189,47 @@ class Assembly:
         """The edge, as its operator sees it."""
         return self._edge
 
+    def facts(self, *, with_slots: bool) -> Facts:
+        """What this process knows of what Meta sends, and of whom it has turned away."""
+        return facts_of(
+            self._journal,
+            listening_since_ms=self._listening_since_ms,
+            now_ms=unix_ms(),
+            with_slots=with_slots,
+        )
+
+    async def _gather_facts(self, with_slots: bool) -> Facts:
+        return self.facts(with_slots=with_slots)
+
     async def start(self, nursery: trio.Nursery) -> None:
         """Start everything but the ports."""
         await nursery.start(self._dispatcher.run)
         if self._number == 0:
             nursery.start_soon(self._keep_dead_letters)
         nursery.start_soon(self._edge.watch)
+        nursery.start_soon(self._gap_keeper.run)
+        nursery.start_soon(self._summarize)
 
     async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
-        """Answer on the admin port, and on the second one where there is one."""
+        """Answer on the admin port, and on the second one where there is one; judge what is the matter."""
+        nursery.start_soon(self._observer.watch)
+        dashboard = Desk(
+            Sources(
+                health=self.health,
+                render_metrics=self.render_metrics,
+                actions=self._operations,
+                edge=self._edge.report,
+                ledger=self._observer.report,
+                config=self._record.config,
+                callback_urls=lambda: callback_urls(self._now, self._public.addresses),
+                letters=Browser(self._dead_letters, now_ms=unix_ms),
+                changes=self._audit.tail,
+                token=self._admin_token,
+                token_place=lambda: token_place(self._now.settings),
+                now_ms=unix_ms,
+            )
+        )
+        nursery.start_soon(dashboard.sample)
         admin_app = build_admin_app(
             health=self.health,
             render_metrics=self.render_metrics,
@@ -184,6 +238,8 @@ class Assembly:
             actions=self._operations,
             config=self._record.config,
             edge=self._edge.report,
+            ledger=self._observer.report,
+            pages=dashboard.routes(),
         )
         await serve_inside(nursery, admin_app, admin)
         if metrics_port is not None:
@@ -214,7 +270,7 @@ class Assembly:
         self._dispatcher.adopt(generation.targets)
         describe_generation(self._metrics, generation)
         if settings.log != former.settings.log:
-            configure_logging(level=settings.log.level, json=wants_json(settings.log.format, sys.stderr))
+            apply_log_settings(settings.log)
         before = callback_urls(former, self._public.addresses)
         for app, url in callback_urls(generation, self._public.addresses).items():
             if before.get(app) != url:
@@ -248,6 +304,17 @@ class Assembly:
     async def _end_requests(self, timeout_seconds: float) -> None:
         with trio.move_on_after(timeout_seconds):
             await self._web.wait_idle()
+
+    async def _summarize(self) -> None:
+        """Tell every ten seconds what came in; at the end, what came since."""
+        told_seconds = trio.current_time()
+        try:
+            while True:
+                await trio.sleep(SUMMARY_SECONDS)
+                self._summaries.tell(seconds=trio.current_time() - told_seconds, now_ms=unix_ms())
+                told_seconds = trio.current_time()
+        finally:
+            self._summaries.tell(seconds=trio.current_time() - told_seconds, now_ms=unix_ms())
 
     async def _keep_dead_letters(self) -> None:
         """Count the files that are there; then, now and again, remove those past `keep` and `max_size`."""
@@ -290,6 +357,7 @@ class Assembly:
 
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`."""
+        set_readiness(self._metrics, self.health())
         await update_gauges(
             self._metrics,
             edge=self._edge,
@@ -300,6 +368,13 @@ class Assembly:
             now_ms=unix_ms(),
         )
         return self._metrics.render()
+
+
+def token_place(settings: Settings) -> str:
+    """Say where an operator finds the admin token."""
+    if settings.admin.token is not None:
+        return "what admin.token of the configuration names"
+    return f"in the file {settings.spool.directory.parent / TOKEN_FILE_NAME}"
 
 
 async def serve_inside(nursery: trio.Nursery, app: AsgiApp, bound: Bound) -> None:

@@ -158,7 +158,7 @@ class Asker:
             raise PeerError(f"a worker process did not answer within {within_seconds:g} s")
         if line.error is not None:
             raise _KINDS.get(line.error.kind, GatewayError)(line.error.message, remedy=line.error.remedy)
-        return msgspec.convert(line.result, answer)
+        return msgspec.convert(line.result, answer, str_keys=True)
 
 
 class Questions:

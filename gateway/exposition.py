@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway import __version__
+from gateway.admin.health import Check
 from gateway.core.routing import UNROUTED
 from gateway.delivery.message import rfc3339
 from gateway.delivery.view import UNKNOWN
@@ -82,9 +83,19 @@ class ReloadRecord:
 def describe_generation(metrics: Metrics, generation: Generation) -> None:
     """Have the metrics tell of this generation alone; what has been counted stays. It cannot fail."""
     settings = generation.settings
-    metrics.start_series(version=__version__, apps=settings.apps, targets=settings.targets)
+    metrics.start_series(
+        version=__version__, apps=settings.apps, targets=settings.targets, clients=settings.tls.clients
+    )
+    metrics.spool_min_free_bytes.set(settings.spool.min_free_bytes)
     metrics.config_info.clear()
     metrics.config_info.labels(generation.loaded.source.sha256).set(1)
+
+
+def set_readiness(metrics: Metrics, checks: Mapping[str, Check]) -> None:
+    """Have the metrics say what `/readyz` would."""
+    metrics.readiness.clear()
+    for name, check in checks.items():
+        metrics.readiness.labels(name).set(1 if check.ok else 0)
 
 
 async def update_gauges(

@@ -18,7 +18,9 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.kept_replay import Cursor
 from gateway.delivery.replay import homes, ids_again
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
+from gateway.exposition import set_readiness
 from gateway.fleet import Fleet, Worker
+from gateway.observing import Facts, merge_facts
 from gateway.operations import BY_ADMIN_PORT
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
@@ -75,7 +77,18 @@ class Gathering:
 
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`; a worker that does not answer counts as it last did."""
-        said = await self._fleet.ask_all("metrics", str)
+        said: Mapping[int, str | GatewayError] = {}
+        checks: Mapping[str, Check] = {}
+
+        async def ask_health() -> None:
+            nonlocal checks
+            checks = await self.health()
+
+        # At once: a worker that hangs must not cost a scrape its patience twice.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_health)
+            said = await self._fleet.ask_all("metrics", str)
+        set_readiness(self._metrics, checks)
         for number, text in said.items():
             if not isinstance(text, GatewayError):
                 self._fleet.totals.take(number, text)
@@ -96,6 +109,14 @@ class Gathering:
     async def edge(self) -> Mapping[str, object]:
         """Return what `GET /api/edge` answers."""
         return merge_edges(await self._all("edge"))
+
+    async def facts(self, with_slots: bool) -> Facts:
+        """Return what all know of what Meta sends."""
+        said = await self._fleet.ask_all("facts", Facts, with_slots=with_slots)
+        parts = [one for one in said.values() if not isinstance(one, GatewayError)]
+        if not parts:
+            raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
+        return merge_facts(parts)
 
     # -- actions
 
@@ -282,10 +303,26 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
             **_worst(parts),
             **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
             "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
+            # RFC 3339, UTC: text sorts.
+            "next_attempt_at": min(
+                filter(None, (part.get("next_attempt_at") for part in parts)), default=None
+            ),
             **_last_error(parts),
             "dead_letters": dead_letters.get(name, 0),
+            **_doing(parts),
         }
     return {**(said[0] if said else {}), "targets": targets}
+
+
+def _doing(parts: Answers) -> dict[str, Any]:
+    """Return how a target is doing in all workers (RFC 3339, UTC: text sorts)."""
+    give_ups = [part["next_give_up_at"] for part in parts if part.get("next_give_up_at")]
+    delivered = [part["last_delivered_at"] for part in parts if part.get("last_delivered_at")]
+    return {
+        "delivered": sum(part.get("delivered", 0) for part in parts),
+        "last_delivered_at": max(delivered, default=None),
+        "next_give_up_at": min(give_ups, default=None),
+    }
 
 
 def _worst(parts: Answers) -> dict[str, Any]:

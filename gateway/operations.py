@@ -11,12 +11,14 @@ from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.discarding import Discarder
 from gateway.delivery.kept_replay import KeptReplayer, Wanted, shown_step
+from gateway.delivery.message import rfc3339
 from gateway.delivery.replay import Known, Replayer, Result, discard
-from gateway.delivery.view import UNKNOWN, TargetView, shown_view
+from gateway.delivery.view import UNKNOWN, TargetView, next_attempt_ms, shown_view
 from gateway.errors import UsageError
 from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.whereabouts import Doing, Whereabouts
 
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
@@ -27,6 +29,10 @@ class TargetControl(Protocol):
 
     def views(self) -> Mapping[str, TargetView]:
         """Return how each is."""
+        ...
+
+    def next_give_ups_ms(self, oldest_clock_ms: Mapping[str, int]) -> Mapping[str, int]:
+        """Return per target when its next delivery is given up, from `Spool.oldest_clock_ms`."""
         ...
 
     async def pause(self, name: str, *, seconds: float | None, reason: str) -> None:
@@ -51,8 +57,11 @@ class Operations:
         metrics: Metrics,
         now_ms: Callable[[], int],
         control: TargetControl,
+        whereabouts: Whereabouts | None = None,
     ) -> None:
-        """`known` is asked at every action: a reload changes what it returns."""
+        """`known` is asked at every action: a reload changes what it returns. `whereabouts` says how targets
+        are doing."""
+        self._doing = (whereabouts or Whereabouts()).doing
         self._control = control
         self._known = known
         self._spool = spool
@@ -72,20 +81,30 @@ class Operations:
         pending = {**dict.fromkeys(sorted(configured), 0), **self._spool.pending()}
         dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
         views = self._control.views()
+        give_ups = self._control.next_give_ups_ms(await self._spool.oldest_clock_ms())
+        due = {name: await self._spool.next_due_ms(name) for name, count in pending.items() if count}
         return {
             "targets": {
                 name: {
                     "pending": count,
                     "pending_bytes": sizes.get(name, 0),
                     "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
+                    "next_attempt_at": self._next_attempt_at(views.get(name), due.get(name)),
                     "dead_letters": dead.get(name, 0),
                     **(shown_view(views[name]) if name in views else {}),
+                    "next_give_up_at": _moment(give_ups.get(name)),
+                    **_shown_doing(self._doing.get(name, Doing())),
                     **({"state": UNKNOWN} if self._is_lost(name, count) else {}),
                 }
                 for name, count in {**dict.fromkeys(dead, 0), **pending}.items()
                 if name in configured or count or dead.get(name)
             }
         }
+
+    def _next_attempt_at(self, view: TargetView | None, due_ms: int | None) -> str | None:
+        not_before_ms = None if view is None else view.not_before_ms
+        at_ms = next_attempt_ms(not_before_ms, due_ms, self._now_ms())
+        return None if at_ms is None else rfc3339(at_ms)
 
     async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
         """Leave a target alone; return how it is then."""
@@ -156,6 +175,17 @@ class Operations:
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
+
+
+def _shown_doing(doing: Doing) -> Mapping[str, object]:
+    return {
+        "delivered": doing.delivered,
+        "last_delivered_at": _moment(doing.last_delivered_ms),
+    }
+
+
+def _moment(at_ms: int | None) -> str | None:
+    return None if at_ms is None else rfc3339(at_ms)
 
 
 def _place(after: tuple[int, ...] | None) -> Place | None:

@@ -7,7 +7,6 @@ SIGHUP has all take up the new state or none: each builds it, and when each has,
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,9 +14,12 @@ from typing import Final
 import trio
 
 from gateway.admin.app import build_admin_app, build_metrics_app
+from gateway.admin.dashboard.board import Sources
+from gateway.admin.dashboard.desk import Desk
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
-from gateway.assembly import Life, serve_inside
+from gateway.assembly import Life, serve_inside, token_place
+from gateway.browsing import Browser
 from gateway.clock import unix_ms
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
@@ -25,7 +27,8 @@ from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.exposition import ReloadRecord, describe_generation
 from gateway.fleet import Fleet
 from gateway.gathering import Gathering
-from gateway.generation import Generation, build_generation
+from gateway.generation import Generation, build_generation, callback_urls
+from gateway.observing import Observer
 from gateway.reloading import Reloader
 from gateway.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
 from gateway.settings.amounts import AUTO
@@ -36,7 +39,7 @@ from gateway.spool.lock import DirectoryLock
 from gateway.spool.sqlite import workers_with_files
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
-from gateway.telemetry.log import configure_logging, get_logger, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 
@@ -116,9 +119,10 @@ class _Head:
     def __init__(self, generation: Generation, *, config: Path, public: Bound, life: Life) -> None:
         settings = generation.settings
         self.generation = generation
+        self._public = public
         self._metrics = Metrics()
         describe_generation(self._metrics, generation)
-        audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
+        self._audit = audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
         record = ReloadRecord(generation, metrics=self._metrics, at_ms=unix_ms())
         beside_spool = settings.spool.directory.parent
         self._dead_letters = DeadLetterStore(
@@ -153,9 +157,35 @@ class _Head:
             reload_refused=record.refusal,
         )
 
+        self._observer = Observer(
+            self._gathering.facts,
+            status=self._gathering.status,
+            apps=lambda: self.generation.settings.apps,
+            metrics=self._metrics,
+            now_ms=unix_ms,
+        )
+
     async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one."""
+        nursery.start_soon(self._observer.watch)
         gathering = self._gathering
+        dashboard = Desk(
+            Sources(
+                health=gathering.health,
+                render_metrics=gathering.render_metrics,
+                actions=gathering,
+                edge=gathering.edge,
+                ledger=self._observer.report,
+                config=self._record.config,
+                callback_urls=lambda: callback_urls(self.generation, self._public.addresses),
+                letters=Browser(self._dead_letters, now_ms=unix_ms),
+                changes=self._audit.tail,
+                token=self._admin_token,
+                token_place=lambda: token_place(self.generation.settings),
+                now_ms=unix_ms,
+            )
+        )
+        nursery.start_soon(dashboard.sample)
         app = build_admin_app(
             health=gathering.health,
             render_metrics=gathering.render_metrics,
@@ -164,6 +194,8 @@ class _Head:
             actions=gathering,
             config=self._record.config,
             edge=gathering.edge,
+            ledger=self._observer.report,
+            pages=dashboard.routes(),
         )
         await serve_inside(nursery, app, admin)
         if metrics_port is not None:
@@ -179,7 +211,7 @@ class _Head:
             self._dead_letters.move(settings.dead_letter.directory)
             self._gathering.recount()
         if settings.log != former.settings.log:
-            configure_logging(level=settings.log.level, json=wants_json(settings.log.format, sys.stderr))
+            apply_log_settings(settings.log)
 
     def _admin_token(self) -> bytes:
         """As `Assembly` does."""

@@ -35,7 +35,7 @@ from gateway.service import SWITCH_INTERVAL_SECONDS, fail_with, leading_error, s
 from gateway.spool.contract import Spool
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file
 from gateway.telemetry.audit import AuditLog
-from gateway.telemetry.log import configure_logging, get_logger, tell_worker, wants_json
+from gateway.telemetry.log import apply_log_settings, get_logger, tell_worker
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 from gateway.tls.turns import Turns
@@ -92,8 +92,7 @@ async def work(end: socket.socket, *, config: Path) -> None:
     loaded, problems = load_and_examine(config, environ=os.environ, content=b64decode(post.content))
     if problems or loaded is None:
         raise ConfigurationError(problems)
-    written = loaded.settings.log
-    configure_logging(level=written.level, json=wants_json(written.format, sys.stderr))
+    apply_log_settings(loaded.settings.log)
     generation = build_generation(loaded)
     if await _serve(post, generation, questions, first):
         remove_worker_file(loaded.settings.spool.directory, post.number)
@@ -205,6 +204,7 @@ class _Desk:
             "health": self._health,
             "metrics": self._metrics,
             "edge": self._edge,
+            "facts": self._facts,
             "status": operations.status,
             "pause": operations.pause,
             "resume": operations.resume,
@@ -244,6 +244,9 @@ class _Desk:
 
     async def _edge(self) -> object:
         return self._assembly.edge.report()
+
+    async def _facts(self, with_slots: bool) -> object:
+        return self._assembly.facts(with_slots=with_slots)
 
     async def _waiting(self, ids: list[str]) -> object:
         return sorted((await self._spool.kept_states(ids)).waiting)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from gateway.admin.health import Check
 from gateway.errors import Problem
-from gateway.exposition import Outcome, ReloadRecord
+from gateway.exposition import Outcome, ReloadRecord, set_readiness
 from gateway.generation import Generation, build_generation
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
@@ -53,3 +54,13 @@ def test_a_refusal_is_told_until_a_reload_goes_well(tmp_path: Path) -> None:
     record.tried(Outcome(at_ms=AT_MS + 2000, trigger="file", problems=()))
     assert record.refusal() == ""
     assert value("meta_gateway_config_last_reload_success") == 1
+
+
+def test_the_metrics_say_what_readiness_says_and_forget_what_is_no_check_any_more() -> None:
+    metrics = Metrics()
+    set_readiness(metrics, {"listener": Check(ok=True), "workers": Check(ok=True)})
+    set_readiness(metrics, {"listener": Check(ok=True), "spool": Check(ok=False, detail="read-only")})
+    value = metrics.registry.get_sample_value
+    assert value("meta_gateway_readiness", {"check": "listener"}) == 1
+    assert value("meta_gateway_readiness", {"check": "spool"}) == 0
+    assert value("meta_gateway_readiness", {"check": "workers"}) is None

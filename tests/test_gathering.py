@@ -51,7 +51,11 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
         "pending_bytes": 30,
         "oldest_seconds": 1.0,
         "dead_letters": 0,
+        "next_attempt_at": "2026-11-23T03:00:00.000Z",
         "breaker": "closed",
+        "delivered": 5,
+        "last_delivered_at": "2026-01-01T00:00:02Z",
+        "next_give_up_at": None,
     }
     bad = {
         "state": "open",
@@ -59,8 +63,13 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
         "pending_bytes": 40,
         "oldest_seconds": 9.0,
         "dead_letters": 0,
+        "next_attempt_at": "2026-11-23T04:00:00.000Z",
         "breaker": "open",
+        "delivered": 2,
+        "last_delivered_at": "2026-01-01T00:00:01Z",
+        "next_give_up_at": "2026-01-08T00:00:00Z",
     }
+    idle = {"delivered": 0, "last_delivered_at": None, "next_give_up_at": None}
     lost = {"pending": 2, "pending_bytes": 20, "oldest_seconds": 3.0, "dead_letters": 0}
     merged = merge_status(
         [{"targets": {"a": well, "b": well}}, {"targets": {"a": bad, "b": well, "gone": lost}}],
@@ -71,15 +80,20 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
         "pending": 7,
         "pending_bytes": 70,
         "oldest_seconds": 9.0,
+        "next_attempt_at": "2026-11-23T03:00:00.000Z",
         "dead_letters": 7,
+        "delivered": 7,
+        "last_delivered_at": "2026-01-01T00:00:02Z",
     }
-    assert merged["targets"]["b"] == {**well, "pending": 6, "pending_bytes": 60}
-    assert merged["targets"]["gone"] == lost
+    assert merged["targets"]["b"] == {**well, "pending": 6, "pending_bytes": 60, "delivered": 10}
+    assert merged["targets"]["gone"] == {**lost, **idle, "next_attempt_at": None}
     assert merged["targets"]["_unrouted"] == {
         "pending": 0,
         "pending_bytes": 0,
         "oldest_seconds": 0.0,
+        "next_attempt_at": None,
         "dead_letters": 1,
+        **idle,
     }
 
 

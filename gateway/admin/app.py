@@ -11,9 +11,11 @@
 | `POST /api/targets/discard` | `{"target": NAME, "limit": 100}` -> `{"discarded": 100, "left": 23}` |
 | `POST /api/replay` | sends again what was delivered: `ReplayKeptRequest` -> `{"counts": ...}` |
 | `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
+| `GET /api/ledger` | what is the matter, what Meta sends, and what targets take; no token (`LedgerReport`) |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
+| `GET /` and what it leads to | the dashboard: `dashboard.desk` has its paths and its order of checks |
 
 Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
 
@@ -24,7 +26,6 @@ nothing to protect from a browser.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol, TypeVar
 
@@ -32,11 +33,12 @@ import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.admin.body import BodyRefusedError, read_body
 from gateway.admin.guard import host_is_ours, is_json, token_is_right
 from gateway.admin.health import Health
 from gateway.core.change import Kind
@@ -44,11 +46,6 @@ from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import CONTENT_TYPE
-
-MAX_BODY_BYTES: Final = 1024**2
-"""Some 10 000 ids in one request; the commands send fewer at a time."""
-BODY_TIMEOUT_SECONDS: Final = 10.0
-"""A command on the same machine needs milliseconds."""
 
 _LINES_PER_SECOND: Final = 1.0
 """Of refusals in the log: somebody tries tokens, once a second is often enough to say so."""
@@ -141,6 +138,33 @@ admitted it, else null; `staged_says` is what it says at length. `proved`: the p
 of the app's.
 """
 
+LedgerReport = Callable[[], Awaitable[Mapping[str, object]]]
+"""Returns what is the matter and what comes in, fit for JSON; times are RFC 3339 or null. No payload.
+
+    {
+      "at", "listening_since",
+      "conditions": [{"condition": "meta_silent" | "gateway_refusing" | "target_failing",
+                      "app", "field", "target", "reason", "since", "summary": TEXT,
+                      "evidence": [TEXT], "next_steps": [TEXT]}],
+      "fields": [{"app", "object", "field", "received": int, "first_received_at", "last_received_at",
+                  "usual_interval_seconds": float | null, "lag_seconds": float | null,
+                  "silence": {"judgement": "usual" | "learning" | "suspicious", "seconds": float,
+                              "missed": float}}],
+      "lines": [{"app", "waba", "phone_number_id", "object", "field", "received": int,
+                 "first_received_at", "last_received_at", "usual_interval_seconds", "lag_seconds",
+                 "delivered": {TARGET: {"count": int, "last_at"}}}],
+      "lines_left_out": int,
+      "targets": {NAME: {"state", "delivered": int, "last_delivered_at",
+                         "last_error": {"at", "status": int | null, "error": TEXT} | null,
+                         "next_give_up_at"}}
+    }
+
+`conditions` is empty where nothing is the matter; of `app`, `field`, `target` and `reason` those are null
+that do not apply. Fields are of the known table, else `other`; numbers are of changes, those of `delivered`
+of notifications. Counts and times of `fields` and `lines` outlive restarts, those of `targets` do not.
+`lines` are those heard of last, 500 at most. docs/observing.md says how silence is judged.
+"""
+
 DeliveryId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z")]
 
 
@@ -215,9 +239,14 @@ def build_admin_app(
     actions: Actions,
     config: Config,
     edge: EdgeReport,
+    ledger: LedgerReport,
+    pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """Make the app of the admin port; `token` is asked at every POST: a reload may change it."""
-    api = _Api(actions, token, config=config, edge=edge)
+    """Make the app of the admin port; `token` is asked at every POST: a reload may change it.
+
+    `pages`: the dashboard's (`dashboard.desk`).
+    """
+    api = _Api(actions, token, config=config, edge=edge, ledger=ledger)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
         Route("/api/targets/pause", api.pause, methods=["POST"]),
@@ -226,10 +255,11 @@ def build_admin_app(
         Route("/api/replay", api.replay_kept, methods=["POST"]),
         Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
+        Route("/api/ledger", api.ledger, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
     ]
-    return _HostGuard(_starlette([*_probes(health, render_metrics), *routes]), hosts)
+    return _HostGuard(_starlette([*_probes(health, render_metrics), *routes, *pages]), hosts)
 
 
 def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIApp:
@@ -237,7 +267,7 @@ def build_metrics_app(*, health: Health, render_metrics: RenderMetrics) -> ASGIA
     return _starlette(_probes(health, render_metrics))
 
 
-def _starlette(routes: list[Route]) -> ASGIApp:
+def _starlette(routes: Sequence[BaseRoute]) -> ASGIApp:
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -285,10 +315,17 @@ def _probes(health: Health, render_metrics: RenderMetrics) -> list[Route]:
 
 class _Api:
     def __init__(
-        self, actions: Actions, token: Callable[[], bytes], *, config: Config, edge: EdgeReport
+        self,
+        actions: Actions,
+        token: Callable[[], bytes],
+        *,
+        config: Config,
+        edge: EdgeReport,
+        ledger: LedgerReport,
     ) -> None:
         self._actions = actions
         self._edge = edge
+        self._ledger = ledger
         self._token = token
         self._config = config
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
@@ -326,6 +363,9 @@ class _Api:
     async def edge(self, _: Request) -> Response:
         return _json(await _given(self._edge()))
 
+    async def ledger(self, _: Request) -> Response:
+        return _json(await self._ledger())
+
     async def replay(self, request: Request) -> Response:
         asked = await self._read(request, ReplayRequest)
         if isinstance(asked, Response):
@@ -350,9 +390,10 @@ class _Api:
             )
         if not is_json(_values(request.scope, b"content-type")):
             return _error(415, "content_type", "send application/json")
-        body = await _body(request)
-        if isinstance(body, Response):
-            return body
+        try:
+            body = await read_body(request)
+        except BodyRefusedError as refused:
+            return _error(refused.status, refused.word, refused.detail)
         try:
             return msgspec.json.decode(body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one of the former
@@ -369,21 +410,6 @@ def _results(results: Mapping[str, ActionResult]) -> Response:
     return _json(
         {"results": {id_: {"result": one.result, "detail": one.detail} for id_, one in results.items()}}
     )
-
-
-async def _body(request: Request) -> bytes | Response:
-    body = bytearray()
-    with trio.move_on_after(BODY_TIMEOUT_SECONDS):
-        try:
-            async with aclosing(request.stream()) as chunks:
-                async for chunk in chunks:
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        return _error(413, "too_large", f"send at most {MAX_BODY_BYTES} bytes")
-        except ClientDisconnect:
-            return _error(400, "body", "the body was cut short")
-        return bytes(body)
-    return _error(408, "timeout", f"send the body within {BODY_TIMEOUT_SECONDS:.0f} s")
 
 
 class _HostGuard:

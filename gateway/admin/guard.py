@@ -49,3 +49,22 @@ def _is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def is_from_own_page(
+    *, fetch_sites: Sequence[bytes], origins: Sequence[bytes], hosts: Sequence[bytes]
+) -> bool:
+    """Judge whether a form was sent by a page of our own, by `Sec-Fetch-Site`, `Origin` and `Host`.
+
+    Browsers say `Sec-Fetch-Site` where the address is loopback or behind TLS; then it decides. `Origin` is
+    `null` on forms of pages with `Referrer-Policy: no-referrer`, as ours are (Fetch, "append a request Origin
+    header"), so that says nothing, and neither does its absence: the word in the form decides then.
+    """
+    if fetch_sites:
+        return list(fetch_sites) == [b"same-origin"]
+    if not origins or list(origins) == [b"null"]:
+        return True
+    if len(origins) != 1 or len(hosts) != 1:
+        return False
+    scheme, separator, host = origins[0].lower().partition(b"://")
+    return bool(separator) and scheme in (b"http", b"https") and host == hosts[0].lower()

@@ -9,7 +9,8 @@ from gateway.clock import unix_ms
 from gateway.errors import DeadLetterError, UsageError
 
 if TYPE_CHECKING:
-    from gateway.delivery.dead_letter import DeadLetterStore, Found
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.dead_letter_place import Found
     from gateway.delivery.selection import Selection
 
 

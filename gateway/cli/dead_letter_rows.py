@@ -9,7 +9,7 @@ from gateway.cli.output import err, json_text, out
 from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
-    from gateway.delivery.dead_letter import Found
+    from gateway.delivery.dead_letter_place import Found
     from gateway.delivery.dead_letter_record import DeadLetter
 
 PAGE_ROWS: Final = 500

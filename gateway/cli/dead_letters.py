@@ -20,7 +20,8 @@ from gateway.clock import unix_ms
 from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
-    from gateway.delivery.dead_letter import DeadLetterStore, Found
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.dead_letter_place import Found
     from gateway.delivery.replay import Known, Result
     from gateway.settings.model import Settings
 

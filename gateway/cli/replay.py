@@ -1,7 +1,6 @@
 """`gateway replay`: send again what was delivered, while it is kept."""
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from gateway.cli import quantities
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import UsageError
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 100
 """Notifications in one request to the running gateway: well under a second's work."""
-RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])")
-RATE_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
-LEAST_RATE: Final = 1 / 3600
 STUCK: Final = frozenset({"unknown_app", "damaged"})
 """What somebody should see to."""
 
@@ -74,7 +71,7 @@ def command(
 
     settings = load_settings(options.config, environ=os.environ, with_secrets=False).settings
     wanted = _wanted(settings, target, since, until, app, field, kind, include_delivered)
-    per_second = None if rate is None else _rate(rate)
+    per_second = None if rate is None else quantities.rate(rate)
     gateway = running_gateway(options.config, settings)
 
     async def run() -> Counter[str]:
@@ -139,14 +136,6 @@ def _wanted(
         kind=None if kind is None else Kind(kind),
         include_delivered=include_delivered,
     )
-
-
-def _rate(text: str) -> float:
-    parts = RATE.fullmatch(text)
-    per_second = float(parts[1]) / RATE_UNITS[parts[2]] if parts is not None else 0.0
-    if per_second < LEAST_RATE:
-        raise UsageError(f"--rate {text!r:.40} is no rate", remedy="write 100/s, 30/m or 5/h")
-    return per_second
 
 
 # -- doing it

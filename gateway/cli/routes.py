@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -41,7 +41,9 @@ def command(
 ) -> None:
     """Explain where a field or a payload would go, route by route; without options, list the routes.
 
-    Warns where no route takes a change. Reads the configuration without its secrets, and asks nobody.
+    The lane says how urgent it is among what waits for a target: high, normal or low, by its kind unless a
+    route states a priority. Warns where no route takes a change. Reads the configuration without its secrets,
+    and asks nobody.
     """
     if field is not None and payload is not None:
         raise UsageError("--field and --payload together", remedy="give one of them")
@@ -101,6 +103,8 @@ class _Explanation:
     on_condition: tuple[int, ...]
     """Routes that match but for an id, of which `--field` says nothing."""
     targets: tuple[str, ...]
+    lanes: Mapping[str, str]
+    """By target; one that asks for order has none."""
 
 
 class _Listing:
@@ -140,6 +144,7 @@ class _Listing:
             matched=found.matched,
             on_condition=tuple(position for position in wider if position not in found.matched),
             targets=found.targets,
+            lanes={target: lane.name.lower() for target, lane in found.lanes.items()},
         )
 
     def _tell(self, app: str, explanations: Sequence[_Explanation]) -> None:
@@ -151,6 +156,8 @@ class _Listing:
                 mark = "->" if position in one.matched else "if" if position in one.on_condition else "  "
                 out(f"  {mark} {self._line(position)}")
             out(f"  goes to: {', '.join(one.targets) or self._fate()}")
+            if one.targets:
+                out(f"  lane: {_describe_lanes(one)}")
             for position in one.on_condition:
                 route = self._settings.routes[position]
                 condition = ", ".join(
@@ -178,7 +185,8 @@ class _Listing:
         route = self._settings.routes[position]
         line, column = self._position(position)
         where = f"{self._source.file}:{line}:{column}"
-        return f"{where}: route {position + 1}: {describe(route)} -> {', '.join(route.to)}"
+        priority = f", priority {route.priority}" if route.priority else ""
+        return f"{where}: route {position + 1}: {describe(route)}{priority} -> {', '.join(route.to)}"
 
     def _position(self, position: int) -> tuple[int, int]:
         return self._source.positions.get(("routes", position), (0, 0))
@@ -192,6 +200,7 @@ class _Listing:
             "line": line,
             "column": column,
             "states": {key: list(patterns) for key, patterns in stated(route).items()},
+            "priority": route.priority,
             "to": list(route.to),
         }
 
@@ -204,6 +213,7 @@ class _Listing:
                     "routes": [self._plain_route(position) for position in one.matched],
                     "routes_on_condition": [self._plain_route(position) for position in one.on_condition],
                     "targets": list(one.targets),
+                    "lanes": {target: one.lanes.get(target) for target in one.targets},
                 }
                 for one in explanations
             ],
@@ -225,6 +235,14 @@ def _plain_change(change: Change) -> dict[str, object]:
         "phone_number_id": change.phone_number_id,
         "display_phone_number": change.display_phone_number,
     }
+
+
+def _describe_lanes(one: _Explanation) -> str:
+    """Say in which lane it waits at each target; once, where that is the same at all."""
+    lanes = [one.lanes.get(target, "none (order: sender)") for target in one.targets]
+    if len(set(lanes)) == 1:
+        return lanes[0]
+    return ", ".join(f"{target} {lane}" for target, lane in zip(one.targets, lanes, strict=True))
 
 
 def _describe_change(change: Change) -> str:

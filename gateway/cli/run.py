@@ -45,13 +45,12 @@ def command(
     from gateway.preflight import load_and_examine, remarks
     from gateway.service import serve
     from gateway.supervisor import needs_supervisor, supervise
-    from gateway.telemetry.log import configure_logging, get_logger, wants_json
+    from gateway.telemetry.log import apply_log_settings, get_logger, written_aside
 
     loaded, problems = load_and_examine(options.config, environ=os.environ)
     if problems or loaded is None:
         raise ConfigurationError(problems)
-    written = loaded.settings.log
-    configure_logging(level=written.level, json=wants_json(written.format, sys.stderr))
+    apply_log_settings(loaded.settings.log)
     log = get_logger("configuration")
     for remark in remarks(loaded):
         log.warning(
@@ -73,7 +72,8 @@ def command(
         run = partial(supervise, loaded, config=options.config, announce=announce, reload_asked=asked)
     else:
         run = partial(serve, loaded, announce=announce, reload_asked=asked)
-    trio.run(run)
+    with written_aside():
+        trio.run(run)
     err("stopped; what was not delivered is in the spool")
 
 
@@ -89,6 +89,8 @@ def _work(channel: int) -> None:
 
     import trio
 
+    from gateway.telemetry.log import written_aside
     from gateway.worker import work
 
-    trio.run(partial(work, socket.socket(fileno=channel), config=options.config))
+    with written_aside():
+        trio.run(partial(work, socket.socket(fileno=channel), config=options.config))

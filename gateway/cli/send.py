@@ -1,23 +1,19 @@
 """`gateway send`: Meta's part, once or a few times."""
 
-import os
 import secrets
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import trio
 import typer
 
-from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, options, out, out_json
+from gateway.cli.meta_part import SOURCES, beside_config, read_reference, resolve
+from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
-from gateway.settings.load import load_settings
-from gateway.settings.model import App, Settings
 from gateway.simulator.client import Exchange, MetaClient
 from gateway.simulator.payloads import find_sample, freshen
 from gateway.telemetry.redaction import visible
@@ -27,11 +23,6 @@ _CHALLENGES: Final = 10**10
 
 _SHOWN_BYTES: Final = 200
 """Of an answer: the gateway's are a word; what stands before it may answer with a page."""
-
-_EVERYWHERE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not bound to
-"""Listening everywhere includes this machine."""
-
-_SOURCES: Final = "env:NAME, file:PATH, or the path of a file that has it"
 
 
 def command(
@@ -68,7 +59,7 @@ def command(
         str | None,
         typer.Option(
             "--secret",
-            help=f"The app secret: {_SOURCES}; default: from the configuration, of the app whose path is"
+            help=f"The app secret: {SOURCES}; default: from the configuration, of the app whose path is"
             " in the URL, else of the first. As plain text it is seen in the process list.",
             metavar="FILE|env:NAME",
         ),
@@ -114,20 +105,20 @@ def command(
     if cert is not None and no_cert:
         raise UsageError("--cert and --no-cert together", remedy="give one of them")
     next_body = _bodies(payload, field) if challenge is None else None
-    call = _resolve(url=url, secret=secret, signs=challenge is None)
-    default_cert = _beside_config("client.pem") if challenge is None and not no_cert else None
+    call = resolve(url=url, secret=secret, signs=challenge is None)
+    default_cert = beside_config("client.pem") if challenge is None and not no_cert else None
     certificate = cert or default_cert
-    default_key = _beside_config("client.key") if cert is None else None
+    default_key = beside_config("client.key") if cert is None else None
     client = MetaClient(
         call.base_url,
         secret=call.secret,
-        ca=ca or _beside_config("ca.pem"),
+        ca=ca or beside_config("ca.pem"),
         system_trust=ca is None,
         certificate=certificate,
         private_key=(key or default_key) if certificate else None,
         http2=http2,
     )
-    token = "" if challenge is None else _read_reference(challenge, bare=str.encode).decode()
+    token = "" if challenge is None else read_reference(challenge, bare=str.encode).decode()
     presented = f"with {certificate}" if certificate else "without client certificate"
     err(f"{'GET' if next_body is None else 'POST'} {call.base_url}{call.path}, {presented}")
     sent = trio.run(_send, client, call.path, next_body, token, repeat, not as_json)
@@ -136,103 +127,6 @@ def command(
     elif repeat > 1:
         err(sent.summary())
     raise typer.Exit(EXIT_DONE if sent.ok else EXIT_FAILED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """Where to send, and what to sign with."""
-
-    base_url: str
-    path: str
-    """With its query."""
-    secret: bytes | None
-    """None: nothing is signed."""
-
-
-def _resolve(*, url: str | None, secret: str | None, signs: bool) -> _Call:
-    """Fill in from the configuration what was not given; it is not read where nothing is missing."""
-    base_url, path, query = _split(url)
-    given = None if secret is None else _read_reference(secret, bare=_file_or_plain)
-    needs_secret = signs and given is None
-    if path and not needs_secret:
-        return _Call(base_url=base_url, path=path + query, secret=given)
-    settings = load_settings(options.config, environ=os.environ, with_secrets=needs_secret).settings
-    app = _app_of(settings, path)
-    return _Call(
-        base_url=base_url or _local_url(settings),
-        path=(path or app.path) + query,
-        secret=app.app_secrets[0].reveal() if needs_secret else given,
-    )
-
-
-def _split(url: str | None) -> tuple[str, str, str]:
-    """Return base URL, path and query (with its `?`); empty where they are not stated."""
-    if url is None:
-        return "", "", ""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        raise UsageError(f"{url}: not an https URL", remedy="write it as https://HOST:PORT/PATH")
-    path = "" if parts.path == "/" else parts.path
-    return f"https://{parts.netloc}", path, f"?{parts.query}" if parts.query else ""
-
-
-def _app_of(settings: Settings, path: str) -> App:
-    apps = list(settings.apps.values())
-    return next((app for app in apps if app.path == path), apps[0])
-
-
-def _local_url(settings: Settings) -> str:
-    address = settings.listen.address
-    if not address.port:
-        raise UsageError(
-            "listen.address leaves the port to the kernel",
-            remedy="give --url, with the port that gateway run printed",
-        )
-    host = "localhost" if address.host in _EVERYWHERE else address.host
-    return f"https://[{host}]:{address.port}" if ":" in host else f"https://{host}:{address.port}"
-
-
-def _beside_config(name: str) -> Path | None:
-    """A file of a development PKI: `certs/NAME` beside the configuration, or beside its directory."""
-    folder = options.config.parent
-    for directory in (folder / "certs", folder / ".." / "certs"):
-        if (directory / name).is_file():
-            return directory / name
-    return None
-
-
-def _read_reference(text: str, *, bare: Callable[[str], bytes]) -> bytes:
-    """Read `env:NAME` or `file:PATH`; anything else is `bare`'s."""
-    scheme, colon, rest = text.partition(":")
-    if colon and scheme == "env":
-        value = os.environ.get(rest, "")
-        if not value:
-            raise UsageError(f"the environment variable {rest} is not set, or empty", remedy=f"export {rest}")
-        return os.fsencode(value)
-    if colon and scheme == "file":
-        return _read_secret_file(Path(rest))
-    return bare(text)
-
-
-def _file_or_plain(text: str) -> bytes:
-    path = Path(text)
-    if path.is_file():
-        return _read_secret_file(path)
-    if "/" in text or path.suffix:  # a mistyped path would otherwise sign, and be answered 401
-        raise UsageError("--secret names a file that does not exist", remedy=f"give {_SOURCES}")
-    err(f"note: a secret on the command line is seen in the process list; better: {_SOURCES}")
-    return text.encode()
-
-
-def _read_secret_file(path: Path) -> bytes:
-    try:
-        value = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", remedy=f"give {_SOURCES}") from error
-    value = value.removesuffix(b"\n").removesuffix(b"\r")
-    if not value:
-        raise UsageError(f"{path} is empty", remedy="put the secret in it")
-    return value
 
 
 def _bodies(payload: Path | None, field: str | None) -> Callable[[], bytes]:

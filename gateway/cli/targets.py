@@ -1,7 +1,6 @@
 """`gateway targets`: list them, leave one alone for a while, and deliver to it again."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from gateway.cli import quantities
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
@@ -33,9 +33,6 @@ commands = typer.Typer(
     " itself.",
 )
 
-RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])")
-RATE_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
-
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A target of the configuration.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
 
@@ -46,7 +43,7 @@ STOPPED: Final = "stopped"
 NO_STATE: Final = "-"
 """Of the pseudo-target of what no route takes, and of a former one of which dead letters are left."""
 
-COLUMNS: Final = ("target", "state", "pending", "oldest", "dead letters", "note")
+COLUMNS: Final = ("target", "state", "pending", "oldest", "dead\nletters", "next", "note")
 
 
 @commands.command("list")
@@ -55,7 +52,8 @@ def list_(as_json: AsJson = False) -> None:
 
     States: delivering; recovering (back, released gradually); open (the breaker: probes alone); paused;
     stopped (no gateway runs); unknown (deliveries wait for a target that the configuration has lost: they go
-    out when it is back, or become dead letters by `gateway targets discard`).
+    out when it is back, or become dead letters by `gateway targets discard`). Next is when the next attempt
+    starts: `gateway targets resume` makes all that waits due now.
     """
     settings = _settings()
     gateway = _gateway(settings)
@@ -64,10 +62,16 @@ def list_(as_json: AsJson = False) -> None:
         out_json({"targets": found})
         return
     if os.isatty(1):
-        _print_table([_cells(name, target, brief_note(target, unix_ms())) for name, target in found.items()])
+        now_ms = unix_ms()
+        _print_table(
+            [
+                _cells(name, target, brief_next(target, now_ms), brief_note(target, now_ms))
+                for name, target in found.items()
+            ]
+        )
     else:
         for name, target in found.items():
-            out("\t".join(_cells(name, target, _note(target))))
+            out("\t".join(_cells(name, target, target["next_attempt_at"] or "-", _note(target))))
 
 
 @commands.command()
@@ -83,7 +87,7 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Leave a target alone. One that is paused already takes the new end and reason."""
-    seconds = None if for_ is None else _duration(for_)
+    seconds = None if for_ is None else quantities.duration(for_, option="--for")
     content: dict[str, object] = {"seconds": seconds, "reason": reason}
 
     async def alone(books: "Sequence[PauseBook]") -> None:
@@ -106,13 +110,19 @@ def resume(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deliver to a target again. Of one that is not paused it changes the rate."""
-    per_second = None if rate is None else _rate(rate)
+    """Deliver to a target again: all that waits is due now, whatever its schedule said.
+
+    Of one that is not paused it does that, too, and changes the rate: for a target that is well again after
+    an outage, when the oldest would be tried in hours. Where much waits, give a --rate. While the breaker is
+    open, probes alone go out, as ever.
+    """
+    per_second = None if rate is None else quantities.rate(rate)
 
     async def alone(books: "Sequence[PauseBook]") -> None:
         share = None if per_second is None else per_second / len(books)
         for book in books:
             await book.resume(name, rate_per_second=share)
+            await book.hasten(name)
 
     _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
 
@@ -167,24 +177,6 @@ def _settings() -> "Settings":
     from gateway.settings.load import load_settings
 
     return load_settings(options.config, environ=os.environ, with_secrets=False).settings
-
-
-def _duration(text: str) -> float:
-    from pydantic_core import PydanticCustomError
-
-    from gateway.settings.amounts import read_duration
-
-    try:
-        return read_duration(text)
-    except PydanticCustomError as error:
-        raise UsageError(f"--for: {error.message()}", remedy="write 30m, 2h or 1d") from error
-
-
-def _rate(text: str) -> float:
-    parts = RATE.fullmatch(text)
-    if parts is None:
-        raise UsageError(f"--rate {text!r:.40} is no rate", remedy="write 100/s, 30/m or 5/h")
-    return float(parts[1]) / RATE_UNITS[parts[2]]
 
 
 def _demand_target(settings: "Settings", name: str) -> None:
@@ -270,6 +262,7 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
     from gateway.core import pausing
     from gateway.core.routing import UNROUTED
     from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.message import rfc3339
     from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
 
     now_ms = unix_ms()
@@ -278,10 +271,14 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
     dead = store.counts()
     waiting: Counter[str] = Counter(dict.fromkeys(settings.targets, 0))
     oldest: dict[str, int] = {}
+    due: dict[str, int] = {}
     for spool, _ in opened:
         waiting.update(spool.pending())
         for name, at_ms in (await spool.oldest_received_ms()).items():
             oldest[name] = min(at_ms, oldest.get(name, at_ms))
+        for name in spool.pending():
+            if (due_ms := await spool.next_due_ms(name)) is not None:
+                due[name] = min(due_ms, due.get(name, due_ms))
     found = {}
     for name, pending in waiting.items():
         if name not in settings.targets and not pending and not dead.get(name):
@@ -293,6 +290,8 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
         found[name] = {
             "pending": pending,
             "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
+            # What is due already waits for the start, and not for a time.
+            "next_attempt_at": rfc3339(due[name]) if pause is None and due.get(name, 0) > now_ms else None,
             "dead_letters": dead.get(name, 0),
             "state": stopped if pause is None else str(TargetState.PAUSED),
             "pause": shown_pause(pause),
@@ -304,7 +303,7 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
 # -- showing it
 
 
-def _cells(name: str, target: Mapping[str, Any], note: str) -> tuple[str, ...]:
+def _cells(name: str, target: Mapping[str, Any], next_: str, note: str) -> tuple[str, ...]:
     age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else "-"
     return (
         name,
@@ -312,8 +311,19 @@ def _cells(name: str, target: Mapping[str, Any], note: str) -> tuple[str, ...]:
         str(target["pending"]),
         age,
         str(target["dead_letters"]),
+        next_,
         note,
     )
+
+
+def brief_next(target: Mapping[str, Any], now_ms: int) -> str:
+    """Say when the next attempt starts, for eyes."""
+    from gateway.doctor.finding import say_duration
+
+    if target["next_attempt_at"] is None:
+        return "-"
+    seconds = datetime.fromisoformat(target["next_attempt_at"]).timestamp() - now_ms / 1000
+    return "now" if seconds < 1 else f"in {say_duration(seconds)}"
 
 
 def brief_note(target: Mapping[str, Any], now_ms: int) -> str:
@@ -363,7 +373,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     for column in COLUMNS:
         table.add_column(
             column,
-            justify="right" if column in ("pending", "oldest", "dead letters") else "left",
+            justify="right" if column in COLUMNS[2:5] else "left",
             overflow="fold",
         )
     for row in rows:

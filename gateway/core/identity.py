@@ -79,6 +79,8 @@ class Peer:
     identity: Identity | None
     refusal: Refusal | None
     """Set exactly when `identity` is None."""
+    connection: str = ""
+    """What the connection is called in logs: unique among all that any process ever had."""
 
 
 _REASON_OF_X509_ERROR: Final[Mapping[int, Reason]] = {

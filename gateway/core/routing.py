@@ -62,6 +62,8 @@ class RouteExplanation:
     """Positions in the table's routes, ascending."""
     targets: tuple[str, ...]
     """In order of first mention, without repeats; empty: no route takes it."""
+    lanes: Mapping[str, Lane]
+    """By target; one that asks for order has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +100,6 @@ class _Candidates:
     """Where all of these changes go, and by which lane, if no route looks at ids."""
     whole: tuple[PlannedDelivery, ...] | None
     """The plan of a notification that is one such change."""
-
-
-def _targets_of(routes: Iterable[_CompiledRoute]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(target for route in routes for target in route.to))
 
 
 def _lanes_of(routes: Iterable[_CompiledRoute], by_kind: Lane) -> Mapping[str, Lane]:
@@ -195,10 +193,12 @@ class RoutingTable:
     def explain(self, app: str, change: Change) -> RouteExplanation:
         """Say which routes match one change, and where it goes."""
         matched = [route for route in self._candidates_for(app, change).routes if route.takes_ids(change)]
+        lanes = _lanes_of(matched, lane_of(change.kinds, change.field))
         return RouteExplanation(
             change=change,
             matched=tuple(route.position for route in matched),
-            targets=_targets_of(matched),
+            targets=tuple(lanes),
+            lanes={target: lane for target, lane in lanes.items() if target not in self.ordered},
         )
 
     def _targets(self, app: str, change: Change) -> Mapping[str, Lane]:

@@ -4,7 +4,7 @@ An attempt is one POST, for a delivery alone or for a group; numbers, records an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 import trio
@@ -23,18 +23,24 @@ from gateway.delivery.message import (
     make_request,
     merged_body_of,
 )
-from gateway.delivery.parcel import Parcel
+from gateway.delivery.parcel import Parcel, line_fields
 from gateway.delivery.sender import AttemptLane, CutShort, Endpoint
+from gateway.delivery.taken import note_taken
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater, Settlement, Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.notification_lines import TroubleLines, is_told
 
 UNWRITTEN_STEP_MS: Final = 60_000
 """A delivery whose dead letter cannot be written is tried again no sooner than this: disks are not
 repaired faster.
 """
+
+MAX_NAMED_MEMBERS: Final = 50
+"""Of a merged POST, in one line; as many as `Gateway-Notification` names."""
 
 _log = get_logger("delivery")
 
@@ -50,6 +56,9 @@ class Surroundings:
     random: Callable[[], float]
     app_secret: Callable[[str], bytes | None]
     """The first secret of an app; None where the configuration no longer has it."""
+    lines: TroubleLines
+    """How many lines may be written about deliveries."""
+    journal: Journal = field(default_factory=Journal)
 
 
 class TargetAttempts:
@@ -136,10 +145,10 @@ class TargetAttempts:
         except UnsendableError as error:
             record = _record(parcel, NoAnswer(error=error.message), at_ms, 0)
             if parcel.merged:
-                _log.error("deliveries_unjoinable", **self._fields(parcel))
+                _log.error("deliveries_unjoinable", **_fields(parcel))
                 await settle_together(self._with.spool, scatter(parcel, record, now_ms=at_ms))
             else:
-                _log.error("delivery_uncuttable", **self._fields(parcel))
+                _log.error("delivery_uncuttable", **_fields(parcel))
                 await self._bury(parcel.first, Reason.UNPARSEABLE, body, record)
             return
         if isinstance(answer, CutShort):
@@ -181,19 +190,22 @@ class TargetAttempts:
                 self._gate.taken(parcel)
                 await self._delivered(parcel, status)
             case Refused(status=status) if not self._gate.refused(parcel):
-                _log.info("refusal_not_believed", **self._fields(parcel), status=status)
+                if (trouble := self._trouble("refusal_not_believed", parcel)) is not None:
+                    _log.info("refusal_not_believed", **trouble, status=status)
                 await self._failed(
                     parcel, Retryable(status=status, error="", retry_after_seconds=None), record
                 )
             case Refused(status=status) if parcel.merged:
                 # Not "refused" yet: that is what a dead letter is.
                 self._count("retried", len(parcel.members))
-                _log.info("delivery_halved", **self._fields(parcel), status=status)
+                if (trouble := self._trouble("delivery_halved", parcel)) is not None:
+                    _log.info("delivery_halved", **trouble, status=status)
                 settled = after_refusal(parcel, record, now_ms=self._with.now_ms())
                 await settle_together(self._with.spool, settled)
             case Refused(status=status):
                 self._count("refused", 1)
-                _log.warning("delivery_refused", **self._fields(parcel), status=status)
+                if (trouble := self._trouble("delivery_refused", parcel)) is not None:
+                    _log.warning("delivery_refused", **trouble, status=status)
                 await self._bury(parcel.first, Reason.REFUSED, body_of(parcel.first), record)
             case Retryable():
                 if record.error != self._unsigned(parcel):  # which is not the target's fault
@@ -208,7 +220,13 @@ class TargetAttempts:
         for lease in parcel.members:
             # From the give-up clock's start: acceptance, or the replay that brought it back.
             self._end_to_end_seconds.observe(max(0.0, (now_ms - lease.clock_started_ms) / 1000))
-        _log.debug("delivery_delivered", **self._fields(parcel), status=status)
+        for lease in parcel.members:
+            note_taken(self._with.journal, lease, status=status, at_ms=now_ms)
+        setting = self._with.lines.setting()
+        if any(is_told(setting, lease.notification_id) for lease in parcel.members):
+            _log.info("delivery_delivered", **_fields(parcel), status=status)
+        else:
+            _log.debug("delivery_delivered", **_fields(parcel), status=status)
         await settle_together(self._with.spool, [(lease, Done()) for lease in parcel.members])
         for lease in parcel.members:
             await self._with.undertaker.forget(lease)
@@ -233,13 +251,7 @@ class TargetAttempts:
                     later.append((lease, RetryLater(at_ms=at_ms, record=record)))
         if later:
             self._count("retried", len(later))
-            _log.info(
-                "delivery_retried",
-                **self._fields(parcel),
-                status=record.status,
-                error=record.error,
-                retry_seconds=round((min(settlement.at_ms for _, settlement in later) - now_ms) / 1000, 3),
-            )
+            self._tell_retried(parcel, record, min(settlement.at_ms for _, settlement in later) - now_ms)
         dead = [
             lease
             for lease, decision in zip(parcel.members, decisions, strict=True)
@@ -247,6 +259,17 @@ class TargetAttempts:
         ]
         buried = await self._give_up(dead, record)
         await settle_together(self._with.spool, [*later, *buried])
+
+    def _tell_retried(self, parcel: Parcel, record: AttemptRecord, wait_ms: int) -> None:
+        trouble = self._trouble("delivery_retried", parcel)
+        if trouble is not None:
+            _log.info(
+                "delivery_retried",
+                **trouble,
+                status=record.status,
+                error=record.error,
+                retry_seconds=round(wait_ms / 1000, 3),
+            )
 
     def _decide(self, lease: Lease, outcome: Retryable, now_ms: int, jitter: float) -> RetryAt | GiveUp:
         return decide_retry(
@@ -263,12 +286,8 @@ class TargetAttempts:
         settled: list[tuple[Lease, Settlement]] = []
 
         async def inter(lease: Lease) -> None:
-            _log.warning(
-                "delivery_gave_up",
-                **self._fields(Parcel(members=(lease,))),
-                status=record.status,
-                error=record.error,
-            )
+            if (trouble := self._trouble("delivery_gave_up", Parcel(members=(lease,)))) is not None:
+                _log.warning("delivery_gave_up", **trouble, status=record.status, error=record.error)
             settled.append((lease, await self._inter(lease, Reason.GAVE_UP, body_of(lease), record)))
 
         self._count("gave_up", len(dead))
@@ -282,8 +301,10 @@ class TargetAttempts:
 
     async def give_up(self, lease: Lease, cause: str) -> Settlement:
         """End a delivery without another attempt; say how its lease ends."""
-        fields = self._fields(Parcel(members=(lease,)))
-        _log.warning("delivery_gave_up", **fields, status=None, error=cause)
+        alone = Parcel(members=(lease,))
+        fields = _fields(alone)
+        if (trouble := self._trouble("delivery_gave_up", alone)) is not None:
+            _log.warning("delivery_gave_up", **trouble, status=None, error=cause)
         self._count("gave_up", 1)
         try:
             body, reason = body_of(lease), Reason.GAVE_UP
@@ -291,7 +312,7 @@ class TargetAttempts:
             _log.error("delivery_uncuttable", **fields)
             body, reason = lease.raw, Reason.UNPARSEABLE
         if self._target.drops and not lease.damaged:
-            _log.warning("delivery_dropped", **fields, reason=str(reason))
+            self._tell_dropped(lease, reason)
             return Buried()
         try:
             await self._with.undertaker.write(
@@ -318,9 +339,9 @@ class TargetAttempts:
         self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord
     ) -> Buried | RetryLater:
         """Write the dead letter; say how the lease ends."""
-        fields = self._fields(Parcel(members=(lease,)))
+        fields = _fields(Parcel(members=(lease,)))
         if self._target.drops and not lease.damaged:
-            _log.warning("delivery_dropped", **fields, reason=str(reason))
+            self._tell_dropped(lease, reason)
             return Buried()
         try:
             await self._with.undertaker.write(
@@ -343,13 +364,24 @@ class TargetAttempts:
         if deliveries:
             self._with.metrics.deliveries_total.labels(self._name, outcome).inc(deliveries)
 
-    def _fields(self, parcel: Parcel) -> dict[str, object]:
-        fields: dict[str, object] = {
-            "target": self._name,
-            "delivery": parcel.first.delivery_id,
-            "attempt": parcel.first.attempt,
-        }
-        return fields | {"members": len(parcel.members)} if parcel.merged else fields
+    def _tell_dropped(self, lease: Lease, reason: Reason) -> None:
+        if (trouble := self._trouble("delivery_dropped", Parcel(members=(lease,)))) is not None:
+            _log.warning("delivery_dropped", **trouble, reason=str(reason))
+
+    def _trouble(self, event: str, parcel: Parcel) -> dict[str, object] | None:
+        """Return the fields of a line about a delivery in trouble; None: there are enough of them."""
+        suppressed = self._with.lines.take(
+            event, target=self._name, notification_id=parcel.first.notification_id
+        )
+        return None if suppressed is None else _fields(parcel) | {"suppressed": suppressed}
+
+
+def _fields(parcel: Parcel) -> dict[str, object]:
+    fields = {**line_fields(parcel.first), "attempt": parcel.first.attempt}
+    if not parcel.merged:
+        return fields
+    together = [lease.delivery_id for lease in parcel.members[:MAX_NAMED_MEMBERS]]
+    return fields | {"members": len(parcel.members), "merged": together}
 
 
 def _record(parcel: Parcel, answer: Answer | NoAnswer, at_ms: int, duration_ms: int) -> AttemptRecord:

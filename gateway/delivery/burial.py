@@ -10,10 +10,12 @@ from gateway.core.retry import RetryPolicy
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, summarize
 from gateway.delivery.lease_loop import settle
 from gateway.delivery.message import UncuttableBodyError, body_of, described_headers
+from gateway.delivery.parcel import line_fields
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import AttemptRecord, Buried, Lease, Spool
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.notification_lines import TroubleLines
 
 WRITES_AT_ONCE: Final = 4
 """Threads that write dead letters: of their own, so that a look-up that hangs in Trio's pool holds up
@@ -49,12 +51,19 @@ class Undertaker:
     """Buries deliveries."""
 
     def __init__(
-        self, *, spool: Spool, dead_letters: DeadLetters, metrics: Metrics, now_ms: Callable[[], int]
+        self,
+        *,
+        spool: Spool,
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        lines: TroubleLines,
     ) -> None:
         self._spool = spool
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._now_ms = now_ms
+        self._lines = lines
         self._threads = trio.CapacityLimiter(WRITES_AT_ONCE)
 
     async def bury(
@@ -87,7 +96,7 @@ class Undertaker:
         """
         if lease.damaged:
             reason, body = Reason.DAMAGED, lease.raw
-            _log.error("delivery_damaged", target=lease.target, delivery=lease.delivery_id)
+            _log.error("delivery_damaged", **line_fields(lease))
         letter = DeadLetter(
             id=lease.delivery_id,
             notification_id=lease.notification_id,
@@ -108,13 +117,17 @@ class Undertaker:
             self._dead_letters.write, letter, abandon_on_cancel=True, limiter=self._threads
         )
         self._metrics.dead_letters_total.labels(lease.target, str(reason)).inc()
-        _log.warning(
-            "dead_letter_written",
-            target=lease.target,
-            delivery=lease.delivery_id,
-            reason=str(reason),
-            attempts=len(attempts),
+        suppressed = self._lines.take(
+            "dead_letter_written", target=lease.target, notification_id=lease.notification_id
         )
+        if suppressed is not None:
+            _log.warning(
+                "dead_letter_written",
+                **line_fields(lease),
+                reason=str(reason),
+                attempts=len(attempts),
+                suppressed=suppressed,
+            )
 
     async def bury_unrouted(self, lease: Lease) -> None:
         """Bury what no route takes; where it cannot be written, hold it and try again.
@@ -127,7 +140,7 @@ class Undertaker:
             try:
                 body, reason = body_of(lease), Reason.UNROUTED
             except UncuttableBodyError:
-                _log.error("delivery_uncuttable", target=lease.target, delivery=lease.delivery_id)
+                _log.error("delivery_uncuttable", **line_fields(lease))
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -135,8 +148,7 @@ class Undertaker:
             except DeadLetterError as error:
                 _log.error(
                     "dead_letter_not_written",
-                    target=lease.target,
-                    delivery=lease.delivery_id,
+                    **line_fields(lease),
                     error=error.message,
                     retry_seconds=pause_seconds,
                 )
@@ -159,7 +171,7 @@ class Undertaker:
                 limiter=self._threads,
             )
         except DeadLetterError as error:
-            _log.error("dead_letter_not_removed", delivery=lease.delivery_id, error=error.message)
+            _log.error("dead_letter_not_removed", **line_fields(lease), error=error.message)
         else:
             if removed:
-                _log.info("dead_letter_of_delivered_removed", target=lease.target, delivery=lease.delivery_id)
+                _log.info("dead_letter_of_delivered_removed", **line_fields(lease))

@@ -18,16 +18,14 @@ All methods block; the gateway calls them in threads.
 import errno
 import os
 import secrets
-import stat
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from gateway.delivery.dead_letter_place import SUFFIX, Found, files_back, files_of, likely, look, names_of
 from gateway.delivery.dead_letter_record import DELIVERY_ID, TARGET_NAME, DeadLetter, decode, encode
 from gateway.delivery.descriptors import (
     DIRECTORY_FLAGS,
@@ -51,41 +49,12 @@ of ours.
 LEFTOVER_SECONDS: Final = 3600
 """A temporary file that old belongs to no write under way: a crash left it."""
 
-_SUFFIX: Final = ".json"
-_HOUR_MS: Final = 3_600_000
-_PAGE: Final = 4096
-"""Names sorted at a time."""
 _MAKE_TRIES: Final = 5
 """A directory just made may be pruned, being empty, before its first file; a few turns always win that
 race.
 """
 
 _log = get_logger("dead_letter")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A dead-letter file: where it is, and which file it was when it was seen."""
-
-    target: str
-    day: str
-    hour: str
-    id: str
-    identity: tuple[int, int]
-    """Inode and change time: another file under the same name has another."""
-    size_bytes: int
-    written_ms: int
-    """Unix time, from the file system: when it died, unless someone edited it."""
-
-    @property
-    def parts(self) -> tuple[str, str, str]:
-        """The directories on the way."""
-        return self.target, self.day, self.hour
-
-    @property
-    def name(self) -> str:
-        """The path below the store's directory."""
-        return "/".join((*self.parts, self.id + _SUFFIX))
 
 
 class DeadLetterStore:
@@ -155,7 +124,7 @@ class DeadLetterStore:
         self, root: int, hour: int, parts: tuple[str, str, str], identifier: str, content: bytes
     ) -> None:
         """Write, fsync, rename, fsync (law 2)."""
-        name, temporary = identifier + _SUFFIX, f".{identifier}.{secrets.token_hex(8)}.tmp"
+        name, temporary = identifier + SUFFIX, f".{identifier}.{secrets.token_hex(8)}.tmp"
         try:
             write_file(temporary, content, hour)
             with locked(root):
@@ -199,11 +168,11 @@ class DeadLetterStore:
         if not DELIVERY_ID.fullmatch(identifier):
             raise DeadLetterError(f"{identifier!r:.80} is not the id of a dead letter")
         with self._reading(), self._root() as root:
-            for parts in _likely(identifier):
-                if found := _look(root, parts, identifier):
+            for parts in likely(identifier):
+                if found := look(root, parts, identifier):
                     return found
             for parts in self._hours(root):
-                if found := _look(root, parts, identifier):
+                if found := look(root, parts, identifier):
                     return found
         return None
 
@@ -216,7 +185,7 @@ class DeadLetterStore:
         name = str(self.directory / found.name)
         try:
             with self._root() as root, opened(root, found.parts) as hour:
-                content = read_file(found.id + _SUFFIX, hour, max_bytes=MAX_FILE_BYTES)
+                content = read_file(found.id + SUFFIX, hour, max_bytes=MAX_FILE_BYTES)
         except OSError as error:
             raise DeadLetterError(f"{name}: {os.strerror(error.errno or 0).lower()}") from error
         if content is None:
@@ -236,7 +205,18 @@ class DeadLetterStore:
         """
         with self._reading(), self._root() as root:
             for parts in self._hours(root, target=target):
-                yield from _files(root, parts)
+                yield from files_of(root, parts)
+
+    def iterate_back(self, *, target: str | None = None, before: tuple[str, ...] = ()) -> Iterator[Found]:
+        """Go through the files, newest hour first, from before a place (`Found.place`) on; holds one hour's
+        names in memory.
+
+        Raises:
+            DeadLetterError: the directory cannot be read.
+        """
+        with self._reading(), self._root() as root:
+            for parts in reversed(self._hours(root, target=target)):
+                yield from files_back(root, parts, before)
 
     def _hours(self, root: int, *, target: str | None = None) -> list[tuple[str, str, str]]:
         hours = [
@@ -269,9 +249,9 @@ class DeadLetterStore:
     def _remove(self, root: int, found: Found) -> bool:
         with opened(root, found.parts) as hour:
             with locked(root):
-                if identity(found.id + _SUFFIX, hour) != found.identity:
+                if identity(found.id + SUFFIX, hour) != found.identity:
                     return False
-                os.unlink(found.id + _SUFFIX, dir_fd=hour)
+                os.unlink(found.id + SUFFIX, dir_fd=hour)
                 self._counted(found.parts, -1)
             os.fsync(hour)
         self._tidy(root, found.parts)
@@ -286,7 +266,7 @@ class DeadLetterStore:
         moment = rfc3339(received_at_ms)
         found = None
         with self._reading(), self._root() as root:
-            found = _look(root, (target, moment[:10], moment[11:13]), identifier)
+            found = look(root, (target, moment[:10], moment[11:13]), identifier)
         return found is not None and self.remove(found)
 
     def _tidy(self, root: int, parts: tuple[str, str, str]) -> None:
@@ -325,7 +305,7 @@ class DeadLetterStore:
     def _prune(self, found: Found, why: str) -> bool:
         gone = self.remove(found)
         if gone:
-            _log.warning("dead_letter_pruned", id=found.id, target=found.target, why=why)
+            _log.warning("dead_letter_pruned", target=found.target, delivery=found.id, reason=why)
         return gone
 
     def _sweep(self, now_ms: int) -> None:
@@ -358,7 +338,7 @@ class DeadLetterStore:
                 self._counts.clear()
             for parts in waiting:
                 with locked(root):
-                    number = sum(1 for _ in _names(root, parts))
+                    number = sum(1 for _ in names_of(root, parts))
                     with self._counts_lock:
                         self._uncounted.discard(parts)
                         self._counts[parts[0]] += number
@@ -395,56 +375,3 @@ class DeadLetterStore:
             raise DeadLetterError(
                 f"{self.directory} cannot be read: {os.strerror(error.errno or 0).lower()}"
             ) from error
-
-
-def _names(root: int, parts: tuple[str, str, str]) -> Iterator[str]:
-    """Yield the names of an hour as they come, sorted a page at a time: an hour may hold a million."""
-    try:
-        with opened(root, parts) as hour, os.scandir(hour) as entries:
-            names = (entry.name for entry in entries if entry.name.endswith(_SUFFIX))
-            while page := sorted(islice(names, _PAGE)):
-                yield from page
-    except FileNotFoundError:
-        return  # pruned meanwhile
-
-
-def _files(root: int, parts: tuple[str, str, str]) -> Iterator[Found]:
-    for name in _names(root, parts):
-        if found := _look(root, parts, name.removesuffix(_SUFFIX)):
-            yield found
-
-
-def _look(root: int, parts: tuple[str, str, str], identifier: str) -> Found | None:
-    """See whether there is such a file: a plain one with an id for a name."""
-    if not DELIVERY_ID.fullmatch(identifier):
-        return None
-    try:
-        with opened(root, parts) as hour:
-            state = os.stat(identifier + _SUFFIX, dir_fd=hour, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not stat.S_ISREG(state.st_mode):
-        return None
-    return Found(
-        target=parts[0],
-        day=parts[1],
-        hour=parts[2],
-        id=identifier,
-        identity=(state.st_ino, state.st_ctime_ns),
-        size_bytes=state.st_size,
-        written_ms=state.st_mtime_ns // 1_000_000,
-    )
-
-
-def _likely(identifier: str) -> Iterator[tuple[str, str, str]]:
-    """Guess the place from the id, `<UUID version 7>-...-<target>`: the hour of its time stamp, or a
-    neighbour.
-    """
-    try:
-        created_ms = int(identifier[:12], 16)
-        moments = [rfc3339(created_ms + shift) for shift in (0, _HOUR_MS, -_HOUR_MS)]
-    except (ValueError, OverflowError, OSError):
-        return
-    for cut in (position for position, sign in enumerate(identifier) if sign == "-"):
-        for moment in moments:
-            yield identifier[cut + 1 :], moment[:10], moment[11:13]

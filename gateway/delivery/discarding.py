@@ -17,6 +17,7 @@ from gateway.delivery.message import UncuttableBodyError, body_of
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import Buried, Lease, Release, Settlement, Spool
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.notification_lines import TroubleLines
 
 AT_ONCE: Final = 16
 """Deliveries leased at once: work for the four threads that write, and 48 MiB of bodies at most."""
@@ -31,7 +32,10 @@ class Discarder:
         self, *, spool: Spool, dead_letters: DeadLetters, metrics: Metrics, now_ms: Callable[[], int]
     ) -> None:
         self._spool = spool
-        self._undertaker = Undertaker(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
+        lines = TroubleLines(lambda: "problems", clock=trio.current_time)
+        self._undertaker = Undertaker(
+            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, lines=lines
+        )
         self._now_ms = now_ms
 
     async def discard(self, target: str, *, limit: int) -> int:

@@ -24,15 +24,17 @@ from gateway.delivery.expiry import Expiry
 from gateway.delivery.gate import Gate
 from gateway.delivery.lease_loop import LeaseLoop
 from gateway.delivery.parcel import Parcel
-from gateway.delivery.pause_book import PauseBook
+from gateway.delivery.pause_book import HASTENED_AT_ONCE, PauseBook
 from gateway.delivery.resolver import PerHostResolver
 from gateway.delivery.sender import AttemptLane, Endpoint, Lane
 from gateway.delivery.target import DispatchTarget
 from gateway.delivery.view import TargetView
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Spool
+from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.notification_lines import NotificationLog, TroubleLines
 
 UNROUTED_AT_ONCE: Final = 8
 """Burials at once of what no route takes; twice the threads that write, so that these never wait for work."""
@@ -58,10 +60,16 @@ class Dispatcher:
         random: Callable[[], float],
         app_secret: Callable[[str], bytes | None],
         sender: Callable[[Endpoint], AttemptLane] = Lane,
+        log_notifications: Callable[[], NotificationLog] = lambda: "problems",
+        journal: Journal | None = None,
     ) -> None:
-        """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint."""
+        """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint;
+        `log_notifications` is the setting as it holds now; `journal` is told what targets take."""
         self._spool = spool
-        self._undertaker = Undertaker(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
+        lines = TroubleLines(log_notifications, clock=trio.current_time)
+        self._undertaker = Undertaker(
+            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, lines=lines
+        )
         self._now_ms = now_ms
         self._random = random
         self._sender = sender
@@ -72,6 +80,8 @@ class Dispatcher:
             now_ms=now_ms,
             random=random,
             app_secret=app_secret,
+            journal=journal or Journal(),
+            lines=lines,
         )
         self._targets: dict[str, DispatchTarget] = {}
         self._book = PauseBook(spool, now_ms)
@@ -125,9 +135,27 @@ class Dispatcher:
         self._note_pauses(name)
 
     async def resume(self, name: str, *, rate_per_second: float | None) -> None:
-        """Deliver to a target again, at that rate until nothing that is due waits. Raises as `pause`."""
+        """Deliver to a target again, at that rate until nothing that is due waits. Raises as `pause`.
+
+        What waits for a later attempt is due now, the first of it on return. Those that fail meanwhile are
+        not hurried for ever: no more are made due than wait now.
+        """
+        now_ms, left = self._now_ms(), self._spool.pending().get(name, 0)
+        # First, since a target that finds nothing due has caught up, and loses its rate.
+        left -= await self._spool.hasten(name, now_ms=now_ms, limit=HASTENED_AT_ONCE)
         await self._book.resume(name, rate_per_second=rate_per_second)
         self._note_pauses(name)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._hasten, name, now_ms, left)
+
+    async def _hasten(self, name: str, now_ms: int, left: int) -> None:
+        try:
+            while left > 0 and (
+                done := await self._spool.hasten(name, now_ms=now_ms, limit=HASTENED_AT_ONCE)
+            ):
+                left -= done
+        except SpoolUnavailableError as error:
+            _log.error("lease_failed", target=name, error=error.message)  # the rest is due when it was
 
     def next_give_ups_ms(self, oldest_clock_ms: Mapping[str, int]) -> Mapping[str, int]:
         """Return per target when its next delivery is given up, from `Spool.oldest_clock_ms`."""

@@ -186,8 +186,14 @@ class Gate:
             opened_at_ms=self._opened_at_ms,
             pause=pause,
             rate_per_second=pausing.rate_after(self._pauses) if pause is None else None,
+            not_before_ms=self._not_before_ms() if pause is None else pause.until_ms,
             last_failure=self._last_failure,
         )
+
+    def _not_before_ms(self) -> int:
+        if not self._breaker.open:
+            return 0
+        return self._now_ms() + round((self._breaker.probe_at_seconds - trio.current_time()) * 1000)
 
     def _look_at_pause(self) -> Pause | None:
         """Return the pause that is going on; the first to see that it begins or ends tells."""

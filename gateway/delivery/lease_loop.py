@@ -13,7 +13,7 @@ from gateway.core.lanes import order_of_turn
 from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy, step_ms
 from gateway.delivery.gate import Gate
-from gateway.delivery.parcel import Parcel, parcels
+from gateway.delivery.parcel import Parcel, line_fields, parcels
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Lease, Release, Settlement, Spool
 from gateway.telemetry.log import get_logger
@@ -180,9 +180,7 @@ async def settle_together(spool: Spool, settled: Sequence[tuple[Lease, Settlemen
         try:
             with trio.move_on_after(SETTLE_SECONDS, shield=True):
                 return await spool.settle_together(settled)
-            _log.error("settlement_slow", target=first.target, delivery=first.delivery_id)
+            _log.error("settlement_slow", **line_fields(first))
         except SpoolUnavailableError as error:
-            _log.error(
-                "settlement_failed", target=first.target, delivery=first.delivery_id, error=error.message
-            )
+            _log.error("settlement_failed", **line_fields(first), error=error.message)
         await trio.sleep(SPOOL_PAUSE_SECONDS)

@@ -35,3 +35,8 @@ def parcels(leases: Iterable[Lease]) -> tuple[Parcel, ...]:
         Parcel(members=tuple(members))
         for _, members in groupby(leases, key=lambda lease: lease.group or lease.token)
     )
+
+
+def line_fields(lease: Lease) -> dict[str, object]:
+    """Return what every line about a delivery says of it, under the names that all lines use."""
+    return {"target": lease.target, "notification": lease.notification_id, "delivery": lease.delivery_id}

@@ -17,6 +17,10 @@ GREATEST_RATE: Final = 100_000.0
 """Attempts a second: beyond what one process can make."""
 
 
+HASTENED_AT_ONCE: Final = 1000
+"""Deliveries made due in one transaction: some milliseconds that an acknowledgement may have to wait."""
+
+
 class PauseBook:
     """Changes pauses on disk first, then at hand. One for each spool that is open."""
 
@@ -61,6 +65,12 @@ class PauseBook:
         await self._set(
             target, pausing.resumed(self.of(target), now_ms=now_ms, rate_per_second=rate_per_second)
         )
+
+    async def hasten(self, target: str) -> None:
+        """Make all that waits for a target due now, where nobody delivers. Raises as `pause`."""
+        now_ms = self._now_ms()
+        while await self._spool.hasten(target, now_ms=now_ms, limit=HASTENED_AT_ONCE):
+            pass
 
     async def catch_up(self, target: str) -> None:
         """Lift the rate. Raises as `pause`."""

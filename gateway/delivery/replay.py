@@ -21,7 +21,8 @@ from gateway.core.lanes import Lane, lane_of
 from gateway.core.ordering import order_keys
 from gateway.core.routing import UNROUTED, PlannedDelivery, RoutingTable, rerouted_delivery_ids
 from gateway.core.seal import unseal
-from gateway.delivery.dead_letter import DeadLetterStore, Found
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DELIVERY_ID, DeadLetter
 from gateway.errors import DeadLetterError, SpoolUnavailableError
 from gateway.spool.contract import NewDelivery, Notification, Spool

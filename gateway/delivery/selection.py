@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.core.globs import compile_globs
-from gateway.delivery.dead_letter import DeadLetterStore, Found
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter, Reason
 from gateway.errors import DeadLetterError, UsageError
 

@@ -35,8 +35,20 @@ class TargetView:
     """What is going on."""
     rate_per_second: float | None
     """At which what has gathered goes out; None: no limit."""
+    not_before_ms: int | None = 0
+    """Nothing is sent before: a pause, or an open breaker's next probe; None: until somebody resumes."""
     last_failure: AttemptRecord | None = None
     """The last attempt that the target did not take, since the process began."""
+
+
+def next_attempt_ms(not_before_ms: int | None, due_ms: int | None, now_ms: int) -> int | None:
+    """Return when the next attempt starts, as far as that is a question of time; None: it is not.
+
+    `due_ms` is when the next delivery is due that nobody has in hand; None: there is none.
+    """
+    if due_ms is None or not_before_ms is None:
+        return None
+    return max(due_ms, not_before_ms, now_ms)
 
 
 def shown_view(view: TargetView) -> dict[str, object]:

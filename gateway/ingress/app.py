@@ -46,12 +46,13 @@ from gateway.ingress.checks import (
     too_large,
     unavailable,
 )
-from gateway.ingress.record import NotificationLog, Record
+from gateway.ingress.record import Record
 from gateway.ingress.unrouted import CopyBudget
 from gateway.settings.model import Listen
 from gateway.spool.contract import Appended, NewDelivery, Notification, Spool
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.notification_lines import NotificationLog
 
 __all__ = ["Ingress", "IngressApp", "IngressLimits", "build_ingress_app"]
 
@@ -204,9 +205,9 @@ class Ingress:
         if isinstance(body, SignatureFault):
             return Refuse(status=401, word="signature", detail=body)
         self._record.verified(app, head, what, body.secret_index)
-        return await self._append(body)
+        return await self._append(head, what, body)
 
-    async def _append(self, body: VerifiedBody) -> Refuse | None:
+    async def _append(self, head: Head, what: Presented, body: VerifiedBody) -> Refuse | None:
         notification_id = self._new_id()
         envelope = parse_envelope(body.raw)
         changes, object_ = (
@@ -245,11 +246,11 @@ class Ingress:
             return unavailable("the spool has failed")
         match appended:
             case Appended.STORED:
-                self._record.stored(notification, envelope)
+                self._record.stored(head, what, notification, envelope)
                 if copied is not None:
                     self._record.unrouted(notification, copied=copied)
             case Appended.DUPLICATE:
-                self._record.duplicate(notification)
+                self._record.duplicate(head, notification)
         return None
 
 

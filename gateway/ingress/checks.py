@@ -75,6 +75,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
             body_is_here=BODY_IS_HERE in (scope.get("extensions") or ()),
         )
 
+    @property
+    def connection(self) -> str | None:
+        """For logs: which connection it came by."""
+        return self.peer.connection if self.peer is not None else None
+
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of every header of this name, in order."""
         return [value for key, value in self.headers if key == name]

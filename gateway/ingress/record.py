@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
-from typing import Final, Literal
+from typing import Final
 
 import trio
 
+from gateway.core.conditions import Grade
 from gateway.core.envelope import Envelope, Unparseable
-from gateway.core.fields import metric_field, metric_object
 from gateway.ingress.checks import Head, IngressApp, Presented, Refuse, presented, why_no_client
 from gateway.spool.contract import Notification
 from gateway.telemetry.journal import Journal
@@ -16,11 +16,8 @@ from gateway.telemetry.ledger import Entry, weigh
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
-
-NotificationLog = Literal["problems", "sample", "all"]
-
-SAMPLE: Final = 100
-"""One notification in so many is logged with `log.notifications: sample`; the first is."""
+from gateway.telemetry.notification_lines import NotificationLog, is_told
+from gateway.telemetry.whereabouts import MANY, Came
 
 _NOISE_LINES_PER_SECOND: Final = 0.1
 """Of strangers, after a burst: a scanner writes at most some 2 MB a day and status."""
@@ -32,6 +29,9 @@ _UNCOPIED_LINES_PER_SECOND: Final = 1 / 60
 
 _REFUSED: Final = frozenset({401, 403})
 """Answers that say who is not believed; the others say that something is not in order."""
+
+_NOT_TURNED_AWAY: Final = frozenset({405, 408, 499})
+"""No notification of Meta's, or one whose line broke: it comes again."""
 
 _WOULD_BE_REFUSED: Final = "signed and stored; under client_certificate: required it would be answered 403"
 
@@ -52,18 +52,20 @@ class Record:
         # Each series is looked up once. They are bounded.
         self._requests = cache(metrics.requests_total.labels)
         self._client_certificates = cache(metrics.client_certificates_total.labels)
-        self._notifications_by_field = cache(metrics.notifications_total.labels)
-        self._last_received = cache(metrics.last_received_timestamp_seconds.labels)
         self._duplicates = cache(metrics.duplicates_total.labels)
         self._unrouted = cache(metrics.unrouted_total.labels)
         self._ack_seconds = cache(metrics.ack_seconds.labels)
+        journal.gaps.count_in(metrics)
+        self._gaps = journal.gaps
+        self._whereabouts = journal.whereabouts
+        self._turned_away = journal.turned_away
         self._ledger = journal.ledger
         self._recent = journal.recent
+        self._tallies = journal.tallies
         self._secret_last_used_ms = journal.last_seen.secrets
         self._now_ms = now_ms
         self.notifications = notifications
         """Which get a line of their own; may be changed."""
-        self._seen = 0
         self._uncopied = LineBudget(lines_per_second=_UNCOPIED_LINES_PER_SECOND, burst_lines=1)
         self._alarms: defaultdict[int, LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=_ALARM_LINES_PER_SECOND)
@@ -76,7 +78,12 @@ class Record:
         """A request that stores nothing: an alarm from a client that has proved to be Meta, else noise."""
         name = app.name if app is not None else "none"
         self._requests(name, str(refuse.status)).inc()
+        if app is not None:
+            self._tallies[name].refused[refuse.word] += 1
         proved = _proved(app, head)
+        if app is not None and refuse.status not in _NOT_TURNED_AWAY:
+            grade = _grade(refuse, proved=proved)
+            self._turned_away.add(name, refuse.word, grade, self._now_ms())
         if refuse.status in _REFUSED:
             self._keep(app, head, refuse.word, refuse.detail, status=refuse.status, proved=proved)
         alarm = proved or refuse.status == 503  # the latter is our own fault, whoever meets it
@@ -91,6 +98,7 @@ class Record:
             reason=refuse.word,
             detail=refuse.detail,
             address=head.address,
+            connection=head.connection,
             proved=proved,
             suppressed=suppressed,
         )
@@ -98,7 +106,13 @@ class Record:
     def challenged(self, app: IngressApp, head: Head) -> None:
         """Meta has verified the callback URL."""
         self._requests(app.name, "200").inc()
-        log.info("challenge_answered", app=app.name, address=head.address, proved=_proved(app, head))
+        log.info(
+            "challenge_answered",
+            app=app.name,
+            address=head.address,
+            connection=head.connection,
+            proved=_proved(app, head),
+        )
 
     def verified(self, app: IngressApp, head: Head, what: Presented, secret_index: int) -> None:
         """A signature fits. Counted here, so that it shows what `required` would do to real notifications."""
@@ -150,32 +164,44 @@ class Record:
             ),
         )
 
-    def stored(self, notification: Notification, envelope: Envelope | Unparseable) -> None:
+    def stored(
+        self, head: Head, what: Presented, notification: Notification, envelope: Envelope | Unparseable
+    ) -> None:
         """A notification is on disk."""
-        app = notification.body.app
+        app, raw, received_ms = notification.body.app, notification.body.raw, notification.received_at_ms
+        self._tallies[app].bytes += len(raw)
         self._requests(app, "200").inc()
         changes = envelope.changes if isinstance(envelope, Envelope) else ()
-        for change in changes:
-            object_, field = metric_object(change.object), metric_field(change.object, change.field)
-            self._notifications_by_field(app, object_, field).inc()
-            self._last_received(app, field).set(notification.received_at_ms / 1000)
-        if self._is_told():
+        slots = self._gaps.note(app, changes, raw, received_ms)
+        targets = tuple([delivery.target for delivery in notification.deliveries])
+        few = slots if len(slots) <= MANY else None
+        self._whereabouts.came(notification.id, Came(received_ms, app, what, head.connection, targets, few))
+        if is_told(self.notifications, notification.id):
             log.info(
                 "notification_accepted",
-                id=notification.id,
+                connection=head.connection,
+                notification=notification.id,
                 app=app,
+                address=head.address,
                 changes=len(changes),
                 deliveries=len(notification.deliveries),
                 bytes=len(notification.body.raw),
             )
 
-    def duplicate(self, notification: Notification) -> None:
+    def duplicate(self, head: Head, notification: Notification) -> None:
         """A notification was on disk before."""
         app = notification.body.app
+        self._tallies[app].bytes += len(notification.body.raw)
         self._requests(app, "200").inc()
         self._duplicates(app).inc()
-        if self._is_told():
-            log.info("duplicate", app=app, bytes=len(notification.body.raw))
+        if is_told(self.notifications, notification.id):
+            log.info(
+                "duplicate",
+                connection=head.connection,
+                app=app,
+                address=head.address,
+                bytes=len(notification.body.raw),
+            )
 
     def unrouted(self, notification: Notification, *, copied: bool) -> None:
         """No route takes a notification, or some of it; it became a dead letter, or is only counted."""
@@ -188,15 +214,12 @@ class Record:
         """A notification has been answered 200."""
         self._ack_seconds(app.name).observe(seconds)
 
-    def _is_told(self) -> bool:
-        self._seen += 1
-        match self.notifications:
-            case "problems":
-                return False
-            case "sample":
-                return self._seen % SAMPLE == 1
-            case "all":
-                return True
+
+def _grade(refuse: Refuse, *, proved: bool) -> Grade:
+    """Say who can have brought a refusal about."""
+    if refuse.status == 503:
+        return Grade.OURS
+    return Grade.PROVED if proved else Grade.CLAIMED
 
 
 def _proved(app: IngressApp | None, head: Head) -> bool:

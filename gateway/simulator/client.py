@@ -25,7 +25,7 @@ slow request is seen, and not a time-out of ours."""
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 """TCP and TLS: the gateway's own deadline on a handshake is as long."""
 
-_POST_HEADERS: Final = {
+POST_HEADERS: Final = {
     "user-agent": "facebookexternalua",
     "accept": "*/*",
     "accept-encoding": "deflate, gzip",
@@ -106,7 +106,7 @@ class MetaClient:
         self._secret = secret
         self._client = httpx.AsyncClient(
             base_url=self._base_url,
-            verify=_client_context(ca, certificate, private_key, system_trust=system_trust),
+            verify=client_context(ca, certificate, private_key, system_trust=system_trust),
             http2=http2,
             headers={},
             timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
@@ -148,7 +148,7 @@ class MetaClient:
         Raises:
             PeerError: no answer; `ClosedWithoutAnswerError` where the gateway closed the connection.
         """
-        headers = dict(_POST_HEADERS)
+        headers = dict(POST_HEADERS)
         if signature is None:
             if self._secret is None:
                 raise UsageError("no app secret to sign with", remedy="name one with --secret")
@@ -182,7 +182,7 @@ class MetaClient:
         )
 
 
-def _client_context(
+def client_context(
     ca: Path | None, certificate: Path | None, private_key: Path | None, *, system_trust: bool
 ) -> ssl.SSLContext:
     if ca is not None and not ca.is_file():

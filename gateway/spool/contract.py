@@ -53,6 +53,9 @@ The promises, numbered; tests name them.
     give-up clock; what is no longer there, and an id that waits, is left out. What was kept under that id is
     kept no more: it waits again. With `order_keys` it stands where it stood: before what was stored after it,
     but for what is under way.
+29. `hasten` makes due, durable on return, what would be due later: lane by lane, the latest first (what has
+    failed meanwhile is due soon, and comes last), groups whole; but not what somebody holds or what waits
+    for another (24). Attempts, clocks and groups stay as they are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -293,6 +296,13 @@ class Spool(Protocol):
 
     async def next_due_ms(self, target: str) -> int | None:
         """When the next delivery is due that nobody holds and that waits for no other (24); None: none is."""
+        ...
+
+    async def hasten(self, target: str, *, now_ms: int, limit: int) -> int:
+        """Make about `limit` deliveries due now that would be later; return how many, 0: none is left (29).
+
+        More than `limit` where several would be due at the same moment. Raises as `append`.
+        """
         ...
 
     async def oldest_received_ms(self) -> Mapping[str, int]:

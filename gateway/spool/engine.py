@@ -25,6 +25,7 @@ from gateway.spool.requests import (
     Effects,
     GetKept,
     GetPauses,
+    Hasten,
     NextDue,
     Oldest,
     OldestClock,
@@ -222,6 +223,8 @@ class Engine:
         """Do what asks or changes nothing of deliveries."""
         if isinstance(request, NextDue):
             request.result = self._leasing.next_due(request.target, draft)
+        elif isinstance(request, Hasten):
+            request.result = self._leasing.hasten(request, draft)
         elif isinstance(request, Oldest | OldestClock):
             name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
             rows = self._file.rows(name, json_rows(request.targets))

@@ -17,7 +17,7 @@ import msgspec
 from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import INTERRUPTED, AttemptRecord, Buried, Done, Lease, Release, RetryLater
-from gateway.spool.requests import Settle, Take, TakeOldest
+from gateway.spool.requests import Hasten, Settle, Take, TakeOldest
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Held, Key, Session, json_rows
 
 OVERDUE_SLICE: Final = 1000
@@ -381,6 +381,26 @@ class Leasing:
             attempting=held.attempting,
             damaged=zlib.crc32(raw) != row.raw_crc32,
         )
+
+    def hasten(self, request: Hasten, draft: Draft) -> int:
+        """Make due what would be later, lane by lane (promise 29)."""
+        held = json_rows(self._held_places(request.target, draft))
+        done = 0
+        for lane in ORDER:
+            if done < request.limit:
+                self._file.do(
+                    "hasten",
+                    request.target,
+                    max(1, request.now_ms),
+                    request.limit - done,
+                    held,
+                    int(lane),
+                    WAITS_FOR_ANOTHER_MS,
+                )
+                done += self._file.changes()
+        if done:
+            draft.ready.add(request.target)
+        return done
 
     def next_due(self, target: str, draft: Draft) -> int | None:
         """Return when the next delivery that nobody holds is due; 0: at once."""

@@ -260,6 +260,23 @@ SELECT min(due_ms) FROM (
     FROM json_each(?3) AS lanes
 );
 
+-- name: hasten
+-- In the lane ?5, of what is due after ?2, waits for no other (?6) and is held by nobody (?4), the latest ?3, and what is due at
+-- the same moment as the last of them: all of a group is.
+UPDATE delivery INDEXED BY delivery_due SET due_ms = ?2
+WHERE target = ?1 AND lane = ?5 AND due_ms > ?2 AND due_ms < ?6
+    AND due_ms >= coalesce((
+        SELECT due_ms FROM delivery INDEXED BY delivery_due
+        WHERE target = ?1 AND lane = ?5 AND due_ms > ?2 AND due_ms < ?6
+            AND (received_at_ms, notification, position) NOT IN (
+                SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?4)
+            )
+        ORDER BY due_ms DESC LIMIT 1 OFFSET ?3 - 1
+    ), ?2)
+    AND (received_at_ms, notification, position) NOT IN (
+        SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?4)
+    );
+
 -- name: oldest
 SELECT k.value, (SELECT min(received_at_ms) FROM delivery WHERE target = k.value) FROM json_each(?1) AS k;
 

@@ -101,6 +101,16 @@ class NextDue(Request):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
+class Hasten(Request):
+    """`Spool.hasten`."""
+
+    target: str
+    now_ms: int
+    limit: int
+    result: int = 0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Oldest(Request):
     """`Spool.oldest_received_ms`."""
 

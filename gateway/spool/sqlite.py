@@ -253,6 +253,12 @@ class SqliteSpool:
         await self._ask(request)
         return request.result
 
+    async def hasten(self, target: str, *, now_ms: int, limit: int) -> int:
+        """See `Spool.hasten`."""
+        request = requests.Hasten(target=target, now_ms=now_ms, limit=max(1, limit))
+        await self._ask(request)
+        return request.result
+
     async def oldest_received_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_received_ms`."""
         request = requests.Oldest(targets=tuple(self._pending))

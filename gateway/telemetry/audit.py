@@ -3,10 +3,11 @@
 import errno
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from gateway.errors import GatewayError
 from gateway.private_file import sync_directory
@@ -14,6 +15,9 @@ from gateway.telemetry.redaction import redact
 
 FILE_NAME: Final = "audit.log"
 """In the parent directory of the spool's."""
+TAIL_BYTES: Final = 128 * 1024
+"""What is read to tell of the last actions: a replay of ten thousand ids is one line, and may not fit."""
+TAIL_LINES: Final = 200
 
 
 class AuditLogError(GatewayError):
@@ -51,6 +55,27 @@ class AuditLog:
                 f"cannot write {self._path}: {error.strerror}", remedy=f"{remedy}; nothing was done"
             ) from error
 
+    def tail(self) -> list[Mapping[str, Any]]:
+        """Read the last actions, oldest first: at most `TAIL_LINES`, out of the last `TAIL_BYTES`.
+
+        What is no line of ours (cut in two, or written by others) is left out; without a file it is empty.
+
+        Raises:
+            AuditLogError: there is a file, and it cannot be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                start = max(0, size - TAIL_BYTES)
+                file.seek(start)
+                content = file.read(TAIL_BYTES)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise AuditLogError(f"cannot read {self._path}: {error.strerror}") from error
+        whole = content.split(b"\n")[1 if start else 0 : -1]
+        return [line for line in map(_read_line, whole[-TAIL_LINES:]) if line is not None]
+
     def _append(self, line: bytes) -> None:
         is_new = not self._path.exists()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -65,3 +90,11 @@ class AuditLog:
             os.close(descriptor)
         if is_new:
             sync_directory(self._path.parent)
+
+
+def _read_line(content: bytes) -> Mapping[str, Any] | None:
+    try:
+        line = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) else None

@@ -6,7 +6,9 @@ two gateways in one process (tests, demo) do not share counts.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -43,6 +45,13 @@ ANSWER_STATUSES: Final = ("200", "400", "401", "403", "405", "408", "413", "415"
 """What an app can be answered; 499 (nginx's number) counts clients that left before their body was here."""
 HEAD_STATUSES: Final = ("400", "404", "431")
 """What a request is answered before it is known which app it is for."""
+CERTIFICATE_REASONS: Final = (
+    *(Reason.UNKNOWN_ISSUER, Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.WRONG_PURPOSE),
+    *(Reason.REVOKED, Reason.BAD_CHAIN),
+)
+"""Why a certificate with the right name is refused."""
+STAGED: Final = ("yes", "no")
+"""Whether a staged anchor would have admitted it."""
 PRESENTED: Final = ("accepted", "refused", "none")
 OUTCOMES: Final = ("delivered", "retried", "refused", "gave_up")
 DEATH_REASONS: Final = ("refused", "gave_up", "damaged")
@@ -50,6 +59,21 @@ DEATH_REASONS: Final = ("refused", "gave_up", "damaged")
 COPIES: Final = ("kept", "counted")
 """What is left of a notification that no route takes."""
 UNROUTED_REASONS: Final = ("unrouted", "unparseable", "damaged")
+
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a metric is."""
+
+    name: str
+    """With the prefix."""
+    kind: Kind
+    labels: tuple[str, ...]
+    text: str
+    """Its help."""
 
 
 class Metrics:
@@ -60,28 +84,46 @@ class Metrics:
         # The client library refuses a gauge `dead_letters` beside a counter `dead_letters_total` in one
         # registry, though the text format keeps them apart; the contract has both.
         self._files_registry = CollectorRegistry(auto_describe=True)
+        self.descriptions: list[Description] = []
         r = self.registry
 
+        def note(name: str, kind: Kind, text: str, labels: tuple[str, ...]) -> str:
+            self.descriptions.append(Description(name=PREFIX + name, kind=kind, labels=labels, text=text))
+            return PREFIX + name
+
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(PREFIX + name, text, labels, registry=r)
+            return Counter(note(name, "counter", text, labels), text, labels, registry=r)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(PREFIX + name, text, labels, registry=r)
+            return Gauge(note(name, "gauge", text, labels), text, labels, registry=r)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=r)
+            return Histogram(note(name, "histogram", text, labels), text, labels, buckets=buckets, registry=r)
 
         def hot_counter(name: str, text: str, *labels: str) -> HotCounter:
-            return HotCounter(PREFIX + name, text, labels, registry=r)
+            return HotCounter(note(name, "counter", text, labels), text, labels, registry=r)
+
+        def hot_gauge(name: str, text: str, *labels: str) -> HotGauge:
+            return HotGauge(note(name, "gauge", text, labels), text, labels, registry=r)
 
         def hot_histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> HotHistogram:
-            return HotHistogram(PREFIX + name, text, labels, bounds=bounds, registry=r)
+            return HotHistogram(
+                note(name, "histogram", text, labels), text, labels, bounds=bounds, registry=r
+            )
 
         self.handshakes_total = counter(
             "handshakes_total", "TLS handshakes by result (accepted, refused) and reason.", "result", "reason"
         )
         self.requests_total = hot_counter(
             "requests_total", "Requests on the public port; app is none on unknown paths.", "app", "status"
+        )
+        self.refused_clients_total = counter(
+            "refused_clients_total",
+            "Certificates refused that bear the name of a client entry, by reason; staged is yes where a"
+            " staged anchor would have admitted it.",
+            "client",
+            "reason",
+            "staged",
         )
         self.client_certificates_total = hot_counter(
             "client_certificates_total",
@@ -102,7 +144,7 @@ class Metrics:
             "object",
             "field",
         )
-        self.duplicates_total = counter(
+        self.duplicates_total = hot_counter(
             "duplicates_total", "Notifications answered 200 and not stored again.", "app"
         )
         self.unrouted_total = counter(
@@ -160,18 +202,41 @@ class Metrics:
         )
         self.spool_bytes = gauge("spool_bytes", "Bytes of the spool on disk.")
         self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the spool's file system.")
+        self.spool_min_free_bytes = gauge(
+            "spool_min_free_bytes", "With less than so many bytes free, Meta is answered 503."
+        )
         self.spool_commit_seconds = histogram(
             "spool_commit_seconds", "One group commit, fsync included.", COMMIT_BUCKETS_SECONDS
         )
+        files_text = "Dead-letter files present."
         self.dead_letters = Gauge(
-            PREFIX + "dead_letters", "Dead-letter files present.", ["target"], registry=self._files_registry
+            note("dead_letters", "gauge", files_text, ("target",)),
+            files_text,
+            ("target",),
+            registry=self._files_registry,
         )
         self.dead_letters_total = counter("dead_letters_total", "Dead letters written.", "target", "reason")
-        self.last_received_timestamp_seconds = HotGauge(
-            PREFIX + "last_received_timestamp_seconds",
-            "When a field was last accepted.",
-            ("app", "field"),
-            registry=r,
+        self.last_received_timestamp_seconds = hot_gauge(
+            "last_received_timestamp_seconds", "When a field was last accepted.", "app", "field"
+        )
+        self.meta_lag_seconds = gauge(
+            "meta_lag_seconds",
+            "From Meta's own timestamp (of one second) to our acceptance, as last seen; absent where nothing"
+            " with a timestamp came for 15 minutes. Below 0: this clock is behind Meta's.",
+            "app",
+        )
+        self.usual_interval_seconds = gauge(
+            "usual_interval_seconds",
+            "The usual interval between two changes of a field: a running median.",
+            "app",
+            "object",
+            "field",
+        )
+        self.condition = gauge(
+            "condition",
+            "How many fields, refusals or targets are in a condition: meta_silent, gateway_refusing,"
+            " target_failing; 0: none. docs/observing.md says what each means.",
+            "condition",
         )
         self.certificate_expiry_timestamp_seconds = gauge(
             "certificate_expiry_timestamp_seconds",
@@ -197,6 +262,9 @@ class Metrics:
         self.config_last_reload_timestamp_seconds = gauge(
             "config_last_reload_timestamp_seconds", "When the last reload was tried; at first, the start."
         )
+        self.readiness = gauge(
+            "readiness", "1 while a check of /readyz holds, else 0; ready means that all do.", "check"
+        )
         self.workers = gauge(
             "workers",
             "Worker processes by what they do: starting, serving, waiting (for their next start), draining"
@@ -206,7 +274,9 @@ class Metrics:
         self.worker_restarts_total = counter("worker_restarts_total", "Workers started anew.", "worker")
         self.build_info = gauge("build_info", "Version of the gateway.", "version")
 
-    def start_series(self, *, version: str, apps: Iterable[str], targets: Iterable[str]) -> None:
+    def start_series(
+        self, *, version: str, apps: Iterable[str], targets: Iterable[str], clients: Iterable[str] = ()
+    ) -> None:
         """Make the series of what is configured begin at 0, so that `rate()` and alerts see the first event.
 
         Timestamps are left out: a 0 would read as 1970.
@@ -217,6 +287,8 @@ class Metrics:
         self.handshakes_total.labels("accepted", "none")
         for reason in Reason:
             self.handshakes_total.labels("refused", reason.value)
+        for client, reason, staged in product(clients, CERTIFICATE_REASONS, STAGED):
+            self.refused_clients_total.labels(client, reason.value, staged)
         for app in apps:
             self.ack_seconds.labels(app)
             self.duplicates_total.labels(app)

@@ -92,6 +92,11 @@ class _Metric(Collector, Generic[_Series]):
             series = self._series[key] = self._make()
         return series
 
+    def known(self, label: str) -> set[str]:
+        """Return the values of a label that there are series of."""
+        place = self._labelnames.index(label)
+        return {key[place] for key in self._series}
+
 
 class HotCounter(_Metric[CounterSeries]):
     """A counter; the name ends in `_total`."""

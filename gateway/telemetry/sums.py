@@ -22,6 +22,7 @@ _GAUGES: Final[dict[str, Fold]] = {
     "duplicates_window_seconds": min,
     "duplicates_keys": add,
     "spool_free_bytes": min,
+    "spool_min_free_bytes": max,
     "breaker_open": max,
     "target_state": max,
     "next_give_up_timestamp_seconds": min,
@@ -36,6 +37,10 @@ _GAUGES: Final[dict[str, Fold]] = {
 OF_THE_WHOLE: Final = frozenset(
     {
         "dead_letters",
+        "condition",
+        "meta_lag_seconds",
+        "usual_interval_seconds",
+        "readiness",
         "config_info",
         "config_last_reload_success",
         "config_last_reload_timestamp_seconds",

@@ -8,11 +8,13 @@ Laws:
 """
 
 import errno
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Final
 
 import trio
@@ -46,6 +48,9 @@ PAUSE_OUT_OF_RESOURCES_SECONDS: Final = 0.1
 DEFAULT_PROTOCOL: Final = "http/1.1"
 """What a client speaks that does not ask by ALPN."""
 
+_LIFE_BYTES: Final = 4
+"""Drawn by each process: the numbers of its connections begin at 1, as those of others do."""
+
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 _PASSING: Final = frozenset(
@@ -74,8 +79,21 @@ class _Caller:
 
     address: str
     port: int
+    connection: str
+    """What the connection is called."""
     counted: str | None = None
     """By `per_address`, under this key."""
+
+    def peer(self, verdict: Identity | Refusal) -> Peer:
+        """Say who it is, for those who serve it."""
+        identity, refusal = (verdict, None) if isinstance(verdict, Identity) else (None, verdict)
+        return Peer(
+            address=self.address,
+            port=self.port,
+            identity=identity,
+            refusal=refusal,
+            connection=self.connection,
+        )
 
 
 @dataclass(slots=True)
@@ -111,12 +129,19 @@ class TlsListener:
         self._now_ms = now_ms
         self._log = get_logger("tls")
         self._ledger = RefusalLedger(
-            metrics=metrics, log=self._log, clock=time.monotonic, ledger=journal.ledger, now_ms=now_ms
+            metrics=metrics,
+            log=self._log,
+            clock=time.monotonic,
+            ledger=journal.ledger,
+            turned_away=journal.turned_away,
+            now_ms=now_ms,
         )
         # Strangers can bring about both as often as they like.
         self._failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accept_failures = LineBudget(lines_per_second=LINES_PER_SECOND)
         self._accepting = trio.CancelScope()
+        self._life = os.urandom(_LIFE_BYTES).hex()
+        self._numbers = count(1)
         self._open = 0
         self._without_identity = 0
         self._per_address = PerAddress()
@@ -219,7 +244,7 @@ class TlsListener:
             sock.setblocking(False)
             # Answers are small and whole: Nagle's algorithm would only hold them back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            caller = _Caller(*endpoint(sock.getpeername()))
+            caller = _Caller(*endpoint(sock.getpeername()), connection=f"{self._life}-{next(self._numbers)}")
         except OSError:
             return
         policy = self._policy()
@@ -286,34 +311,30 @@ class TlsListener:
         policy: DoorPolicy,
         handle: Handler,
     ) -> None:
-        address, port = caller.address, caller.port
         if isinstance(verdict, Identity):
             self._last_seen.admit(verdict, self._now_ms())
-            self._ledger.accepted(verdict)
-            peer = Peer(address=address, port=port, identity=verdict, refusal=None)
+            self._tell_accepted(verdict, caller)
             try:
-                await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+                await handle(stream, caller.peer(verdict), stream.alpn or DEFAULT_PROTOCOL)
             finally:
                 self._last_seen.leave(verdict, self._now_ms())
             return
         if not goes_on(policy, verdict):
-            self._ledger.refused(verdict, address=address, port=port)
+            self._tell_refused(verdict, caller)
             await stream.aclose()
             return
         if self._without_identity >= policy.max_without_identity:
             detail = "too many connections without an accepted certificate"
-            crowded = replace(verdict, reason=Reason.LIMIT, detail=detail)
-            self._ledger.refused(crowded, address=address, port=port)
+            self._tell_refused(replace(verdict, reason=Reason.LIMIT, detail=detail), caller)
             await stream.aclose()
             return
         if verdict.reason is Reason.NO_CERTIFICATE:
-            self._ledger.accepted(verdict)
+            self._tell_accepted(verdict, caller)
         else:
-            self._ledger.refused(verdict, address=address, port=port, goes_on=True)
+            self._tell_refused(verdict, caller, goes_on=True)
         self._without_identity += 1
         try:
-            peer = Peer(address=address, port=port, identity=None, refusal=verdict)
-            await handle(stream, peer, stream.alpn or DEFAULT_PROTOCOL)
+            await handle(stream, caller.peer(verdict), stream.alpn or DEFAULT_PROTOCOL)
         finally:
             self._without_identity -= 1
 
@@ -345,8 +366,26 @@ class TlsListener:
         self._handshakes.pop(id(place), None)
 
     def _refuse(self, reason: Reason, detail: str, caller: _Caller) -> None:
-        refusal = Refusal(reason=reason, detail=detail)
-        self._ledger.refused(refusal, address=caller.address, port=caller.port)
+        self._tell_refused(Refusal(reason=reason, detail=detail), caller)
+
+    def _tell_refused(self, refusal: Refusal, caller: _Caller, *, goes_on: bool = False) -> None:
+        self._ledger.refused(
+            refusal,
+            address=caller.address,
+            port=caller.port,
+            connection=caller.connection,
+            goes_on=goes_on,
+        )
+
+    def _tell_accepted(self, verdict: Identity | Refusal, caller: _Caller) -> None:
+        self._ledger.accepted(verdict)
+        self._log.debug(
+            "connection_accepted",
+            connection=caller.connection,
+            address=caller.address,
+            port=caller.port,
+            clients=sorted(verdict.clients) if isinstance(verdict, Identity) else [],
+        )
 
 
 async def _ask_proxy(sock: socket.socket, caller: _Caller, proxies: Proxies) -> str | None:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.clock import unix_ms
+from gateway.core.conditions import Grade
 from gateway.core.identity import Identity, Reason, Refusal
 from gateway.telemetry.ledger import Entry, Ledger, Weight, weigh
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import Logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.turned_away import RecentlyTurnedAway
 
 LINES_PER_SECOND: Final = 1.0
 """Of one reason, after a burst: a scanner writes at most 86 400 lines a day for it, about 30 MB."""
@@ -39,13 +41,16 @@ class RefusalLedger:
         log: Logger,
         clock: Callable[[], float],
         ledger: Ledger | None = None,
+        turned_away: RecentlyTurnedAway | None = None,
         now_ms: Callable[[], int] = unix_ms,
     ) -> None:
-        """`clock` is any monotonic one, in seconds; `ledger` outlives reloads, where one is given."""
+        """`clock` is any monotonic one, in seconds; the ledgers outlive reloads, where they are given."""
         self._handshakes = metrics.handshakes_total
+        self._refused_clients = metrics.refused_clients_total
         self._log = log
         self._clock = clock
         self._ledger = Ledger() if ledger is None else ledger
+        self._turned_away = RecentlyTurnedAway() if turned_away is None else turned_away
         self._now_ms = now_ms
         self._budgets: defaultdict[tuple[Reason, Weight], LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=LINES_PER_SECOND)
@@ -57,15 +62,20 @@ class RefusalLedger:
         reason = NO_REASON if isinstance(verdict, Identity) else verdict.reason.value
         self._handshakes.labels(result="accepted", reason=reason).inc()
 
-    def refused(self, refusal: Refusal, *, address: str, port: int, goes_on: bool = False) -> None:
-        """Count, keep and log a refusal; `goes_on`: the connection is served without identity all the
-        same."""
+    def refused(
+        self, refusal: Refusal, *, address: str, port: int, connection: str = "", goes_on: bool = False
+    ) -> None:
+        """Count, keep and log a refusal; `connection` is what logs call it; `goes_on`: it is served without
+        identity all the same."""
         reason, leaf = refusal.reason, refusal.leaf
-        connection = GOES_ON if goes_on else CLOSED
+        outcome = GOES_ON if goes_on else CLOSED
         weight = weigh(
             proved=refusal.would_admit is not None, signed=False, claimed=refusal.claims is not None
         )
         self._handshakes.labels(result="refused", reason=reason.value).inc()
+        if refusal.claims is not None:
+            staged = "yes" if refusal.would_admit is not None else "no"
+            self._refused_clients.labels(client=refusal.claims, reason=reason.value, staged=staged).inc()
         self._ledger.add(
             Entry(
                 at_ms=self._now_ms(),
@@ -77,10 +87,13 @@ class RefusalLedger:
                 claims=refusal.claims,
                 staged=refusal.staged,
                 would_admit=refusal.would_admit,
-                connection=connection,
+                connection=outcome,
             ),
             weight,
         )
+        if not goes_on and weight is not Weight.NOISE:
+            grade = Grade.PROVED if weight is Weight.PROVED else Grade.CLAIMED
+            self._turned_away.add("", reason.value, grade, self._now_ms())
         suppressed = self._budgets[reason, weight].take(self._clock())
         if suppressed is None:
             return
@@ -98,5 +111,6 @@ class RefusalLedger:
             claims=refusal.claims,
             staged=refusal.staged,
             connection=connection,
+            outcome=outcome,
             suppressed=suppressed,
         )

@@ -226,4 +226,4 @@ class WebServer:
 
 
 def _address(peer: Peer | None) -> dict[str, str]:
-    return {} if peer is None else {"address": peer.address}
+    return {} if peer is None else {"address": peer.address, "connection": peer.connection}

@@ -35,11 +35,15 @@ class Desk:
             actions=self,
             config=lambda: self.config,
             edge=lambda: {"anchors": [], "refusals": []},
+            ledger=self.ledger,
         )
         self.metrics_app: Any = build_metrics_app(health=lambda: self.checks, render_metrics=self.render)
 
     async def render(self) -> bytes:
         return self.metrics.render()
+
+    async def ledger(self) -> Mapping[str, object]:
+        return {"conditions": [], "fields": [], "lines": []}
 
     async def status(self) -> Mapping[str, object]:
         self._act("status", None)

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -92,6 +92,9 @@ class Rig:
     def json(self, *arguments: str, fails: bool = False) -> Any:
         return json.loads(self.run(*arguments, "--json", fails=fails).stdout)
 
+    async def _no_ledger(self) -> dict[str, object]:
+        return {}
+
     def stop_listening(self) -> None:
         for one in self.admin.sockets:
             one.close()
@@ -149,6 +152,7 @@ class Rig:
                     actions=operations,
                     config=dict,
                     edge=dict,
+                    ledger=self._no_ledger,
                 )
                 web = WebServer(app, limits=HttpLimits(), metrics=None)
                 await nursery.start(partial(serve_plain, self.admin.sockets, web, max_connections=8))
@@ -175,6 +179,9 @@ class NoTargets:
 
     def views(self) -> dict[str, TargetView]:
         return {}
+
+    def next_give_ups_ms(self, oldest_clock_ms: Mapping[str, int]) -> dict[str, int]:
+        return dict(oldest_clock_ms)
 
     async def pause(self, name: str, *, seconds: float | None, reason: str) -> None:
         raise NotImplementedError

@@ -58,6 +58,7 @@ def test_without_options_the_routes_are_listed_with_their_places(
         "line": 14,
         "column": 5,
         "states": {"field": ["account_*"], "waba": ["7351*"]},
+        "priority": None,
         "to": ["berlin", "support"],
     }
 
@@ -186,3 +187,21 @@ def test_a_configuration_that_is_wrong_ends_with_2(
     called = routes(capsys, tmp_path / "none.yaml", "--field", "messages")
     assert called.code == 2
     assert "none.yaml" in called.err
+
+
+def test_the_lane_is_shown_as_the_kind_a_priority_and_order_make_it(
+    capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    config.write_text(
+        CONFIG.replace('2/"}', '2/", order: sender}')
+        + "  - {field: messages, kind: status, to: [support, berlin]}\n"
+        + "  - {field: messages, kind: [message, status], priority: high, to: [berlin]}\n"
+    )
+    called = routes(capsys, config, "--field", "messages")
+    assert "  goes to: support, berlin\n  lane: high\n" in called.out
+    assert "  lane: analytics none (order: sender), support low, berlin high\n" in called.out
+    assert "route 5: field messages, kind message or status, priority high -> berlin" in called.out
+    [explained] = json.loads(routes(capsys, config, "--field", "messages", "--json").out)
+    lanes = {",".join(one["kinds"]): one["lanes"] for one in explained["changes"]}
+    assert lanes["status"] == {"analytics": None, "support": "low", "berlin": "high"}
+    assert lanes["error"] == {}

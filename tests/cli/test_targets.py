@@ -16,7 +16,8 @@ import structlog
 import trio
 
 from gateway.cli.output import options
-from gateway.cli.targets import brief_note
+from gateway.cli.targets import brief_next, brief_note
+from gateway.spool.contract import AttemptRecord, RetryLater
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics
 from tests.cli.calling import Called, call
@@ -24,6 +25,7 @@ from tests.delivery.rig import notification
 from tests.stories.rig import free_port
 
 LOOSE = SqliteOptions(duplicates_window_seconds=1, duplicates_max=0, min_free_bytes=0)
+FAR_MS = 4_102_444_800_000
 
 
 class Site:
@@ -142,7 +144,7 @@ def test_only_a_lost_target_with_something_waiting_is_given_up(site: Site, name:
         (("pause", "support", "--for", "0s"), "no time"),
         (("pause", "support", "--reason", "x" * 201), "too long"),
         (("resume", "support", "--rate", "fast"), "write 100/s"),
-        (("resume", "support", "--rate", "0/s"), "out of range"),
+        (("resume", "support", "--rate", "0/s"), "is no rate"),
         (("resume", "support", "--rate", "1000000/s"), "out of range"),
     ],
 )
@@ -206,3 +208,27 @@ def on_a_terminal(command: list[str], *, columns: int = 160) -> str:
             shown += part
     os.close(ours)
     return shown.decode()
+
+
+@pytest.mark.parametrize(("at", "shown"), [(None, "-"), ("04:32:00.100", "now"), ("09:32:00.000", "in 5 h")])
+def test_the_next_attempt_is_told_as_the_time_until_then(at: str | None, shown: str) -> None:
+    now = datetime(2026, 11, 23, 4, 32, tzinfo=UTC)
+    target = {"next_attempt_at": None if at is None else f"2026-11-23T{at}Z"}
+    assert brief_next(target, int(now.timestamp() * 1000)) == shown
+
+
+def test_where_no_gateway_runs_the_stored_time_is_shown_and_resume_makes_it_due(site: Site) -> None:
+    site.store("support")
+
+    async def fail_once() -> None:
+        async with open_sqlite_spool(site.var / "spool", LOOSE, metrics=Metrics(), now_ms=lambda: 0) as spool:
+            (lease,) = await spool.lease("support", now_ms=1, limit=1, next_due_ms=lambda _: 1)
+            record = AttemptRecord(
+                number=1, at_ms=1, status=500, error="", duration_ms=1, response_excerpt=""
+            )
+            await spool.settle(lease, RetryLater(at_ms=FAR_MS, record=record))
+
+    trio.run(fail_once)
+    assert site.call("list").out.splitlines()[0].split("\t")[5] == "2100-01-01T00:00:00.000Z"
+    assert site.call("resume", "support").code == 0
+    assert json.loads(site.call("list", "--json").out)["targets"]["support"]["next_attempt_at"] is None

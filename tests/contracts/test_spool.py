@@ -1457,3 +1457,67 @@ async def test_28_with_order_it_stands_where_it_stood(stand: Stand) -> None:
             assert in_order(leases) == expected
             assert await take(spool, now_ms=1 << 52) == []
             await spool.settle_together([(lease, Done()) for lease in leases])
+
+
+# -- 29: what would be due later is made due
+
+
+async def wait_an_hour(spool: Spool, *raws: bytes, target: str = "support") -> None:
+    """Store these, and have each fail once; the first is due again first."""
+    for number, raw in enumerate(raws):
+        await spool.append(note(raw, targets=(target,), at_ms=NOW_MS + number))
+    for number, lease in enumerate(await take(spool, target)):
+        later = RetryLater(at_ms=NOW_MS + HOUR_MS + number, record=record(1))
+        await spool.settle(lease, later)
+
+
+async def test_29_what_waits_for_its_next_attempt_is_made_due_the_latest_first(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await wait_an_hour(spool, b"one", b"two", b"three")
+        await wait_an_hour(spool, b"other", target="audit")
+        told: list[frozenset[str]] = []
+        spool.on_ready(told.append)
+        assert await take(spool) == []
+        assert await spool.hasten("support", now_ms=NOW_MS + 9, limit=2) == 2
+        assert told == [{"support"}]
+        assert await spool.next_due_ms("support") == NOW_MS + 9
+    async with stand.open() as spool:
+        due = await take(spool, now_ms=NOW_MS + 9)
+        assert bodies(due) == [b"two", b"three"]
+        assert [(lease.attempt, lease.earlier) for lease in due] == [(2, (record(1),))] * 2
+        assert await spool.hasten("support", now_ms=NOW_MS + 9, limit=2) == 1
+        assert await spool.hasten("support", now_ms=NOW_MS + 9, limit=2) == 0
+        assert bodies(await take(spool, now_ms=NOW_MS + 9)) == [b"one"]
+        assert await take(spool, "audit", now_ms=NOW_MS + 9) == []
+
+
+async def test_29_what_somebody_holds_is_left_alone(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await spool.append(note(b"held"))
+        lease = await take_one(spool)
+        assert await spool.hasten("support", now_ms=NOW_MS, limit=9) == 0
+        assert await take(spool) == []
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS + HOUR_MS, record=record(1)))
+        assert await take(spool) == []
+
+
+async def test_29_a_group_stays_whole_though_it_is_more_than_was_asked_for(stand: Stand) -> None:
+    async with stand.open() as spool:
+        for number in range(3):
+            await spool.append(note(b"%d" % number, object_="o"))
+        group = await take(spool, merging=Merging(max_changes=10))
+        key = group[0].group
+        assert key is not None
+        again = RetryLater(at_ms=NOW_MS + HOUR_MS, record=record(1), group=key)
+        await spool.settle_together([(lease, again) for lease in group])
+        assert await spool.hasten("support", now_ms=NOW_MS, limit=1) == 3
+        assert [lease.group for lease in await take(spool, limit=1)] == [key] * 3
+
+
+async def test_29_what_waits_for_another_goes_on_waiting(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        first = await take_one(spool)
+        await spool.settle(first, RetryLater(at_ms=NOW_MS + HOUR_MS, record=record(1)))
+        assert await spool.hasten("support", now_ms=NOW_MS, limit=9) == 1
+        assert in_order([await take_one(spool)]) == [0]

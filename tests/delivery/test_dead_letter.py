@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.core.routing import UNROUTED
-from gateway.delivery.dead_letter import DeadLetterStore, Found
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter
 from gateway.errors import DeadLetterError
 from tests.delivery.rig import EPOCH_MS, a_letter

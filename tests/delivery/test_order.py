@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.ids import new_notification_id
 from gateway.core.ordering import order_keys
+from gateway.core.routing import RoutingTable
+from gateway.delivery.replay import Known, Replayer, Word
 from gateway.spool.contract import NewDelivery, Notification
-from tests.delivery.dispatching import Rig, a_target, emptied, unix_ms
+from tests.delivery.dispatching import Rig, a_target, asked, emptied, unix_ms
 from tests.delivery.rig import Received, answer, serving, verified
 
 TARGET = "support"
@@ -128,6 +130,44 @@ async def test_other_senders_go_on_while_one_waits(tmp_path: Path) -> None:
         number for number in range(40) if number % 4
     }
     assert overtakings(target.requests, users) == []
+
+
+async def test_a_replayed_dead_letter_goes_behind_what_is_under_way_and_before_what_comes_later(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    under_way, answered = trio.Event(), trio.Event()
+    refusing = True
+
+    async def script(received: Received, stream: trio.abc.Stream) -> bool:
+        if numbers(received) == {1}:
+            under_way.set()
+            await answered.wait()
+        return await answer(422 if refusing and numbers(received) == {0} else 200)(received, stream)
+
+    known = Known(
+        apps=frozenset({"main"}),
+        targets=frozenset({TARGET}),
+        table=RoutingTable(
+            [], payload_original=frozenset(), drop_unrouted=False, ordered=frozenset({TARGET})
+        ),
+    )
+    async with serving(script) as target, rig.running({TARGET: a_target(target.url)}) as spool:
+        await spool.append(a_notification(0, (1,)))
+        await emptied(spool)
+        (letter,) = rig.letters()
+        refusing = False
+        await spool.append(a_notification(1, (1,)))
+        await under_way.wait()
+        replayer = Replayer(spool=spool, store=rig.store, known=lambda: known, now_ms=unix_ms)
+        results = await replayer.replay([letter.id], accept_edited=False)
+        assert results[letter.id].word is Word.REPLAYED
+        await spool.append(a_notification(2, (1,)))
+        await spool.append(a_notification(3, (2,)))
+        await asked(target, 3)  # another sender goes on; of this one nothing does
+        answered.set()
+        await emptied(spool)
+    assert [numbers(request) for request in target.requests] == [{0}, {1}, {3}, {0}, {2}]
 
 
 @pytest.mark.parametrize("depth", [3_000])

@@ -207,3 +207,31 @@ async def test_what_makes_no_pause_is_refused(rig: Rig, seconds: float | None, r
         with pytest.raises(UsageError):
             await dispatcher.resume("support", rate_per_second=seconds or 0.0)
         assert await spool.pauses() == {}
+
+
+async def test_to_resume_a_target_makes_due_what_would_be_tried_in_hours(rig: Rig) -> None:
+    """After an outage: what came in since is delivered at once, what is from before waits for its time."""
+    behaviour = [500, 500]
+
+    async def script(received: Received, stream: trio.abc.Stream) -> bool:
+        return await answer(behaviour.pop() if behaviour else 200)(received, stream)
+
+    async with serving(script) as target:
+        targets = {"support": a_target(target.url, schedule=(6 * 3600.0,))}
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            dispatcher = rig.dispatcher(spool, targets)
+            await nursery.start(dispatcher.run)
+            for number in range(2):
+                await spool.append(notification(BODY + b" " * number, "support", number=number))
+            await asked(target, 2)
+            with trio.fail_after(5):
+                while (due_ms := await spool.next_due_ms("support") or 0) == 0:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            assert due_ms > unix_ms() + 4 * 3_600_000
+            await spool.append(notification(BODY + b"   ", "support", number=3))
+            await asked(target, 3)
+            assert spool.pending() == {"support": 2}
+            await dispatcher.resume("support", rate_per_second=None)
+            await emptied(spool)
+            assert len(target.requests) == 5
+            await dispatcher.drain(0)

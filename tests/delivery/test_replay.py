@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.routing import UNROUTED, Route, RoutingTable
-from gateway.delivery.dead_letter import DeadLetterStore, Found
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter, Reason
 from gateway.delivery.replay import Known, Replayer, Result, Word, discard, homes, ids_again, rehearse
 from gateway.errors import DeadLetterError

@@ -37,7 +37,7 @@ LEAF = LeafSummary(subject="CN=x", issuer="CN=y", serial="01", sha256="ab")
 def meta_peer(*clients: str) -> Peer:
     """Return a peer that proved to be one of these clients."""
     identity = Identity(clients=frozenset(clients), name="x", leaf=LEAF, anchor_sha256="cd")
-    return Peer(address="192.0.2.7", port=4711, identity=identity, refusal=None)
+    return Peer(address="192.0.2.7", port=4711, identity=identity, refusal=None, connection="c-7")
 
 
 def unproved_peer(reason: Reason = Reason.NO_CERTIFICATE) -> Peer:

@@ -107,7 +107,7 @@ class Pair:
             case "lease":
                 await self.lease(TARGETS[first % 3], second)
             case "oldest":
-                await self.oldest(TARGETS[first % 3], second)
+                await (self.hasten if first > 8 else self.oldest)(TARGETS[first % 3], second)
             case "settle":
                 await self.settle(first, second)
             case "restore":
@@ -126,6 +126,10 @@ class Pair:
             case "group":
                 await self.group(first, second)
         await self.compare()
+
+    async def hasten(self, target: str, limit: int) -> None:
+        done = [await spool.hasten(target, now_ms=self.now_ms, limit=limit) for spool in self.both()]
+        assert done[0] == done[1]
 
     async def lease(self, target: str, limit: int) -> None:
         ours, theirs = [

@@ -407,6 +407,7 @@ async def test_14_many_deliveries_cost_as_few(tmp_path: Path) -> None:
             await steps(spool, lease_and_settle),
             await steps(spool, lambda: spool.next_due_ms("support")),
             await steps(spool, spool.oldest_received_ms),
+            await steps(spool, lambda: spool.hasten("support", now_ms=NOW_MS, limit=10)),
             await steps(spool, lambda: spool.restore(note(), clock_started_ms=NOW_MS)),
         ]
 

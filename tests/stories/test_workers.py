@@ -4,7 +4,9 @@ import json
 import os
 import re
 import signal
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,23 +110,71 @@ def _parse(line: str) -> dict[str, Any]:
     return {}
 
 
-async def test_two_workers_answer_and_deliver_and_their_metrics_are_sums(rig: Rig) -> None:
-    async with open_target() as target:
-        rig.write(targets={"support": target.url}, change=two_workers)
+async def test_two_workers_count_pause_send_again_and_discard_as_one_gateway(rig: Rig) -> None:
+    """One pair of processes for all of it: a start takes longer than what it proves."""
+
+    def keeping(config: Config) -> None:
+        two_workers(config)
+        config["spool"]["keep_delivered"] = "1h"
+
+    async with open_target() as target, open_target("former", behaviour=DOWN) as former:
+        rig.write(targets={"support": target.url, "former": former.url}, change=keeping)
         async with rig.running() as gateway:
             await all_serving(rig)
             wanted = await reach_both(rig)
             await wait_arrived(target, wanted)
-            number = len(wanted)
-            assert await rig.metric('meta_gateway_requests_total{app="main",status="200"}') == number
-            assert await rig.metric('meta_gateway_ack_seconds_count{app="main"}') == number
-            assert await rig.metric('meta_gateway_workers{state="serving"}') == 2
-            assert (await rig.admin_get("/readyz")).status_code == 200
-            anchors = (await rig.admin_get("/api/edge")).json()["anchors"]
-            assert len(anchors) == 1
-            assert anchors[0]["last_seen_at"] is not None
+            await metrics_are_sums(rig, len(wanted))
+            wanted |= await a_pause_holds_in_a_worker_that_starts_anew(rig, target, len(wanted))
+            await all_that_is_kept_is_sent_again(rig, target, wanted)
+
+            rig.write(targets={"support": target.url}, change=keeping)
+            os.kill(gateway.pid, signal.SIGHUP)
+            await until(lambda: len(events(rig, "reloaded")) == 1)
+            given_up = await rig.command("targets", "discard", "former", "--yes", "--json")
+            assert json.loads(given_up.stdout) == {"former": {"discarded": len(wanted), "left": 0}}
+            letters = {message_id(letter["body"].encode()) for letter in rig.dead_letters}
+            assert letters == wanted
             assert await gateway.stop() == 0
-        assert len(target.received) == number
+
+
+async def metrics_are_sums(rig: Rig, number: int) -> None:
+    assert await rig.metric('meta_gateway_requests_total{app="main",status="200"}') == number
+    assert await rig.metric('meta_gateway_ack_seconds_count{app="main"}') == number
+    assert await rig.metric('meta_gateway_workers{state="serving"}') == 2
+    assert (await rig.admin_get("/readyz")).status_code == 200
+    anchors = (await rig.admin_get("/api/edge")).json()["anchors"]
+    assert len(anchors) == 1
+    assert anchors[0]["last_seen_at"] is not None
+
+
+async def a_pause_holds_in_a_worker_that_starts_anew(rig: Rig, target: Target, known: int) -> set[str]:
+    """Return what came in meanwhile, delivered by now."""
+    await rig.command("targets", "pause", "support", "--reason", "deploy")
+    # As if its file were new: a worker that is added has none.
+    victim = (await all_serving(rig))[1]
+    os.kill(victim["pid"], signal.SIGKILL)
+    await until(lambda: len(events(rig, "worker_started")) == 3)
+    await all_serving(rig)
+    wanted = await reach_both(rig)
+    shown = (await rig.admin_get("/api/status")).json()["targets"]["support"]
+    assert (shown["state"], shown["pending"]) == ("paused", len(wanted))
+    assert len(target.received) == known
+    await rig.command("targets", "resume", "support")
+    await wait_arrived(target, wanted)
+    return wanted
+
+
+async def all_that_is_kept_is_sent_again(rig: Rig, target: Target, wanted: set[str]) -> None:
+    number = len(wanted)
+    assert len(target.received) == number
+    later = datetime.now(UTC).isoformat()
+    again = ("replay", "--target", "support", "--include-delivered", "--json")
+    none = await rig.command(*again, "--since", later)
+    assert json.loads(none.stdout)["counts"] == {}, "older is not sent again, in no worker"
+    done = await rig.command(*again, "--since", "1h")
+    assert json.loads(done.stdout)["counts"] == {"replayed": number}
+    await until(lambda: len(target.received) == 2 * number)
+    assert arrived(target) == wanted
 
 
 async def test_kill_9_of_a_worker_under_load_loses_nothing_and_the_worker_comes_back(rig: Rig) -> None:
@@ -153,24 +203,60 @@ async def test_kill_9_of_a_worker_under_load_loses_nothing_and_the_worker_comes_
     assert [one["number"] for one in events(rig, "worker_ended")] == [0, 1]
 
 
-async def test_kill_9_of_the_supervisor_ends_the_workers_and_a_successor_finds_all(rig: Rig) -> None:
+async def test_what_a_killed_supervisor_a_sigterm_or_a_lower_number_leaves_is_found_by_the_successor(
+    rig: Rig,
+) -> None:
+    """Three processes one after the other; each has to deliver what the one before it left."""
     acknowledged: set[str] = set()
-    stop = trio.Event()
     async with open_target(behaviour=DOWN) as target:
         rig.write(targets={"support": target.url}, change=two_workers)
-        async with trio.open_nursery() as nursery:
-            async with rig.running() as gateway:
-                pids = [one["pid"] for one in await all_serving(rig)]
-                for _ in range(CONNECTIONS):
-                    nursery.start_soon(play_meta, rig, acknowledged, stop)
+        async with rig.running() as gateway:
+            pids = [one["pid"] for one in await all_serving(rig)]
+            async with under_load(rig, acknowledged):
                 await until(lambda: len(accepted_by_worker(rig)) == 2)
                 os.kill(gateway.pid, signal.SIGKILL)
                 await gateway.wait()
                 await until(lambda: not any(map(is_alive, pids)), seconds=5)
-            stop.set()
-        target.behaviour = Behaviour()
+
+        target.behaviour = Behaviour(delay_seconds=0.05)
+        before = set(acknowledged)
+        known = accepted_by_worker(rig)
+        async with rig.running() as gateway:
+            await wait_arrived(target, before)
+            await all_serving(rig)
+            async with under_load(rig, acknowledged):
+                await until(lambda: all(accepted_by_worker(rig)[one] > known[one] for one in known))
+                target.behaviour = DOWN
+                await until(lambda: len(acknowledged) > len(before) + 20)
+                assert await gateway.stop() == 0
+        assert (rig.spool_directory / "1" / "spool.sqlite").exists()
+
+        rig.write(targets={"support": target.url}, change=quick_probes)
         async with rig.running():
+            await until(lambda: len(events(rig, "worker_started")) == 6)
+            assert await rig.metric('meta_gateway_workers{state="draining"}') == 1
+            left = await rig.metric('meta_gateway_spool_pending{target="support"}')
+            assert left == len(acknowledged - arrived(target)), "an end by SIGTERM owes what was not taken"
+            target.behaviour = Behaviour()
             await wait_arrived(target, acknowledged)
+            await until(lambda: not (rig.spool_directory / "1").exists())
+            assert await rig.metric('meta_gateway_workers{state="serving"}') == 1
+            assert (await rig.post(message(unique_id()))).status == 200
+        taken = Counter(message_id(one.body) for one in target.received if one.status == 200)
+        assert {taken[one] for one in acknowledged - before} == {1}, "after a SIGTERM nothing comes twice"
+        async with rig.running():
+            assert "workers" not in (await rig.admin_get("/api/status")).json(), "one process, as ever"
+
+
+@asynccontextmanager
+async def under_load(rig: Rig, acknowledged: set[str]) -> AsyncIterator[None]:
+    """Post all the while."""
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        for _ in range(CONNECTIONS):
+            nursery.start_soon(play_meta, rig, acknowledged, stop)
+        yield
+        stop.set()
 
 
 def is_alive(pid: int) -> bool:
@@ -179,47 +265,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-async def test_sigterm_drains_all_workers_and_delivers_nothing_twice(rig: Rig) -> None:
-    acknowledged: set[str] = set()
-    stop = trio.Event()
-    async with open_target(behaviour=Behaviour(delay_seconds=0.05)) as target:
-        rig.write(targets={"support": target.url}, change=two_workers)
-        async with trio.open_nursery() as nursery:
-            async with rig.running() as gateway:
-                await all_serving(rig)
-                for _ in range(CONNECTIONS):
-                    nursery.start_soon(play_meta, rig, acknowledged, stop)
-                await until(lambda: len(accepted_by_worker(rig)) == 2)
-                assert await gateway.stop() == 0
-            stop.set()
-        async with rig.running():
-            await wait_arrived(target, acknowledged)
-        assert acknowledged
-        assert len(target.received) == len(arrived(target))
-
-
-async def test_lowering_the_number_of_workers_drains_the_file_that_is_left(rig: Rig) -> None:
-    async with open_target(behaviour=DOWN) as target:
-        rig.write(targets={"support": target.url}, change=two_workers)
-        async with rig.running() as gateway:
-            await all_serving(rig)
-            wanted = await reach_both(rig)
-            await gateway.stop()
-        assert (rig.spool_directory / "1" / "spool.sqlite").exists()
-        rig.write(targets={"support": target.url}, change=quick_probes)
-        async with rig.running():
-            await until(lambda: len(events(rig, "worker_started")) == 4)
-            assert await rig.metric('meta_gateway_workers{state="draining"}') == 1
-            assert await rig.metric('meta_gateway_spool_pending{target="support"}') == len(wanted)
-            target.behaviour = Behaviour()
-            await wait_arrived(target, wanted)
-            await until(lambda: not (rig.spool_directory / "1").exists())
-            assert await rig.metric('meta_gateway_workers{state="serving"}') == 1
-            assert (await rig.post(message(unique_id()))).status == 200
-        async with rig.running():
-            assert "workers" not in (await rig.admin_get("/api/status")).json(), "one process, as ever"
 
 
 async def test_a_reload_under_load_reaches_all_workers_or_none(rig: Rig) -> None:
@@ -256,7 +301,11 @@ async def test_a_reload_under_load_reaches_all_workers_or_none(rig: Rig) -> None
             await until(lambda: len(acknowledged) > len(marked) + 50)
             stop.set()
             await wait_arrived(target, acknowledged)
-            fresh = {line["id"] for line in events(rig, "notification_accepted") if line["deliveries"] == 2}
+            fresh = {
+                line["notification"]
+                for line in events(rig, "notification_accepted")
+                if line["deliveries"] == 2
+            }
             await until(lambda: len(other.received) >= len(fresh) > 0)
             assert sum(one["restarts"] for one in await workers(rig)) == 1, "a reload starts nobody anew"
 
@@ -269,56 +318,6 @@ async def reloaded(rig: Rig, *, after: dict[str, Any] | None = None) -> dict[str
             if config["last_reload"] and (not after or config["last_reload"] != after["last_reload"]):
                 return config
             await trio.sleep(0.05)
-
-
-async def test_a_pause_holds_in_all_workers_and_in_one_that_starts_anew(rig: Rig) -> None:
-    async with open_target() as target:
-        rig.write(targets={"support": target.url}, change=two_workers)
-        async with rig.running():
-            await all_serving(rig)
-            await rig.command("targets", "pause", "support", "--reason", "deploy")
-            # As if its file were new: a worker that is added has none.
-            victim = (await all_serving(rig))[1]
-            os.kill(victim["pid"], signal.SIGKILL)
-            await until(lambda: len(events(rig, "worker_started")) == 3)
-            await all_serving(rig)
-            wanted = await reach_both(rig)
-            shown = (await rig.admin_get("/api/status")).json()["targets"]["support"]
-            assert (shown["state"], shown["pending"]) == ("paused", len(wanted))
-            assert target.received == []
-            await rig.command("targets", "resume", "support")
-            await wait_arrived(target, wanted)
-
-
-async def test_what_is_kept_or_waits_for_a_lost_target_is_found_in_the_files_of_all_workers(rig: Rig) -> None:
-    def keeping(config: Config) -> None:
-        two_workers(config)
-        config["spool"]["keep_delivered"] = "1h"
-
-    async with open_target() as target, open_target("former", behaviour=DOWN) as former:
-        rig.write(targets={"support": target.url, "former": former.url}, change=keeping)
-        async with rig.running() as gateway:
-            await all_serving(rig)
-            wanted = await reach_both(rig)
-            await wait_arrived(target, wanted)
-            number = len(wanted)
-            await trio.sleep(0.01)
-            later = datetime.now(UTC).isoformat()
-            again = ("replay", "--target", "support", "--include-delivered", "--json")
-            none = await rig.command(*again, "--since", later)
-            assert json.loads(none.stdout)["counts"] == {}, "older is not sent again"
-            done = await rig.command(*again, "--since", "1h")
-            assert json.loads(done.stdout)["counts"] == {"replayed": number}
-            await until(lambda: len(target.received) == 2 * number)
-            assert arrived(target) == wanted
-
-            rig.write(targets={"support": target.url}, change=keeping)
-            os.kill(gateway.pid, signal.SIGHUP)
-            await until(lambda: len(events(rig, "reloaded")) == 1)
-            given_up = await rig.command("targets", "discard", "former", "--yes", "--json")
-            assert json.loads(given_up.stdout) == {"former": {"discarded": number, "left": 0}}
-            letters = {message_id(letter["body"].encode()) for letter in rig.dead_letters}
-            assert letters == wanted
 
 
 async def test_a_worker_that_cannot_start_leaves_the_other_to_serve_and_is_tried_again(rig: Rig) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gateway
-from gateway.telemetry.events import EVENTS
+from gateway.telemetry.events import EVENTS, FIELDS
 
 PACKAGE = Path(gateway.__file__).parent
 LEVELS = {"debug", "info", "warning", "error"}
@@ -86,3 +86,8 @@ def test_every_event_says_in_one_sentence_what_it_tells() -> None:
     for name, event in EVENTS.items():
         assert event.meaning.endswith("."), name
         assert len(set(event.fields)) == len(event.fields), name
+
+
+def test_every_field_says_what_it_means() -> None:
+    assert set(FIELDS) == {field for event in EVENTS.values() for field in event.fields}
+    assert [name for name, meaning in FIELDS.items() if not meaning.endswith(".")] == []

@@ -3,15 +3,17 @@
 import errno
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from gateway.settings.values import Secret
-from gateway.telemetry.log import Level, configure_logging, get_logger, wants_json
+from gateway.telemetry.log import Level, configure_logging, get_logger, is_journal, wants_colours, wants_json
 
 log = get_logger("test")
 PASSWORD = "hunter2"
@@ -106,7 +108,7 @@ def test_the_console_format_is_one_line_an_event_whatever_strangers_send(
     )
     captured = capsys.readouterr().err
     assert captured.removesuffix("\n").isprintable()
-    assert "handshake_refused" in captured
+    assert "handshake refused" in captured
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -158,3 +160,44 @@ def test_auto_is_console_on_a_terminal_and_json_elsewhere() -> None:
     assert not wants_json("auto", Terminal())
     assert wants_json("json", Terminal())
     assert not wants_json("console", io.StringIO())
+
+
+def test_a_journal_is_told_by_the_file_that_stderr_is(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w") as stream:
+        found = os.fstat(stream.fileno())
+        assert is_journal(stream, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        assert not is_journal(stream, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino + 1}"})
+        assert not is_journal(stream, {})
+    assert not is_journal(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
+
+
+def test_the_journal_gets_priorities_and_no_second_time(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="debug", json=True, journal=True)
+    log.debug("event")
+    log.info("event")
+    log.warning("event")
+    log.error("event")
+    told = capsys.readouterr().err.splitlines()
+    assert [line[:3] for line in told] == ["<7>", "<6>", "<4>", "<3>"]
+    assert json.loads(told[2][3:]) == {"event": "event", "level": "warning", "component": "test"}
+
+
+def test_each_line_of_a_traceback_has_its_priority_in_the_journal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="info", json=False, journal=True)
+    log.error("event", exc_info=ValueError("x"))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "<3>error   event"
+    assert len(told) > 1
+    assert all(line.startswith("<3>") for line in told)
+
+
+def test_colours_are_for_terminals_and_not_for_who_has_said_no() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert wants_colours(Terminal(), {})
+    assert wants_colours(Terminal(), {"NO_COLOR": ""})
+    assert not wants_colours(Terminal(), {"NO_COLOR": "1"})
+    assert not wants_colours(Terminal(), {"TERM": "dumb"})
+    assert not wants_colours(io.StringIO(), {})

@@ -1,36 +1,45 @@
 """The metrics: names, help, and the text format."""
 
+import re
+from pathlib import Path
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.metrics import ACK_BUCKETS_SECONDS, PREFIX, Metrics
+from gateway.telemetry.metrics_reference import render_metrics_reference
 
-CONTRACT = {
-    "handshakes_total": {"result", "reason"},
-    "requests_total": {"app", "status"},
-    "client_certificates_total": {"app", "presented"},
-    "ack_seconds": {"app"},
-    "notifications_total": {"app", "object", "field"},
-    "duplicates_total": {"app"},
-    "deliveries_total": {"target", "outcome"},
-    "delivery_seconds": {"target"},
-    "end_to_end_seconds": {"target"},
-    "spool_pending": {"target"},
-    "spool_oldest_seconds": {"target"},
-    "spool_bytes": set(),
-    "spool_free_bytes": set(),
-    "spool_commit_seconds": set(),
-    "dead_letters": {"target"},
-    "dead_letters_total": {"target", "reason"},
-    "last_received_timestamp_seconds": {"app", "field"},
-    "certificate_expiry_timestamp_seconds": {"certificate"},
-    "trust_anchor_last_seen_timestamp_seconds": {"anchor"},
-    "signature_secret_last_used_timestamp_seconds": {"app", "secret"},
-    "config_info": {"hash"},
-    "config_last_reload_success": set(),
-    "config_last_reload_timestamp_seconds": set(),
-    "build_info": {"version"},
+COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+CONTRACT: dict[str, tuple[str, set[str]]] = {
+    "handshakes_total": (COUNTER, {"result", "reason"}),
+    "requests_total": (COUNTER, {"app", "status"}),
+    "client_certificates_total": (COUNTER, {"app", "presented"}),
+    "ack_seconds": (HISTOGRAM, {"app"}),
+    "notifications_total": (COUNTER, {"app", "object", "field"}),
+    "duplicates_total": (COUNTER, {"app"}),
+    "deliveries_total": (COUNTER, {"target", "outcome"}),
+    "delivery_seconds": (HISTOGRAM, {"target"}),
+    "end_to_end_seconds": (HISTOGRAM, {"target"}),
+    "spool_pending": (GAUGE, {"target"}),
+    "spool_oldest_seconds": (GAUGE, {"target"}),
+    "spool_bytes": (GAUGE, set()),
+    "spool_free_bytes": (GAUGE, set()),
+    "spool_commit_seconds": (HISTOGRAM, set()),
+    "breaker_open": (GAUGE, {"target"}),
+    "target_state": (GAUGE, {"target", "state"}),
+    "dead_letters": (GAUGE, {"target"}),
+    "dead_letters_total": (COUNTER, {"target", "reason"}),
+    "next_give_up_timestamp_seconds": (GAUGE, {"target"}),
+    "last_received_timestamp_seconds": (GAUGE, {"app", "field"}),
+    "certificate_expiry_timestamp_seconds": (GAUGE, {"certificate"}),
+    "trust_anchor_last_seen_timestamp_seconds": (GAUGE, {"anchor"}),
+    "signature_secret_last_used_timestamp_seconds": (GAUGE, {"app", "secret"}),
+    "config_last_reload_success": (GAUGE, set()),
+    "config_last_reload_timestamp_seconds": (GAUGE, set()),
+    "config_info": (GAUGE, {"hash"}),
+    "build_info": (GAUGE, {"version"}),
 }
+"""Section 6 of the contract: name, kind, labels."""
 
 
 def helped(text: str) -> dict[str, str]:
@@ -53,7 +62,7 @@ def series(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], flo
 @pytest.fixture
 def metrics() -> Metrics:
     metrics = Metrics()
-    metrics.start_series(version="1.2.3", apps=["main"], targets=["support"])
+    metrics.start_series(version="1.2.3", apps=["main"], targets=["support"], clients=["meta"])
     return metrics
 
 
@@ -63,10 +72,26 @@ def test_every_metric_of_the_contract_is_there_with_a_help_text(metrics: Metrics
     assert all(text.endswith(".") for text in told.values())
 
 
-@pytest.mark.parametrize(("name", "labels"), CONTRACT.items())
-def test_each_has_the_labels_of_the_contract(metrics: Metrics, name: str, labels: set[str]) -> None:
-    metric = getattr(metrics, name)
-    assert set(metric._labelnames) == labels
+def test_each_has_the_kind_and_the_labels_of_the_contract(metrics: Metrics) -> None:
+    described = {one.name.removeprefix(PREFIX): (one.kind, set(one.labels)) for one in metrics.descriptions}
+    assert {name: described.get(name) for name in CONTRACT} == CONTRACT
+
+
+def test_what_is_described_is_what_a_scrape_shows(metrics: Metrics) -> None:
+    text = metrics.render().decode()
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    assert kinds == {one.name: one.kind for one in metrics.descriptions}
+    assert helped(text) == {one.name.removeprefix(PREFIX): one.text for one in metrics.descriptions}
+    for one in metrics.descriptions:
+        metric = getattr(metrics, one.name.removeprefix(PREFIX))
+        metric.labels(*one.labels) if one.labels else metric
+
+
+def test_the_committed_reference_is_what_the_metrics_say() -> None:
+    committed = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    assert committed == render_metrics_reference(), (
+        "write it anew: python -m gateway.telemetry.metrics_reference"
+    )
 
 
 def test_every_line_has_the_prefix_and_none_tells_when_a_series_began(metrics: Metrics) -> None:
@@ -83,6 +108,7 @@ def test_series_of_what_is_configured_begin_at_0(metrics: Metrics) -> None:
         ("requests_total", {"app": "none", "status": "404"}),
         ("client_certificates_total", {"app": "main", "presented": "refused"}),
         ("handshakes_total", {"result": "refused", "reason": "expired"}),
+        ("refused_clients_total", {"client": "meta", "reason": "unknown_issuer", "staged": "yes"}),
         ("ack_seconds_count", {"app": "main"}),
         ("duplicates_total", {"app": "main"}),
         ("deliveries_total", {"target": "support", "outcome": "gave_up"}),

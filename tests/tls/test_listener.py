@@ -378,7 +378,7 @@ async def test_a_refusal_is_logged_with_the_strangers_words(maker: Maker) -> Non
         assert "CN=client.webhooks.fbclientcerts.com" in line["subject"]
         assert line["serial"] == f"{stranger.certificate.serial_number:x}"
         assert line["issuer"] == line["subject"]
-        assert line["connection"] == "closed"
+        assert line["outcome"] == "closed"
 
 
 @pytest.mark.parametrize("report", [False, True])

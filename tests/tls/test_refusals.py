@@ -49,7 +49,7 @@ def test_a_refusal_says_who_and_why() -> None:
     ledger = RefusalLedger(metrics=Metrics(), log=lines, clock=Clock())
     leaf = LeafSummary(subject="CN=x", issuer="CN=y", serial="2a", sha256="ff")
     refusal = Refusal(reason=Reason.EXPIRED, detail="X509 error 10 at the leaf", leaf=leaf)
-    ledger.refused(refusal, address="192.0.2.1", port=4711)
+    ledger.refused(refusal, address="192.0.2.1", port=4711, connection="c-1")
     assert lines.lines == [
         (
             "warning",
@@ -65,7 +65,8 @@ def test_a_refusal_says_who_and_why() -> None:
                 "sha256": "ff",
                 "claims": None,
                 "staged": None,
-                "connection": "closed",
+                "connection": "c-1",
+                "outcome": "closed",
                 "suppressed": 0,
             },
         )
@@ -100,3 +101,16 @@ def test_lines_and_suppressed_ones_add_up_to_the_count(pauses: list[float]) -> N
     ledger.refused(refusal, address="192.0.2.1", port=1)
     told = sum(int(str(fields["suppressed"])) for _, _, fields in lines.lines)
     assert told + len(lines.lines) == len(pauses) + 1
+
+
+def test_who_bears_the_name_of_a_client_is_counted_besides() -> None:
+    """Strangers fill the count of handshakes; an alert must be able to tell Meta from them."""
+    metrics = Metrics()
+    ledger = RefusalLedger(metrics=metrics, log=Lines(), clock=Clock())
+    for claims, would_admit in ((None, None), ("meta", None), ("meta", "meta:0123456789abcdef")):
+        refusal = Refusal(reason=Reason.UNKNOWN_ISSUER, detail="x", claims=claims, would_admit=would_admit)
+        ledger.refused(refusal, address="192.0.2.1", port=1)
+    assert count(metrics, Reason.UNKNOWN_ISSUER) == 3
+    for staged in ("yes", "no"):
+        labels = {"client": "meta", "reason": "unknown_issuer", "staged": staged}
+        assert metrics.registry.get_sample_value("meta_gateway_refused_clients_total", labels) == 1
