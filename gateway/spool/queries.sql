@@ -25,6 +25,9 @@ INSERT INTO seen_young (row, bucket, digests) VALUES (?1, ?2, ?3);
 -- name: forget_young_keys
 DELETE FROM seen_young WHERE row <= ?1;
 
+-- name: unlist_young_keys
+DELETE FROM seen_young WHERE bucket = ?1;
+
 -- name: forget_digests
 -- The first ?2 of a bucket, as one range.
 DELETE FROM seen

@@ -64,6 +64,8 @@ class Draft:
     """Parts of generations that went into their buckets."""
     rows_gone: int = 0
     """Rows of that list until this one are gone."""
+    unlisted: int | None = None
+    """A bucket of which no row is left there."""
 
     def count(self, target: str, change: int, size_bytes: int) -> None:
         """Note deliveries that came (or went), with the bytes of their notifications."""

@@ -44,6 +44,8 @@ class Window:
             self._young.add(bucket, keys)
         if draft.rows_gone:
             self._young.rows_gone(draft.rows_gone)
+        if draft.unlisted is not None:
+            self._young.unlisted(draft.unlisted)
 
     def unseen(self, requests: list[Append], draft: Draft) -> list[Append]:
         """Return what is no duplicate, remembered; the others are marked."""
@@ -118,10 +120,14 @@ class Window:
         self._filters.add(bucket, keys)
 
     def _put_all(self, bucket: int, draft: Draft) -> None:
-        """Put all young keys of a bucket there: it is about to lose some."""
+        """Put all young keys of a bucket there, and off the list: it is about to lose some."""
+        if not self._young.is_listed(bucket):
+            return
         for generation in self._young.of(bucket):
             done = generation.merged_parts + sum(n for one, n in draft.merged if one is generation)
             self._merge(generation, PARTS - done, draft)
+        self._file.do("unlist_young_keys", bucket)
+        draft.unlisted = bucket
 
     def _known(self, digests: list[bytes], alive: list[int]) -> set[int]:
         """Return the positions of those that one of the buckets has."""

@@ -56,6 +56,8 @@ class YoungKeys:
         """`rows` are those of the list: number, bucket, digests one after the other."""
         self._generation_keys = generation_keys
         self._generations: list[Generation] = []
+        self._listed: set[int] = set()
+        """Buckets of which rows are there, though their keys are where they belong."""
         self._debt = 0
         """Quarters of keys that are still to go with the next batches."""
         self.first_row = self.next_row = 1
@@ -99,6 +101,10 @@ class YoungKeys:
         """Return those of a bucket."""
         return [one for one in self._generations if one.bucket == bucket]
 
+    def is_listed(self, bucket: int) -> bool:
+        """Whether there are rows of a bucket: what it forgets would be known again after a crash."""
+        return bucket in self._listed or any(one.bucket == bucket for one in self._generations)
+
     def parts_owed(self, generation: Generation) -> int:
         """Return how many parts are to go with this batch, so that one generation is gone before the next is
         full."""
@@ -110,8 +116,15 @@ class YoungKeys:
         generation.merged_parts += parts
         if generation.merged_parts >= PARTS:
             self._generations.remove(generation)
+            self._listed.add(generation.bucket)
             self._debt = 0
 
     def rows_gone(self, row: int) -> None:
         """Note that the rows until this one are gone, once that is on disk."""
         self.first_row = row + 1
+        if not self.rows_to_go:
+            self._listed.clear()
+
+    def unlisted(self, bucket: int) -> None:
+        """Note that no row of a bucket is left, once that is on disk."""
+        self._listed.discard(bucket)
