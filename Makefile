@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test torture check format lint types imports bench conformance prometheus fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench conformance prometheus recipes fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ conformance/.venv/.installed: conformance/requirements.txt
 prometheus: setup ## alerts and dashboard, by promtool and by a real Prometheus that scrapes a real gateway
 	@sh deploy/checks/install.sh prometheus:prometheus promtool:prometheus
 	$(BIN)/python -m pytest $(PROMETHEUS) deploy/checks/test_prometheus.py
+
+recipes: setup ## docs/moving-in.md: the shadow beside an old stack, by a real nginx
+	@sh deploy/checks/install.sh nginx:nginx-light
+	$(BIN)/python -m pytest deploy/checks/test_shadow.py tests/stories/test_moving_in.py
 
 fuzz: setup fuzz/.venv/.installed ## look for inputs that break something; FUZZ="http1 --seconds 600"
 	nice fuzz/.venv/bin/python -m fuzz $(FUZZ)

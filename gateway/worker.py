@@ -205,6 +205,7 @@ class _Desk:
             "metrics": self._metrics,
             "edge": self._edge,
             "facts": self._facts,
+            "trace_part": operations.trace_part,
             "status": operations.status,
             "pause": operations.pause,
             "resume": operations.resume,

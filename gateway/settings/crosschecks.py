@@ -212,6 +212,12 @@ def _order_is_kept(root: Root) -> Iterator[Found]:
             )
 
 
+def _graph_app_exists(root: Root) -> Iterator[Found]:
+    apps, name = _mapping(root, "apps"), _mapping(root, "graph").get("app")
+    if apps and isinstance(name, str) and name not in apps:
+        yield ("graph", "app"), f"there is no app {shown(name)}", _nearest(name, apps, "apps")
+
+
 _RULES: Final[tuple[Callable[[Root], Iterator[Found]], ...]] = (
     _targets_exist,
     _targets_are_used,
@@ -225,4 +231,5 @@ _RULES: Final[tuple[Callable[[Root], Iterator[Found]], ...]] = (
     _admin_names_its_hosts,
     _directories_differ,
     _order_is_kept,
+    _graph_app_exists,
 )

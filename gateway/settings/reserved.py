@@ -27,7 +27,6 @@ class Reserved:
 RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
     ("spool", "engine"): Reserved(default="sqlite"),
     ("spool", "dsn"): Reserved(default=None),
-    ("graph",): Reserved(default=None),
 }
 """By path; `*` stands for any name."""
 

@@ -56,6 +56,9 @@ The promises, numbered; tests name them.
 29. `hasten` makes due, durable on return, what would be due later: lane by lane, the latest first (what has
     failed meanwhile is due soon, and comes last), groups whole; but not what somebody holds or what waits
     for another (24). Attempts, clocks and groups stay as they are.
+30. `trace` says of a notification what waits and what is kept of it, with the attempts that failed;
+    `mentions` looks for bytes in bodies, the latest acceptance first, a slice at a time, so that nobody waits
+    for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -185,6 +188,47 @@ class KeptStates:
     """To be delivered."""
     kept: frozenset[str] = frozenset()
     """Delivered, and kept."""
+
+
+class TracedDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery as it stands in the spool (30)."""
+
+    id: str
+    target: str
+    changes: int
+    attempt: int
+    """Attempts begun; of one that is kept 0: they are not known any more."""
+    due_ms: int | None
+    """When the next attempt is due, 0: at once; None: it is kept, or waits for another."""
+    under_way_ms: int | None
+    """When the attempt that has no outcome yet began: it is under way, or the process ended during it."""
+    waits_for_another: bool
+    """It is not the first under a key of its own (24)."""
+    delivered_ms: int | None
+    """When it was delivered, of one that is kept."""
+    attempts: tuple[AttemptRecord, ...]
+    """Those that failed or were interrupted, in order."""
+
+
+class TracedNotification(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of a notification in the spool (30)."""
+
+    id: str
+    app: str
+    received_at_ms: int
+    size_bytes: int
+    deliveries: tuple[TracedDelivery, ...]
+
+
+class Mentions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look through a slice of bodies found (30)."""
+
+    notifications: tuple[str, ...]
+    """Ids, the latest acceptance first."""
+    bodies: int
+    """Looked at in this slice."""
+    before: int | None
+    """Where to go on. Opaque; None: that was all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +389,14 @@ class Spool(Protocol):
 
     async def oldest_kept_ms(self) -> int | None:
         """When the oldest of what is kept was delivered; None: nothing is."""
+        ...
+
+    async def trace(self, notification_id: str) -> TracedNotification | None:
+        """Say what is left of a notification (30); None: nothing."""
+        ...
+
+    async def mentions(self, needles: Sequence[bytes], *, before: int | None = None) -> Mentions:
+        """Look through a slice of the bodies for any of these (30); `before` is of the slice before it."""
         ...
 
     def remembered(self, now_ms: int) -> Remembered:

@@ -23,6 +23,7 @@ from gateway.spool.requests import (
     Append,
     AskKept,
     Effects,
+    FindMentions,
     GetKept,
     GetPauses,
     Hasten,
@@ -37,9 +38,11 @@ from gateway.spool.requests import (
     Settle,
     Take,
     TakeOldest,
+    Trace,
 )
 from gateway.spool.session import Draft, Session, json_rows
 from gateway.spool.storing import Storing
+from gateway.spool.tracing import find_mentions, trace
 from gateway.spool.window import Window
 
 _STORING = (Append, Restore, SendAgain)
@@ -235,6 +238,10 @@ class Engine:
             self._keeping.ask(request)
         elif isinstance(request, OldestKept):
             request.result = self._keeping.oldest_ms()
+        elif isinstance(request, Trace):
+            request.result = trace(self._file, request.notification_id)
+        elif isinstance(request, FindMentions):
+            request.result = find_mentions(self._file, request)
         elif isinstance(request, SetPauses):
             write_pauses(self._file, request)
         elif isinstance(request, GetPauses):

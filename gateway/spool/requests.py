@@ -14,9 +14,11 @@ from gateway.spool.contract import (
     Kept,
     KeptStates,
     Lease,
+    Mentions,
     NewDelivery,
     Notification,
     Settlement,
+    TracedNotification,
 )
 
 
@@ -174,6 +176,23 @@ class OldestKept(Request):
     """`Spool.oldest_kept_ms`."""
 
     result: int | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Trace(Request):
+    """`Spool.trace`."""
+
+    notification_id: str
+    result: TracedNotification | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class FindMentions(Request):
+    """`Spool.mentions`."""
+
+    needles: tuple[bytes, ...]
+    before: int | None
+    result: Mentions = field(default_factory=lambda: Mentions(notifications=(), bodies=0, before=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,12 +25,14 @@ from gateway.spool.contract import (
     Kept,
     KeptStates,
     Lease,
+    Mentions,
     NewDelivery,
     Notification,
     Place,
     Remembered,
     Room,
     Settlement,
+    TracedNotification,
 )
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
@@ -307,6 +309,18 @@ class SqliteSpool:
     async def oldest_kept_ms(self) -> int | None:
         """See `Spool.oldest_kept_ms`."""
         request = requests.OldestKept()
+        await self._ask(request)
+        return request.result
+
+    async def trace(self, notification_id: str) -> TracedNotification | None:
+        """See `Spool.trace`."""
+        request = requests.Trace(notification_id=notification_id)
+        await self._ask(request)
+        return request.result
+
+    async def mentions(self, needles: Sequence[bytes], *, before: int | None = None) -> Mentions:
+        """See `Spool.mentions`."""
+        request = requests.FindMentions(needles=tuple(needles), before=before)
         await self._ask(request)
         return request.result
 
