@@ -53,16 +53,18 @@ def explain_route(site: Site, waba: str | None, phone: str | None, *, as_json: b
 
 def _levels(site: Site, configuration: PhoneConfiguration | None, state: State | None) -> tuple[Level, ...]:
     """Put together what the phone number says, what the account says, and what this configuration knows."""
-    waba = configuration.waba if configuration else None
-    if state is not None and waba is None:
-        waba = state.override_url
     app = configuration.application if configuration else None
     if app is None and site.settings is not None:
         app = callback_url(site.settings, site.app_name)
+    if configuration is not None:
+        waba, known = configuration.waba, True
+    else:
+        # Of several apps, the override of another would be taken for ours.
+        waba, known = (state.override_url, state.subscribed is not None) if state else (None, False)
     phone = configuration.phone_number if configuration else None
     return (
         Level(name="phone number", url=phone, known=configuration is not None),
-        Level(name="account", url=waba),
+        Level(name="account", url=waba, known=known),
         Level(name="app", url=app, known=app is not None),
     )
 

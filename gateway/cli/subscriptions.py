@@ -336,7 +336,7 @@ def _one_kind(wabas: object, phones: object, app: bool, *, needed: bool = False)
 def _configured(site: "Site") -> tuple[str, ...]:
     from gateway.graph.comparison import expected_accounts
 
-    accounts = () if site.settings is None else expected_accounts(site.settings)
+    accounts = () if site.settings is None else expected_accounts(site.settings, site.app_name)
     if not accounts:
         raise UsageError(
             "the configuration names no account", remedy="give --waba ID, or state graph.subscriptions"

@@ -86,7 +86,9 @@ _NOT_ALLOWED: Final = _Row(
     remedy=f"give it the permission {PERMISSION}, and its system user full control of the account; the app"
     " must be able to edit the account",
 )
-_META: Final = _Row(what="Meta has trouble of its own ({words})", remedy="try again later; nothing was done")
+_META: Final = _Row(
+    what="Meta has trouble of its own ({words})", remedy="repeat it later: the command looks first"
+)
 
 _ROWS: Final[dict[tuple[int, int | None], _Row]] = {
     (1, None): _META,
