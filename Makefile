@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: browser browser-pictures help setup demo run test torture check format lint types imports bench conformance prometheus fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus recipes fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ prometheus: setup ## alerts and dashboard, by promtool and by a real Prometheus 
 	@sh deploy/checks/install.sh prometheus:prometheus promtool:prometheus
 	$(BIN)/python -m pytest $(PROMETHEUS) deploy/checks/test_prometheus.py
 
+recipes: setup ## docs/moving-in.md: the shadow beside an old stack, by a real nginx
+	@sh deploy/checks/install.sh nginx:nginx-light
+	$(BIN)/python -m pytest deploy/checks/test_shadow.py tests/stories/test_moving_in.py
+
 fuzz: setup fuzz/.venv/.installed ## look for inputs that break something; FUZZ="http1 --seconds 600"
 	nice fuzz/.venv/bin/python -m fuzz $(FUZZ)
 
@@ -96,9 +100,9 @@ bench/.venv/.installed: bench/requirements.txt
 
 lock: ## pin all dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --group dev --output-file requirements.lock --upgrade pyproject.toml
+	  --group dev --extra postgresql --output-file requirements.lock --upgrade pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --group build --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+	  --group build --extra postgresql --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file bench/requirements.txt --upgrade bench/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

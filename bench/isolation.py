@@ -212,10 +212,7 @@ async def run(given: argparse.Namespace, console: Console) -> None:
                         seen = await measure(ground, case, sites[case], load, number=number)
                         found.append(seen)
                         told = ", ".join(f"{name} {seen.figure(name):.1f} ms" for name in FIGURES)
-                        cpu = seen.server_cpu_seconds / seen.outcome.ok * 1000
-                        console.print(
-                            f"round {number}, {case}: {told}; {cpu:.1f} ms CPU each", soft_wrap=True
-                        )
+                        console.print(f"round {number}, {case}: {told}", soft_wrap=True)
     console.print("|  | without | with the two | ratio | asked |")
     console.print("| --- | ---: | ---: | ---: | ---: |")
     for line in rows(found):

@@ -24,6 +24,7 @@ from gateway.observing import Facts, merge_facts
 from gateway.operations import BY_ADMIN_PORT
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
+from gateway.tracing import Part, read_asked, trace_letters
 
 ACTION_SECONDS: Final = 50.0
 """Some hundred durable writes on a slow disk; the commands wait a minute."""
@@ -133,6 +134,18 @@ class Gathering:
             for worker in self._fleet.workers
         ]
         return {**merged, "workers": workers}
+
+    async def trace(self, text: str) -> Mapping[str, object]:
+        """Follow a notification, or find those that hold a message id: in the files of all workers."""
+        asked = read_asked(text)
+        said = await self._fleet.ask_all("trace_part", Part, within_seconds=ACTION_SECONDS, text=text)
+        parts = [one for one in said.values() if not isinstance(one, GatewayError)]
+        if not parts:
+            raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
+        if len(parts) < len(said):  # what a worker did not say may be what is asked for
+            parts.append(Part(notifications=[], complete=False))
+        targets = self._fleet.generation.settings.targets
+        return await trace_letters(asked, parts, self._dead_letters, targets=targets)
 
     async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
         """Leave a target alone, in all workers."""

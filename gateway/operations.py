@@ -19,6 +19,7 @@ from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.whereabouts import Doing, Whereabouts
+from gateway.tracing import Part, find_part, read_asked, trace_letters
 
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
@@ -58,10 +59,13 @@ class Operations:
         now_ms: Callable[[], int],
         control: TargetControl,
         whereabouts: Whereabouts | None = None,
+        number: int = 0,
     ) -> None:
-        """`known` is asked at every action: a reload changes what it returns. `whereabouts` says how targets
-        are doing."""
-        self._doing = (whereabouts or Whereabouts()).doing
+        """`known` is asked at every action: a reload changes what it returns. `whereabouts` says what targets
+        have taken. `number` is the worker's."""
+        self._whereabouts = whereabouts or Whereabouts()
+        self._number = number
+        self._doing = self._whereabouts.doing
         self._control = control
         self._known = known
         self._spool = spool
@@ -100,6 +104,17 @@ class Operations:
                 if name in configured or count or dead.get(name)
             }
         }
+
+    async def trace_part(self, text: str) -> Part:
+        """Say what this process knows of what is asked."""
+        return await find_part(
+            read_asked(text), spool=self._spool, whereabouts=self._whereabouts, worker=self._number
+        )
+
+    async def trace(self, text: str) -> Mapping[str, object]:
+        """Follow a notification, or find those that hold a message id; see `admin.app`."""
+        asked, parts = read_asked(text), [await self.trace_part(text)]
+        return await trace_letters(asked, parts, self._dead_letters, targets=self._known().targets)
 
     def _next_attempt_at(self, view: TargetView | None, due_ms: int | None) -> str | None:
         not_before_ms = None if view is None else view.not_before_ms

@@ -19,6 +19,8 @@ GUIDES = [
     ROOT / "docs/container.md",
     ROOT / "docs/delivery.md",
     ROOT / "docs/operations.md",
+    ROOT / "docs/moving-in.md",
+    ROOT / "docs/subscriptions.md",
 ]
 UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
 

@@ -12,6 +12,7 @@
 | `POST /api/replay` | sends again what was delivered: `ReplayKeptRequest` -> `{"counts": ...}` |
 | `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
 | `GET /api/ledger` | what is the matter, what Meta sends, and what targets take; no token (`LedgerReport`) |
+| `GET /api/trace?id=ID` | where a notification is, or those that hold a message id; needs the token |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
@@ -67,6 +68,28 @@ class Actions(Protocol):
 
     async def status(self) -> Mapping[str, object]:
         """Return counts, fit for JSON: `{"targets": {NAME: {"pending": 0, "oldest_seconds": 0.0}}, ...}`."""
+        ...
+
+    async def trace(self, text: str) -> Mapping[str, object]:
+        """Follow a notification (its id, or a delivery's), or find those whose body holds a message id.
+
+            {"asked": TEXT,
+             "notifications": [{"notification", "app", "received_at", "worker": int | null,
+                                "client_certificate": "accepted" | "refused" | "none" | null,
+                                "connection", "bytes": int | null,
+                                "deliveries": [{"delivery", "target", "state", "attempt": int | null,
+                                    "attempts": [{"number", "at", "status", "error", "duration_ms"}],
+                                    "next_attempt_at", "delivered_at", "status": int | null, "kept": bool,
+                                    "dead_letter": PATH | null, "reason", "died_at"}]}],
+             "searched": null | {"bodies": int, "dead_letters": int, "complete": bool},
+             "remark": TEXT}
+
+        `state` is `waiting`, `waits_for_another`, `under_way`, `delivered`, `dead_letter`, or `gone`: it was
+        for this target, and is neither in the spool nor a dead letter. `attempts` are those that failed.
+        Null is what is not known any more.
+
+        Raises UsageError: it can be no id.
+        """
         ...
 
     async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
@@ -255,6 +278,7 @@ def build_admin_app(
         Route("/api/replay", api.replay_kept, methods=["POST"]),
         Route("/api/config", api.config, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
+        Route("/api/trace", api.trace, methods=["GET"]),
         Route("/api/ledger", api.ledger, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
@@ -363,6 +387,11 @@ class _Api:
     async def edge(self, _: Request) -> Response:
         return _json(await _given(self._edge()))
 
+    async def trace(self, request: Request) -> Response:
+        if (refusal := self._refuse_without_token(request)) is not None:
+            return refusal
+        return _json(await self._actions.trace(request.query_params.get("id", "")))
+
     async def ledger(self, _: Request) -> Response:
         return _json(await self._ledger())
 
@@ -380,14 +409,8 @@ class _Api:
 
     async def _read(self, request: Request, shape: type[Asked]) -> Asked | Response:
         # 1. Who asks. 2. Not a form that a web page could send. 3. What is asked, within bounds.
-        if not token_is_right(_values(request.scope, b"authorization"), token=self._token()):
-            self._tell(request)
-            return _error(
-                401,
-                "token",
-                "send Authorization: Bearer TOKEN",
-                {"www-authenticate": 'Bearer realm="gateway"'},
-            )
+        if (refusal := self._refuse_without_token(request)) is not None:
+            return refusal
         if not is_json(_values(request.scope, b"content-type")):
             return _error(415, "content_type", "send application/json")
         try:
@@ -398,6 +421,14 @@ class _Api:
             return msgspec.json.decode(body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one of the former
             return _error(400, "body", str(error))
+
+    def _refuse_without_token(self, request: Request) -> Response | None:
+        if token_is_right(_values(request.scope, b"authorization"), token=self._token()):
+            return None
+        self._tell(request)
+        return _error(
+            401, "token", "send Authorization: Bearer TOKEN", {"www-authenticate": 'Bearer realm="gateway"'}
+        )
 
     def _tell(self, request: Request) -> None:
         suppressed = self._budget.take(trio.current_time())

@@ -26,10 +26,17 @@ _COMMANDS: Final = {
     "routes": ("routes", "Explain where a field or a payload would go, route by route."),
     "send": ("send", "Play Meta once: signed POSTs over mTLS, or the verification GET."),
     "bench": ("bench", "Play Meta at a rate, and hold the answers against Meta's bar."),
+    "status": ("status", "Say what is the matter, and how every target is; --watch to stay."),
+    "trace": ("trace", "Follow one notification or message: where it is, and what was tried."),
     "targets": ("targets", "List the targets, pause one, resume it, give up a former one."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
     "replay": ("replay", "Send a target again what was delivered, while it is kept."),
-    "certs": ("certs", "Show a certificate file, or make a development PKI."),
+    "spool": ("spool", "Bring the spool's schema up to date."),
+    "subscriptions": (
+        "subscriptions",
+        "Subscribe the app to accounts at Meta, and compare that with the routes.",
+    ),
+    "certs": ("certs", "Show a certificate file; make a development PKI, issue and revoke in it."),
     "fields": ("fields", "List the known webhook fields and what each means."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
 }

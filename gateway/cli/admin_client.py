@@ -36,6 +36,13 @@ class AdminClient:
         Raises:
             PeerError: it was not answered, or not with 200.
         """
+        return self._ask("POST", path, json.dumps(content))
+
+    def get(self, path: str) -> dict[str, Any]:
+        """GET JSON, with the token. Raises as `post`."""
+        return self._ask("GET", path, None)
+
+    def _ask(self, method: str, path: str, body: str | None) -> dict[str, Any]:
         host, port = _reachable(self.address)
         where = f"the admin port {host}:{port}"
         connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
@@ -46,9 +53,9 @@ class AdminClient:
             "Content-Type": "application/json",
         }
         try:
-            connection.request("POST", path, body=json.dumps(content), headers=headers)
+            connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
-            status, body = answer.status, answer.read()
+            status, content = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise PeerError(
                 f"{where} did not answer: {type(error).__name__}",
@@ -56,7 +63,7 @@ class AdminClient:
             ) from error
         finally:
             connection.close()
-        return _read(status, body, where)
+        return _read(status, content, where)
 
 
 def is_listening(address: Address) -> bool:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from gateway.tls.certificate import Description
 
 commands = typer.Typer(
-    help="Show a certificate file, or make a development PKI.", no_args_is_help=True, add_completion=False
+    help="Show a certificate file, or make a development PKI, and issue and revoke in it.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -98,6 +100,8 @@ def make(
         "meta_ca": (files.meta_ca, "tls.clients.meta.trust_anchors"),
         "client_certificate": (files.client_certificate, "what Meta's stand-in presents"),
         "client_key": (files.client_key, "and its key"),
+        "issuing_ca": (files.issuing_ca, "who issued it: gateway certs issue and revoke use it"),
+        "issuing_key": (files.issuing_key, "and its key"),
     }
     if as_json:
         out_json({key: str(path) for key, (path, _) in meanings.items()})
@@ -105,6 +109,57 @@ def make(
     for path, meaning in meanings.values():
         out(f"{path}  {meaning}")
     err("for development only: check refuses these on a public address")
+
+
+@commands.command()
+def issue(
+    directory: Annotated[Path, typer.Argument(help="A development PKI.", exists=True, file_okay=False)],
+    name: Annotated[str, typer.Argument(help="Of the files: NAME.pem and NAME.key in DIRECTORY.")],
+    common_name: Annotated[
+        str | None, typer.Option("--common-name", help="Default: the name that Meta's certificates have.")
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How long it is valid.")] = 397,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Issue one more client certificate in a development PKI.
+
+    To try what another name, a rotation or a revocation does:
+    gateway certs issue my-gateway/certs second, then gateway send --cert my-gateway/certs/second.pem
+    --key my-gateway/certs/second.key --field messages.
+    """
+    from gateway.simulator.authorities import issue_client
+    from gateway.simulator.pki import META_CLIENT_NAME
+
+    if Path(name).name != name or name.startswith("."):
+        raise UsageError(f"{name!r:.80} is no name of a file", remedy="give it without directories")
+    certificate, key = issue_client(directory, name, common_name=common_name or META_CLIENT_NAME, days=days)
+    if as_json:
+        out_json({"certificate": str(certificate), "key": str(key)})
+        return
+    out(f"{certificate}  leaf and intermediate")
+    out(f"{key}  and its key")
+
+
+@commands.command()
+def revoke(
+    directory: Annotated[Path, typer.Argument(help="A development PKI.", exists=True, file_okay=False)],
+    certificate: Annotated[
+        Path, typer.Argument(help="A client certificate that it has issued.", exists=True, dir_okay=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Put a client certificate of a development PKI on its revocation list, and sign that anew.
+
+    The list is DIRECTORY/revoked.pem; the gateway reads it once tls.clients.NAME.revocation_lists names it,
+    and takes up each new one by itself.
+    """
+    from gateway.simulator.authorities import revoke_client
+
+    path, count = revoke_client(directory, certificate)
+    if as_json:
+        out_json({"revocation_list": str(path), "revoked": count})
+        return
+    out(f"{path}  revokes {count}: name it under tls.clients.meta.revocation_lists")
 
 
 def _validity(one: "Description", now: datetime) -> str:

@@ -24,15 +24,27 @@ def command(
             help="Show one field with its samples: messages, page/feed. A sample by its name: messages.image."
         ),
     ] = None,
+    sample: Annotated[
+        bool,
+        typer.Option("--sample", help="Print the sample that stands for the field, and nothing else: JSON."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for scripts.")] = False,
 ) -> None:
-    """List the known webhook fields, what each means, and which have samples.
+    """List the known webhook fields: what each means, whether overrides apply, which have samples.
 
-    In a pipe it is one line a field, tab-separated: object, field, meaning, number of samples.
+    Overrides are alternate callback URLs of an account or a phone number (`gateway subscriptions`); they
+    apply to messaging-type fields alone.
+
+    In a pipe it is one line a field, tab-separated: object, field, meaning, number of samples, whether
+    overrides apply, whether entry.time is present (yes, no, or ? where that is not known).
 
     Fields that are not listed are welcome all the same: they are stored, answered and routed like any other.
     """
-    if name is None:
+    if sample:
+        if name is None:
+            raise UsageError("--sample of which field?", remedy="gateway fields messages --sample")
+        out(json.dumps(find_sample(name).read(), indent=2))
+    elif name is None:
         _list_fields(as_json=as_json)
     else:
         _show(name, as_json=as_json)
@@ -44,7 +56,8 @@ def _list_fields(*, as_json: bool) -> None:
         return
     if not sys.stdout.isatty():
         for field in FIELDS:
-            out("\t".join((field.object, field.name, field.meaning, str(len(_samples(field))))))
+            words = (field.object, field.name, field.meaning, str(len(_samples(field))))
+            out("\t".join((*words, say(field.overridable), say(field.entry_time))))
         return
     width = max(_LEAST_WIDTH, shutil.get_terminal_size((110, 24)).columns)
     column = max(len(field.name) for field in FIELDS) + 2
@@ -65,9 +78,17 @@ def _list_fields(*, as_json: bool) -> None:
     out("gateway fields NAME shows a field with its samples; gateway send --field NAME sends one.")
 
 
+def say(known: bool | None, *, unknown: str = "?") -> str:
+    """Write yes, no, or that it is not known."""
+    return unknown if known is None else "yes" if known else "no"
+
+
 def _remark(field: Field) -> str:
     count = len(_samples(field))
-    return "" if count == 1 else " (no sample)" if not count else f" ({count} samples)"
+    remarks = ["overrides apply"] if field.overridable else []
+    if count != 1:
+        remarks.append(f"{count} samples" if count else "no sample")
+    return f" ({', '.join(remarks)})" if remarks else ""
 
 
 def _samples(field: Field) -> tuple[Sample, ...]:
@@ -79,6 +100,8 @@ def _plain(field: Field) -> dict[str, object]:
         "object": field.object,
         "field": field.name,
         "meaning": field.meaning,
+        "overrides": field.overridable,
+        "entry_time": field.entry_time,
         "samples": [sample.name for sample in _samples(field)],
     }
 
@@ -105,6 +128,9 @@ def _show(name: str, *, as_json: bool) -> None:
     for field in known:
         prefix = "" if field.object == MAIN_OBJECT else f"{field.object}/"
         out(f"{prefix}{field.name}: {field.meaning}")
+        if field.object == MAIN_OBJECT:
+            out(f"  overrides apply: {say(field.overridable, unknown='not known')}")
+        out(f"  entry.time is present: {say(field.entry_time, unknown='not known')}")
     for sample in shown:
         out(f"\n{sample.name}")
         out(json.dumps(sample.read(), indent=2, ensure_ascii=False))

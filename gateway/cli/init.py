@@ -46,8 +46,10 @@ user that the gateway runs as; docs/getting-started.md has each step for a syste
  5. Verify the callback URL in the dashboard (Webhooks): the one that `gateway run` prints, which is
     listen.public_url and /webhooks/main, with the verify token in {directory}/secrets/verify_token.
     Meta demands this before mTLS can be switched on.
- 6. Subscribe: the fields in the dashboard, and the app to each WhatsApp Business Account
-    (POST /WABA-ID/subscribed_apps). Send a message; it arrives at your target.
+ 6. Subscribe: the fields in the dashboard, and the app to each WhatsApp Business Account, with a system
+    user's token in META_ACCESS_TOKEN:
+      gateway --config {config} subscriptions subscribe --waba ID
+    Send a message; it arrives at your target.
  7. Switch mTLS on in the dashboard ("Attach a client certificate to Webhook requests"), for each app and each
     object subscription.
  8. Watch for some hours, until every notification comes with an accepted certificate:
@@ -95,8 +97,7 @@ def _write_development(directory: Path) -> list[Path]:
     from gateway.simulator.pki import PkiFiles, make_pki
 
     certs = PkiFiles.in_directory(directory / "certs")
-    pki = [certs.server_ca, certs.server_certificate, certs.server_key]
-    pki += [certs.meta_ca, certs.client_certificate, certs.client_key]
+    pki = list(certs.all)
     files = {
         directory / "gateway.yaml": (_template("init_development.yaml"), 0o644),
         directory / "secrets" / "app_secret": (_random_secret(), 0o600),

@@ -2,11 +2,16 @@
 
 import os
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.output import err, options, out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.settings.model import Settings
 
 
 def command(
@@ -61,6 +66,10 @@ def command(
             remedy=remark.remedy,
         )
 
+    if sys.stdout.isatty():
+        for line in banner(loaded.settings):
+            out(line)
+
     def announce(line: str) -> None:
         out(line)
         sys.stdout.flush()
@@ -75,6 +84,19 @@ def command(
     with written_aside():
         trio.run(run)
     err("stopped; what was not delivered is in the spool")
+
+
+def banner(settings: "Settings") -> "Iterator[str]":
+    """Say what is started, for whoever has started it in a terminal; logs and pipes have no use for it."""
+    from gateway import __version__
+
+    counts = [(len(settings.apps), "app"), (len(settings.targets), "target"), (len(settings.routes), "route")]
+    told = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
+    yield f"gateway {__version__}: {options.config} ({told})"
+    if settings.admin.address.port:
+        yield f"admin port: http://{settings.admin.address}/"
+    yield f"Ctrl-C stops it; kill -HUP {os.getpid()} reloads it"
+    yield ""
 
 
 def _work(channel: int) -> None:

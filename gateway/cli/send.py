@@ -3,7 +3,8 @@
 import secrets
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -81,7 +82,15 @@ def command(
             " gateway fields lists them.",
         ),
     ] = None,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Send so many, one after the other.")] = 1,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            "--repeat", min=1, help="Send so many, one after the other, and sum up. At a rate: gateway bench."
+        ),
+    ] = 1,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --repeat: print a line for each, too.")
+    ] = False,
     challenge: Annotated[
         str | None,
         typer.Option(
@@ -121,11 +130,13 @@ def command(
     token = "" if challenge is None else read_reference(challenge, bare=str.encode).decode()
     presented = f"with {certificate}" if certificate else "without client certificate"
     err(f"{'GET' if next_body is None else 'POST'} {call.base_url}{call.path}, {presented}")
-    sent = trio.run(_send, client, call.path, next_body, token, repeat, not as_json)
+    tell_each = not as_json and (repeat == 1 or verbose)
+    with _progress(repeat, shown=not tell_each) as step:
+        sent = trio.run(_send, client, call.path, next_body, token, repeat, tell_each, step)
     if as_json:
         out_json({"url": call.base_url + call.path, "ok": sent.ok, "requests": sent.plain()})
     elif repeat > 1:
-        err(sent.summary())
+        out(sent.summary())
     raise typer.Exit(EXIT_DONE if sent.ok else EXIT_FAILED)
 
 
@@ -182,6 +193,20 @@ class _Sent:
         return f"{len(statuses)} requests: {counts}; median {median:.1f} ms, slowest {max(times):.1f} ms"
 
 
+@contextmanager
+def _progress(repeat: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """Show on stderr how many were answered, where that is a terminal and nothing else tells it."""
+    if repeat == 1 or not shown or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("sending", total=repeat)
+        yield lambda: progress.advance(task)
+
+
 async def _send(
     client: MetaClient,
     path: str,
@@ -189,6 +214,7 @@ async def _send(
     token: str,
     repeat: int,
     tell: bool,
+    step: Callable[[], None],
 ) -> _Sent:
     sent = _Sent()
     async with client:
@@ -203,6 +229,7 @@ async def _send(
                 sent.fault = str(error)
                 break
             sent.exchanges.append(exchange)
+            step()
             if tell:
                 words = (f"{exchange.status}", f"{exchange.milliseconds:.1f} ms", exchange.http_version)
                 out("  ".join((*words, _answer(exchange))).rstrip())

@@ -1,4 +1,8 @@
-"""The known webhook fields of each object, and what each means. Data, not law: unknown fields are welcome."""
+"""The known webhook fields of each object: what each means, whether overrides apply, how its entries look.
+
+One table for people (`gateway fields`, docs/fields.md), metric labels, samples and `gateway subscriptions`.
+Data, not law: unknown fields are welcome. What is not known is None, and never a guess.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +19,10 @@ class Field:
     name: str
     meaning: str
     """One sentence."""
+    overridable: bool | None
+    """Whether alternate callback URLs of an account or a phone number apply to it; None: not known."""
+    entry_time: bool | None
+    """Whether `entry.time` is present; None: not known."""
 
 
 _MEANINGS: Final = {
@@ -35,7 +43,7 @@ _MEANINGS: Final = {
         "business_status_update": "The status of the owning business has changed.",
         "business_username_updates": "The username of the business has been approved, reserved or deleted.",
         "calls": "A call was started, accepted or ended, or its status has changed.",
-        "consumer_profile": "The profile of a consumer who writes to the business has changed.",
+        "consumer_profile": "Known by its name alone: what it brings is documented nowhere that we know of.",
         "flows": (
             "A Flow has changed its status, or its endpoint has trouble with latency, errors or availability."
         ),
@@ -123,8 +131,48 @@ _MEANINGS: Final = {
 }
 """Object -> field -> meaning, from Meta's reference pages of each product."""
 
+_WHATSAPP: Final = "whatsapp_business_account"
+
+_MESSAGING: Final = frozenset(
+    {
+        "automatic_events", "calls", "group_lifecycle_update", "group_participants_update",
+        "group_settings_update", "group_status_update", "history", "message_echoes", "messages",
+        "smb_app_state_sync", "smb_message_echoes", "standby", "tracking_events", "user_id_update",
+        "user_preferences",
+    }
+)  # fmt: skip
+"""Of WhatsApp: about one phone number (`value.metadata`), without `entry.time`; overrides apply to these and
+to no others (Meta, "Override the callback URL")."""
+
+_BETWEEN: Final = frozenset({"account_settings_update", "messaging_handovers"})
+"""Of WhatsApp: without `entry.time`, but without `value.metadata` too; on overrides Meta says nothing."""
+
+_NEVER_SEEN: Final = frozenset(
+    {
+        (_WHATSAPP, "consumer_profile"),
+        ("page", "mention"), ("page", "messaging"),
+        ("instagram", "live_comments"), ("instagram", "message_deliveries"), ("instagram", "message_echoes"),
+        ("instagram", "message_reactions"), ("instagram", "messaging"), ("instagram", "messaging_postbacks"),
+        ("instagram", "standby"),
+        ("user", "email"),
+    }
+)  # fmt: skip
+"""Known by name: there is no sample of them."""
+
+
+def _field(object_: str, name: str, meaning: str) -> Field:
+    """Say what follows from the sets above; all other fields bear `entry.time`, and know no overrides."""
+    overridable: bool | None = False
+    entry_time: bool | None = True
+    if object_ == _WHATSAPP and name in _MESSAGING | _BETWEEN:
+        overridable, entry_time = (True if name in _MESSAGING else None), False
+    if (object_, name) in _NEVER_SEEN:
+        overridable, entry_time = (None if object_ == _WHATSAPP else False), None
+    return Field(object=object_, name=name, meaning=meaning, overridable=overridable, entry_time=entry_time)
+
+
 FIELDS: tuple[Field, ...] = tuple(
-    Field(object=object_, name=name, meaning=meaning)
+    _field(object_, name, meaning)
     for object_, fields in _MEANINGS.items()
     for name, meaning in fields.items()
 )

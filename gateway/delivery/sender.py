@@ -17,10 +17,10 @@ import httpx
 import trio
 
 from gateway.core.outcome import Answer, NoAnswer
-from gateway.delivery.faults import describe
 from gateway.delivery.message import OutgoingRequest
 from gateway.delivery.transport import OneConnection
 from gateway.errors import GatewayError
+from gateway.network_faults import describe
 from gateway.settings.model import TargetTls
 
 ANSWER_BYTES: Final = 4096

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import trio
 
-from gateway.delivery.faults import describe
 from gateway.delivery.sender import tls_context
 from gateway.doctor.observed import Fault, Outside, Reached, Resolved
 from gateway.errors import GatewayError, PeerError
+from gateway.network_faults import describe
 from gateway.settings.model import Target
 from gateway.tls.look import Look, look_at
 

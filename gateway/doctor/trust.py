@@ -38,7 +38,7 @@ def judge_certificate(seen: Observations) -> Iterator[Finding]:
             ("names", say_names(own.names)),
             ("issuer", own.issuer),
             ("key", own.key),
-            ("SHA-256", own.sha256),
+            ("SHA-256", own.sha256_colons),
         ),
     )
     for intermediate in chain[1:]:
@@ -113,7 +113,7 @@ def _judge_anchor(
         level, remedy = Level.NOTE, "take it out when it has admitted nobody for weeks"
     facts = [
         ("subject", anchor.description.subject),
-        ("SHA-256", anchor.description.sha256),
+        ("SHA-256", anchor.description.sha256_colons),
         ("file", str(anchor.path)),
     ]
     key = (anchor.client, anchor.description.sha256)

@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from gateway.errors import ConfigurationError, Problem
+from gateway.settings.absent import remedy_for
 from gateway.settings.complaints import complaints_of
 from gateway.settings.crosschecks import Found, cross_check
 from gateway.settings.files import digest, read_within
@@ -48,7 +49,7 @@ class Source:
             column=column,
             key_path=write_key_path(key_path),
             message=message,
-            remedy=remedy,
+            remedy=remedy_for(key_path, remedy),
         )
 
 

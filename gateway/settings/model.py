@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from gateway.core.change import Kind
 from gateway.core.globs import compile_globs
+from gateway.settings.graph import Graph
 from gateway.settings.limits import Limits
 from gateway.settings.reading import Reading, fault, shown
 from gateway.settings.section import Model
@@ -19,9 +20,11 @@ from gateway.settings.values import (
     AppPath,
     Count,
     Duration,
+    ExactId,
     HeaderName,
     HeaderValue,
     IdList,
+    ListenAddress,
     ListOrOne,
     MergedChanges,
     Name,
@@ -61,9 +64,10 @@ class Drain(Model):
 class Listen(Model):
     """The public port: TLS only."""
 
-    address: Address = Address(host="::", port=8443)
+    address: ListenAddress = ListenAddress(host="::", port=8443)
     """Where Meta connects to, `HOST:PORT`; where there is no IPv6, `[::]` falls back to 0.0.0.0 and says
-    so."""
+    so. `systemd`: on the sockets of the socket unit that has started it; connections wait in them while the
+    gateway restarts."""
     public_url: PublicUrl | None = None
     """How the outside reaches this port, such as `https://hooks.example.com`; makes the callback URLs in
     every message exact."""
@@ -169,6 +173,8 @@ class App(Model):
     certificate problem is counted and logged (for migration)."""
     clients: Annotated[tuple[Text, ...], Several] = (META_CLIENT,)
     """Entries of `tls.clients` whose certificates this app accepts."""
+    app_id: ExactId | None = None
+    """The app's id (App settings, Basic): tells `gateway subscriptions` which subscription is ours."""
 
 
 class TargetTls(Model):
@@ -314,12 +320,14 @@ class Route(Model):
 class Spool(Model):
     """Where notifications wait, durably, until every target has them."""
 
-    engine: Literal["sqlite"] = "sqlite"
-    """`sqlite`: embedded, one directory."""
+    engine: Literal["sqlite", "postgresql"] = "sqlite"
+    """`sqlite`: embedded, one directory. `postgresql`: shared by replicas; see docs/scaling.md."""
     directory: Annotated[
         SettingsPath, Otherwise("`$STATE_DIRECTORY/spool`, else `var/spool` beside the file")
     ]
     """Where the spool lives: a local disk, not a network file system. One gateway a directory."""
+    dsn: Annotated[Secret | None, Otherwise("none")] = None
+    """How to reach PostgreSQL, as libpq has it (`postgresql://user@host/database`, several hosts too)."""
     duplicates_window_seconds: Annotated[PositiveDuration, Field(alias="duplicates_window")] = 7 * 86400.0
     """How long a notification is remembered, so that Meta's retry of it is not delivered again."""
     duplicates_max: Count = 20_000_000
@@ -399,6 +407,8 @@ class Settings(Model):
     """A second listener with `/metrics`, `/healthz`, `/readyz` and nothing else."""
     log: Log = Log()
     """What is logged, and how."""
+    graph: Graph = Graph()
+    """Meta's side of the set-up, for `gateway subscriptions`; see docs/subscriptions.md."""
 
     @model_validator(mode="before")
     @classmethod

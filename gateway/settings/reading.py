@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from gateway.settings.absent import ABSENT
 from gateway.settings.files import NO_FILE, digest, read_within
 
 FAULT: Final = "gateway_fault"
@@ -18,7 +19,9 @@ _SHOWN_CHARACTERS: Final = 60
 """A value in a message is cut here: enough to recognise it, short enough for one line."""
 _LARGEST_BYTES: Final = 1024**2
 """A secret or a list of ids beyond 1 MiB is the wrong file (or /dev/zero)."""
-_MAKE_IT: Final = "create it (`gateway init DIR` makes a whole set to try), or correct the path"
+_CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY"
+"""Begins the path of what systemd has passed on by LoadCredential= (systemd.exec(5)): it changes with the
+name of the unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +71,21 @@ def read_text(value: object) -> str:
 
 
 def read_path(value: object, info: ValidationInfo) -> Path:
-    """Relative to the configuration file -> absolute. Nothing is opened."""
-    return value if isinstance(value, Path) else reading(info).base / read_text(value)
+    """Relative to the configuration file, or to systemd's credentials -> absolute. Nothing is opened."""
+    if isinstance(value, Path):
+        return value
+    text = read_text(value)
+    if text.startswith(_CREDENTIALS + "/"):
+        name = _CREDENTIALS.removeprefix("$")
+        directory = reading(info).environ.get(name)
+        if directory:
+            return Path(directory) / text.removeprefix(_CREDENTIALS + "/")
+        if reading(info).with_secrets:
+            raise fault(
+                f"{name} is not set",
+                "systemd sets it for a unit with LoadCredential=; by hand, set it to where these files lie",
+            )
+    return reading(info).base / text
 
 
 def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
@@ -83,7 +99,7 @@ def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:
         content, is_file = read_within(path, max_bytes=_LARGEST_BYTES + 1)
     except OSError as error:
         raise fault(
-            f"{path} cannot be read: {reason(error)}", remedy(error, absent=_MAKE_IT), at=("file",)
+            f"{path} cannot be read: {reason(error)}", remedy(error, absent=ABSENT), at=("file",)
         ) from None
     reading(info).opened[path] = digest(content) if is_file else NO_FILE
     if len(content) > _LARGEST_BYTES:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.core.fields import FIELDS
 from gateway.core.globs import compile_globs
@@ -84,6 +85,28 @@ def _secrets_have_clean_ends(settings: Settings) -> Iterator[Found]:
             )
 
 
+def _graph_token_is_at_hand(settings: Settings) -> Iterator[Found]:
+    if settings.graph.token.trouble:
+        yield (
+            ("graph", "token"),
+            f"{settings.graph.token.trouble}: `gateway subscriptions` could not call Meta from here",
+            "set it where you run that command; the gateway itself has no use for it",
+        )
+
+
+def _overrides_lead_to_an_app(settings: Settings) -> Iterator[Found]:
+    """Where an override leads to this gateway, it must lead to a path of an app: Meta verifies it."""
+    public, paths = settings.listen.public_url, {app.path for app in settings.apps.values()}
+    for index, entry in enumerate(settings.graph.subscriptions):
+        there = urlsplit(entry.override_url or "")
+        if public and there.netloc == urlsplit(public).netloc and there.path not in paths:
+            yield (
+                ("graph", "subscriptions", index, "override_url"),
+                f"leads to this gateway, and no app has the path {shown(there.path)}",
+                f"write {public} and the path of an app: {', '.join(sorted(paths))}",
+            )
+
+
 def _routes_match_what_is_known(settings: Settings) -> Iterator[Found]:
     for index, route in enumerate(settings.routes):
         objects = tuple(filter(compile_globs(route.object), _OBJECTS))
@@ -119,5 +142,7 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Found]], ...]] = (
     _callback_urls_are_exact,
     _proxies_are_few,
     _secrets_have_clean_ends,
+    _graph_token_is_at_hand,
+    _overrides_lead_to_an_app,
     _routes_match_what_is_known,
 )

@@ -3,14 +3,18 @@
 import base64
 import binascii
 import hmac
+import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from gateway.settings.reading import fault, read_named_file, read_text, reading
+from gateway.errors import UsageError
+from gateway.settings.reading import Reading, fault, read_named_file, read_path, read_text, reading
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HEADER_BYTES = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
@@ -88,12 +92,92 @@ def read_secret(value: object, info: ValidationInfo) -> Secret:
     raise fault("is not a reference to a secret", _HOW)
 
 
-def _from_environment(name: object, info: ValidationInfo) -> Secret:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReference:
+    """Where a secret is that the serving process has no use for: read by the command that needs it, alone."""
+
+    env: str = ""
+    file: Path | None = None
+    trouble: str = field(default="", compare=False)
+    """Why it could not be read when the configuration was checked; it may be there when it is needed."""
+
+    @property
+    def source(self) -> str:
+        """`env NAME` or `file /PATH`: fit for messages."""
+        return f"env {self.env}" if self.file is None else f"file {self.file}"
+
+    def read(self, environ: Mapping[str, str]) -> Secret:
+        """Read it now.
+
+        Raises:
+            UsageError: it is not there, or is no secret.
+        """
+        context = Reading(base=Path.cwd(), environ=environ, with_secrets=True)
+        plain = {"env": self.env} if self.file is None else {"file": str(self.file)}
+        try:
+            return _ANY_SECRET.validate_python(plain, context=context)
+        except ValidationError as error:
+            told = error.errors(include_url=False, include_input=False)[0].get("ctx", {})
+            raise UsageError(str(told.get("message", "")), remedy=str(told.get("remedy", ""))) from None
+
+    def __str__(self) -> str:
+        return self.source
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            read_reference, serialization=core_schema.to_string_ser_schema()
+        )
+
+
+def read_reference(value: object, info: ValidationInfo) -> SecretReference:
+    """Read where a secret is; whether it is there is on record, and no fault."""
+    match value:
+        case SecretReference():
+            return value
+        case {"env": name, **rest} if not rest:
+            reference = SecretReference(env=_env_name(name))
+        case {"file": path, **rest} if not rest:
+            _at("file", path)
+            reference = SecretReference(file=read_path(path, info))
+        case _:
+            raise fault("is not a reference to a secret", _HOW)
+    if not reading(info).with_secrets:
+        return reference
+    # Looked for, and not read: the serving process has no use for it, and shall not hold it for a moment.
+    trouble = _missing(reference, reading(info).environ)
+    return SecretReference(env=reference.env, file=reference.file, trouble=trouble)
+
+
+def _missing(reference: SecretReference, environ: Mapping[str, str]) -> str:
+    if reference.file is None:
+        return "" if environ.get(reference.env) else f"the environment variable {reference.env} is not set"
+    return "" if os.access(reference.file, os.R_OK) else f"{reference.file} cannot be read"
+
+
+def read_again(secret: Secret, environ: Mapping[str, str]) -> Secret:
+    """Read the one secret that a command needs, of a configuration that was loaded without them.
+
+    Raises:
+        UsageError: it is not there, or is no secret.
+    """
+    if secret.reveal():
+        return secret
+    name = "" if secret.file else secret.source.partition(" ")[2]
+    return SecretReference(env=name, file=secret.file).read(environ)
+
+
+def _env_name(name: object) -> str:
     if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
         # Not shown: whoever mistakes `env` for the place of the secret has written the secret here.
         raise fault(
             "is not the name of an environment variable", "use letters, digits and underscores", at=("env",)
         )
+    return name
+
+
+def _from_environment(value: object, info: ValidationInfo) -> Secret:
+    name = _env_name(value)
     source = f"env {name}"
     if not reading(info).with_secrets:
         return Secret(b"", source=source)
@@ -177,3 +261,6 @@ def _decoded(text: bytes) -> bytes:
         return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error:
         return b""
+
+
+_ANY_SECRET: Final = TypeAdapter(Secret)

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from gateway.settings.address import Address
+from gateway.settings.address import ACTIVATED, Address, ListenAddress
 from gateway.settings.amounts import write_duration, write_size
-from gateway.settings.secret import SECRET_SHAPE, Secret
+from gateway.settings.secret import SECRET_SHAPE, Secret, SecretReference
 from gateway.settings.section import Model
 from gateway.settings.values import Otherwise, Written
 
@@ -90,9 +90,18 @@ def _unwrap(annotation: Any, marks: tuple[object, ...]) -> tuple[Any, tuple[obje
 
 _OF_CLASSES: Final[Mapping[object, Written]] = {
     Secret: Written("secret", SECRET_SHAPE),
+    SecretReference: Written("secret", SECRET_SHAPE),
     Address: Written(
         "address",
         {"type": "string", "pattern": "^.+:[0-9]{1,5}$", "examples": ["127.0.0.1:9090", "[::]:8443"]},
+    ),
+    ListenAddress: Written(
+        "address",
+        {
+            "type": "string",
+            "pattern": f"^(.+:[0-9]{{1,5}}|{ACTIVATED})$",
+            "examples": ["127.0.0.1:8443", "[::]:8443", ACTIVATED],
+        },
     ),
 }
 """Types that are classes of ours, and need no annotation to be read."""

@@ -1,6 +1,7 @@
 """Readers of texts: names, headers, paths of URLs, URLs."""
 
 import re
+from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.settings.reading import fault, read_text, shown
@@ -17,6 +18,9 @@ _RESERVED_HEADERS = re.compile(
 """What the gateway or HTTP itself says (contract, section 4; RFC 9110 section 7.6.1)."""
 _ID = re.compile(r"[0-9*?]+")
 _APP_PATH = re.compile(r"/[!-~]*")
+_GRAPH_VERSION = re.compile(r"v[0-9]{1,3}\.[0-9]{1,2}")
+MAX_OVERRIDE_CHARACTERS: Final = 200
+"""Of an alternate callback URL, as Meta takes it."""
 
 
 def read_name(value: object) -> str:
@@ -101,3 +105,30 @@ def read_public_url(value: object) -> str:
             f"write https://{parts.netloc}; each app's path stands in apps.NAME.path",
         )
     return f"https://{parts.netloc}"
+
+
+def read_graph_url(value: object) -> str:
+    """Read where the Graph API is: https, since a token goes there; a path for a proxy of one's own."""
+    text = _read_url(value, ("https",))
+    if "?" in text:
+        raise fault("holds a query", f"write {text.partition('?')[0]}")
+    return text.rstrip("/")
+
+
+def read_graph_version(value: object) -> str:
+    """Read a version of the Graph API, as it stands in its URLs."""
+    text = read_text(value)
+    if not _GRAPH_VERSION.fullmatch(text):
+        raise fault(f"{shown(text)} is no version of the Graph API", "write it like v25.0")
+    return text
+
+
+def read_override_url(value: object) -> str:
+    """Read an alternate callback URL (Meta, "Override the callback URL": at most 200 characters)."""
+    text = _read_url(value, ("https",))
+    if len(text) > MAX_OVERRIDE_CHARACTERS:
+        raise fault(
+            f"has {len(text)} characters, and Meta takes at most {MAX_OVERRIDE_CHARACTERS}",
+            "write a shorter one",
+        )
+    return text

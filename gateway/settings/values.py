@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from pydantic_core import PydanticCustomError
 
 from gateway.core.merging import MAX_MERGED_CHANGES
-from gateway.settings.address import Address, IPNetwork, read_network
+from gateway.settings.address import Address, IPNetwork, ListenAddress, read_network
 from gateway.settings.amounts import (
     DURATION_PATTERN,
     MAX_WORKERS,
@@ -29,21 +29,32 @@ from gateway.settings.amounts import (
     read_workers,
     refusable,
 )
-from gateway.settings.reading import fault, read_named_file, read_path, read_text, reading
-from gateway.settings.secret import SECRET_SHAPE, Secret, read_header_value, read_signing_secret
+from gateway.settings.reading import fault, read_named_file, read_path, read_text, reading, shown
+from gateway.settings.secret import (
+    SECRET_SHAPE,
+    Secret,
+    SecretReference,
+    read_header_value,
+    read_signing_secret,
+)
 from gateway.settings.texts import (
+    MAX_OVERRIDE_CHARACTERS,
     NAME_PATTERN,
     read_app_path,
+    read_graph_url,
+    read_graph_version,
     read_header_name,
     read_id,
     read_name,
+    read_override_url,
     read_public_url,
     read_target_url,
 )
 
 __all__ = [
-    "Address", "AppPath", "Count", "Duration", "HeaderName", "HeaderValue", "IdList", "ListOrOne",
-    "MergedChanges", "Name", "Network", "Otherwise", "PositiveDuration", "PublicUrl", "Secret",
+    "Address", "AppPath", "Count", "Duration", "ExactId", "ExactIdList", "GraphUrl", "GraphVersion",
+    "HeaderName", "HeaderValue", "IdList", "ListOrOne", "ListenAddress", "MergedChanges", "Name", "Network",
+    "Otherwise", "OverrideUrl", "PositiveDuration", "PublicUrl", "Secret", "SecretReference",
     "SettingsPath", "SigningSecret", "Size", "Status", "Switch", "TargetUrl", "Text", "Workers",
     "Written",
 ]  # fmt: skip
@@ -99,6 +110,22 @@ def _read_listed_id(path: Path, text: str) -> None:
         raise fault(f"{path}: {context.get('message')}", str(context.get("remedy")), at=("file",)) from None
 
 
+def read_exact_id(value: object) -> str:
+    """Read one id of Meta's, without wildcards: it is called by it."""
+    text = read_id(value)
+    if not text.isdigit():
+        raise fault(f"{shown(text)} is a pattern, and one account is meant", "write the digits of its id")
+    return text
+
+
+def _exact(ids: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """Take each id once; a list that was not opened stands for any."""
+    if reading(info).with_lists:
+        for text in ids:
+            read_exact_id(text)
+    return tuple(dict.fromkeys(ids))
+
+
 def _pattern(pattern: str, *examples: str) -> dict[str, Any]:
     return {"type": "string", "pattern": f"^{pattern}$"} | ({"examples": list(examples)} if examples else {})
 
@@ -109,6 +136,7 @@ def _one_or_list(item: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
 
 _LINE: Final = {"type": "string", "minLength": 1}
 _ID: Final = {"type": ["string", "integer"], "pattern": "^[0-9*?]+$"}
+_EXACT_ID: Final = {"type": ["string", "integer"], "pattern": "^[0-9]+$"}
 _ID_FILE: Final = {
     "type": "object",
     "properties": {"file": _LINE},
@@ -202,3 +230,25 @@ IdList = Annotated[
     Written("id, list of ids, or `{file: PATH}`", _one_or_list(_ID, _ID_FILE)),
 ]
 """One id, a list of ids, or `{file: PATH}` with one a line."""
+ExactId = Annotated[str, PlainValidator(read_exact_id), Written("id", _EXACT_ID)]
+"""Digits."""
+ExactIdList = Annotated[
+    tuple[Id, ...],
+    Field(min_length=1),
+    BeforeValidator(read_id_list),
+    AfterValidator(_exact),
+    Written("id, list of ids, or `{file: PATH}`", _one_or_list(_EXACT_ID, _ID_FILE)),
+]
+"""One id, a list of ids, or `{file: PATH}` with one a line; no wildcards."""
+GraphUrl = Annotated[str, PlainValidator(read_graph_url), Written("URL", _pattern("https://.+"))]
+"""https, without a query."""
+GraphVersion = Annotated[
+    str, PlainValidator(read_graph_version), Written("version", _pattern(r"v[0-9]+\.[0-9]+", "v25.0"))
+]
+"""As in the URLs of the Graph API."""
+OverrideUrl = Annotated[
+    str,
+    PlainValidator(read_override_url),
+    Written("URL", _pattern("https://.+") | {"maxLength": MAX_OVERRIDE_CHARACTERS}),
+]
+"""https, as long as Meta takes it."""

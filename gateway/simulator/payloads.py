@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
+from gateway.core.fields import FIELDS
 from gateway.errors import UsageError
 
 SAMPLE_TIME_SECONDS: Final = 1_795_330_800
@@ -94,8 +95,11 @@ def find_sample(name: str) -> Sample:
     of_field = samples_of(field, object_=object_ if slash else None)
     if of_field:
         return of_field[0]
+    known = any(one.name == field and (not slash or one.object == object_) for one in FIELDS)
     raise UsageError(
-        f"there is no sample for the field {name!r}",
+        f"{name!r} is a known field, of which nobody here has seen a notification: there is no sample"
+        if known
+        else f"there is no sample for the field {name!r}",
         remedy="gateway fields lists those that have one; --payload FILE sends a body of your own",
     )
 

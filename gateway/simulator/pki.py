@@ -8,8 +8,8 @@ that `gateway check` can refuse it on a public address.
 
 import ipaddress
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -218,6 +218,7 @@ def client_leaf(
 def revocation_list(
     issuer: Issued,
     *revoked: Issued,
+    serials: Iterable[int] = (),
     this_update: datetime | None = None,
     next_update: datetime | None = None,
     signing_key: PrivateKey | None = None,
@@ -230,6 +231,7 @@ def revocation_list(
     Args:
         issuer: Whose list it is.
         revoked: The certificates that it revokes.
+        serials: More of them, by number.
         this_update: An hour ago, where not given.
         next_update: A week after that, where not given.
         signing_key: Sign with this key instead of the issuer's.
@@ -244,12 +246,9 @@ def revocation_list(
         .last_update(begin)
         .next_update(next_update or begin + timedelta(days=7))
     )
-    for one in revoked:
+    for serial in (*(one.certificate.serial_number for one in revoked), *serials):
         builder = builder.add_revoked_certificate(
-            x509.RevokedCertificateBuilder()
-            .serial_number(one.certificate.serial_number)
-            .revocation_date(begin)
-            .build()
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin).build()
         )
     if identified:
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
@@ -314,6 +313,14 @@ class PkiFiles:
     """The gateway's trust anchor for Meta's stand-in."""
     client_certificate: Path
     client_key: Path
+    issuing_ca: Path
+    """Of the client's issuer, the certificate; it stands apart, so that no directory of anchors has it."""
+    issuing_key: Path
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file."""
+        return tuple(getattr(self, one.name) for one in fields(self))
 
     @classmethod
     def in_directory(cls, directory: Path) -> "PkiFiles":
@@ -325,14 +332,16 @@ class PkiFiles:
             meta_ca=directory / "meta-ca.pem",
             client_certificate=directory / "client.pem",
             client_key=directory / "client.key",
+            issuing_ca=directory / "authority" / "issuing.pem",
+            issuing_key=directory / "authority" / "issuing.key",
         )
 
 
 def make_pki(directory: Path, *, names: Sequence[str] = SERVER_NAMES) -> PkiFiles:
-    """Write a development PKI: `ca.pem server.pem server.key meta-ca.pem client.pem client.key`.
+    """Write a development PKI: `ca.pem server.pem server.key meta-ca.pem client.pem client.key`, and in
+    `authority/` the certificate and key that issue clients (see `authorities`).
 
-    Makes the directory (0700) where it is missing; keys are 0600. The authorities' keys are not kept: nobody
-    can issue more certificates that this gateway would let in.
+    Makes the directory (0700) where it is missing; keys are 0600. The roots' keys are not kept.
 
     Raises:
         UsageError: one of the files exists; nothing was written.
@@ -346,18 +355,29 @@ def make_pki(directory: Path, *, names: Sequence[str] = SERVER_NAMES) -> PkiFile
         files.meta_ca: (pki.meta_root.pem, 0o644),
         files.client_certificate: (pki.client_chain_pem, 0o644),
         files.client_key: (pki.meta_client.key_pem, 0o600),
+        files.issuing_ca: (pki.meta_intermediate.pem, 0o644),
+        files.issuing_key: (pki.meta_intermediate.key_pem, 0o600),
     }
+    write_new(contents)
+    return files
+
+
+def write_new(contents: Mapping[Path, tuple[bytes, int]]) -> None:
+    """Write files (path -> content and mode), and their directories where they are missing (0700).
+
+    Raises:
+        UsageError: one of them exists; nothing was written.
+    """
     for path in contents:
         if path.exists() or path.is_symlink():
             raise UsageError(
-                f"{path} exists", remedy="nothing was written; name another directory, or move it away"
+                f"{path} exists", remedy="nothing was written; give another name, or move it away"
             )
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, (data, mode) in contents.items():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # O_EXCL: what appeared since the check above is not overwritten either.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
-    return files
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -28,7 +28,7 @@ The promises, numbered; tests name them.
 16. A disk that failed (EIO), or a file that is damaged in its structure, raises `SpoolBrokenError`; from then
     on every call raises it, no fsync is tried again, and nothing is overwritten. (Bytes of one notification
     that have changed: 25.)
-17. A second opener of the same spool is refused with `SpoolLockedError`.
+17. A second opener of the same spool is refused with `SpoolLockedError` (but see 31).
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
     whoever has begun to wait for one gets its answer, cancelled or not.
 19. With `merging`, deliveries that were never attempted are leased in groups (`core.merging` says which). Who
@@ -56,12 +56,20 @@ The promises, numbered; tests name them.
 29. `hasten` makes due, durable on return, what would be due later: lane by lane, the latest first (what has
     failed meanwhile is due soon, and comes last), groups whole; but not what somebody holds or what waits
     for another (24). Attempts, clocks and groups stay as they are.
+30. `trace` says of a notification what waits and what is kept of it, with the attempts that failed;
+    `mentions` looks for bytes in bodies, the latest acceptance first, a slice at a time, so that nobody waits
+    for it.
+31. A spool that replicas share (`shared`) lets further openers in, instead of 17; 5 and 24 hold over all of
+    them. A lease whose holder is gone ends after `hold_ms`, by the clock of the database, and then 11 holds;
+    a settlement that comes later than the next lease changes nothing (7). All times that callers give and get
+    are by their own clocks, which need not agree. Where the connection is lost at the commit, 15 leaves open
+    whether something was stored: then the same bytes are a `DUPLICATE`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -187,6 +195,47 @@ class KeptStates:
     """Delivered, and kept."""
 
 
+class TracedDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery as it stands in the spool (30)."""
+
+    id: str
+    target: str
+    changes: int
+    attempt: int
+    """Attempts begun; of one that is kept 0: they are not known any more."""
+    due_ms: int | None
+    """When the next attempt is due, 0: at once; None: it is kept, or waits for another."""
+    under_way_ms: int | None
+    """When the attempt that has no outcome yet began: it is under way, or the process ended during it."""
+    waits_for_another: bool
+    """It is not the first under a key of its own (24)."""
+    delivered_ms: int | None
+    """When it was delivered, of one that is kept."""
+    attempts: tuple[AttemptRecord, ...]
+    """Those that failed or were interrupted, in order."""
+
+
+class TracedNotification(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of a notification in the spool (30)."""
+
+    id: str
+    app: str
+    received_at_ms: int
+    size_bytes: int
+    deliveries: tuple[TracedDelivery, ...]
+
+
+class Mentions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look through a slice of bodies found (30)."""
+
+    notifications: tuple[str, ...]
+    """Ids, the latest acceptance first."""
+    bodies: int
+    """Looked at in this slice."""
+    before: int | None
+    """Where to go on. Opaque; None: that was all."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """The target took it."""
@@ -221,12 +270,16 @@ INTERRUPTED = "interrupted: the gateway ended during the attempt"
 
 Settlement = Done | Buried | RetryLater | Release
 
+HOLD_MS: Final = 15_000
+"""How long a lease is held where nobody says: a target's time-out by default, and five seconds to settle."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """Whether a notification could be stored now."""
 
-    free_bytes: int
+    free_bytes: int | None
+    """None: the disk is another machine's."""
     total_bytes: int
     enough: bool
     """`free_bytes` is not below `spool.min_free`."""
@@ -260,6 +313,7 @@ class Spool(Protocol):
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
         lanes: Sequence[Lane] = ORDER,
+        hold_ms: int = HOLD_MS,
     ) -> tuple[Lease, ...]:
         """Lease what is due for up to `limit` attempts (5, 6, 19, 20), in this order of lanes.
 
@@ -268,7 +322,7 @@ class Spool(Protocol):
         new groups may be formed; None: not at all.
 
         `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it
-        is called on the spool's own thread and must be pure.
+        is called on the spool's own thread and must be pure. `hold_ms`: see 31.
         """
         ...
 
@@ -345,6 +399,14 @@ class Spool(Protocol):
 
     async def oldest_kept_ms(self) -> int | None:
         """When the oldest of what is kept was delivered; None: nothing is."""
+        ...
+
+    async def trace(self, notification_id: str) -> TracedNotification | None:
+        """Say what is left of a notification (30); None: nothing."""
+        ...
+
+    async def mentions(self, needles: Sequence[bytes], *, before: int | None = None) -> Mentions:
+        """Look through a slice of the bodies for any of these (30); `before` is of the slice before it."""
         ...
 
     def remembered(self, now_ms: int) -> Remembered:

@@ -16,6 +16,7 @@ from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.contract import (
+    HOLD_MS,
     INTERRUPTED,
     Appended,
     AttemptRecord,
@@ -24,6 +25,7 @@ from gateway.spool.contract import (
     Kept,
     KeptStates,
     Lease,
+    Mentions,
     NewDelivery,
     Notification,
     Place,
@@ -32,6 +34,8 @@ from gateway.spool.contract import (
     RetryLater,
     Room,
     Settlement,
+    TracedDelivery,
+    TracedNotification,
 )
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
 from gateway.spool.memory_state import Key, MemoryState, StoredDelivery
@@ -115,8 +119,10 @@ class MemorySpool:
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
         lanes: Sequence[Lane] = ORDER,
+        hold_ms: int = HOLD_MS,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`."""
+        del hold_ms  # nobody shares it
         await self._enter()
         limit = max(0, limit)
         wanted = (
@@ -308,6 +314,51 @@ class MemorySpool:
         self._state.forget_kept(self._now_ms() - self._keep_ms)
         return min((at_ms for _, at_ms in self._state.kept.values()), default=None)
 
+    async def trace(self, notification_id: str) -> TracedNotification | None:
+        """See `Spool.trace`."""
+        await self._enter()
+        self._state.forget_kept(self._now_ms() - self._keep_ms)
+        waiting: dict[str, set[Key]] = {}
+        found: list[tuple[Key, StoredDelivery, TracedDelivery]] = []
+        for key, one in self._state.deliveries.items():
+            if one.notification.id == notification_id:
+                behind = key in waiting.setdefault(one.new.target, self._waiting(one.new.target))
+                found.append((key, one, _traced(one, waits=behind)))
+        for key, (one, at_ms) in self._state.kept.items():
+            if one.notification.id == notification_id:
+                found.append((key, one, _traced_kept(one, at_ms)))
+        if not found:
+            return None
+        found.sort(key=itemgetter(0))
+        notification = found[0][1].notification
+        return TracedNotification(
+            id=notification_id,
+            app=notification.body.app,
+            received_at_ms=notification.received_at_ms,
+            size_bytes=len(notification.body.raw),
+            deliveries=tuple(traced for _, _, traced in found),
+        )
+
+    async def mentions(self, needles: Sequence[bytes], *, before: int | None = None) -> Mentions:
+        """See `Spool.mentions`; a slice is one body."""
+        await self._enter()
+        self._state.forget_kept(self._now_ms() - self._keep_ms)
+        stored = [
+            *self._state.deliveries.items(),
+            *((key, one) for key, (one, _) in self._state.kept.items()),
+        ]
+        bodies = {key[1]: one.notification for key, one in stored if before is None or key[1] < before}
+        if not bodies:
+            return Mentions(notifications=(), bodies=0, before=None)
+        latest = max(bodies)
+        notification = bodies[latest]
+        has_it = any(needle in notification.body.raw for needle in needles)
+        return Mentions(
+            notifications=(notification.id,) if has_it else (),
+            bodies=1,
+            before=latest if len(bodies) > 1 else None,
+        )
+
     def remembered(self, now_ms: int) -> Remembered:
         """See `Spool.remembered`."""
         buckets = self._state.buckets
@@ -445,3 +496,31 @@ class MemorySpool:
         if targets:
             for callback in self._callbacks:
                 callback(frozenset(targets))
+
+
+def _traced(one: StoredDelivery, *, waits: bool) -> TracedDelivery:
+    return TracedDelivery(
+        id=one.new.id,
+        target=one.new.target,
+        changes=one.new.changes,
+        attempt=one.attempt,
+        due_ms=None if waits else one.due_ms,
+        under_way_ms=one.attempt_at_ms,
+        waits_for_another=waits,
+        delivered_ms=None,
+        attempts=tuple(one.attempts),
+    )
+
+
+def _traced_kept(one: StoredDelivery, at_ms: int) -> TracedDelivery:
+    return TracedDelivery(
+        id=one.new.id,
+        target=one.new.target,
+        changes=one.new.changes,
+        attempt=0,
+        due_ms=None,
+        under_way_ms=None,
+        waits_for_another=False,
+        delivered_ms=at_ms,
+        attempts=(),
+    )

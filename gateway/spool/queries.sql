@@ -15,6 +15,19 @@ WHERE EXISTS (
 INSERT INTO seen (bucket, digest) SELECT ?1, value FROM carray(?2) WHERE true
 ON CONFLICT DO NOTHING;
 
+-- name: young_keys
+-- Those whose bucket is there, oldest first.
+SELECT row, bucket, digests FROM seen_young WHERE bucket IN (SELECT id FROM seen_bucket) ORDER BY row;
+
+-- name: add_young_keys
+INSERT INTO seen_young (row, bucket, digests) VALUES (?1, ?2, ?3);
+
+-- name: forget_young_keys
+DELETE FROM seen_young WHERE row <= ?1;
+
+-- name: unlist_young_keys
+DELETE FROM seen_young WHERE bucket = ?1;
+
 -- name: forget_digests
 -- The first ?2 of a bucket, as one range.
 DELETE FROM seen
@@ -402,3 +415,25 @@ WHERE due_ms <> ?1 AND attempt_at_ms IS NULL AND group_key IS NULL
                     AND (other.notification, other.position) < (mine.notification, mine.position)
             )
     );
+
+-- name: traced
+-- The deliveries of a notification ?1, those that are kept included: their ids begin with its own.
+SELECT d.target, d.received_at_ms, d.notification, d.position, d.id, d.changes, d.attempt, d.due_ms, d.attempt_at_ms, NULL
+FROM delivery AS d WHERE d.id >= ?1 AND d.id < ?1 || char(127)
+UNION ALL
+SELECT k.target, k.received_at_ms, k.notification, k.position, k.id, k.changes, 0, 0, NULL, k.delivered_at_ms
+FROM kept AS k WHERE k.id >= ?1 AND k.id < ?1 || char(127)
+ORDER BY 2, 3, 4;
+
+-- name: notification_at
+SELECT app, received_at_ms, raw_bytes FROM notification WHERE seq = ?1 AND id = ?2;
+
+-- name: sizes_before
+-- The next ?2 notifications before the place ?1, the latest first, and their sizes.
+SELECT seq, raw_bytes FROM notification WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2;
+
+-- name: mentioned
+-- Of the notifications from ?1 to ?2, the latest first, those whose body holds one of the blobs ?3.
+SELECT n.id FROM body AS b CROSS JOIN notification AS n ON n.seq = b.seq
+WHERE b.seq BETWEEN ?1 AND ?2 AND EXISTS (SELECT 1 FROM carray(?3) AS needle WHERE instr(b.raw, needle.value))
+ORDER BY b.seq DESC;

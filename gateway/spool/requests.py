@@ -10,13 +10,16 @@ from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError
 from gateway.spool.contract import (
+    HOLD_MS,
     Appended,
     Kept,
     KeptStates,
     Lease,
+    Mentions,
     NewDelivery,
     Notification,
     Settlement,
+    TracedNotification,
 )
 
 
@@ -70,6 +73,7 @@ class Take(Request):
     next_due_ms: Callable[[int], int]
     merging: Merging | None = None
     lanes: Sequence[Lane] = ORDER
+    hold_ms: int = HOLD_MS
     result: tuple[Lease, ...] = ()
 
 
@@ -174,6 +178,23 @@ class OldestKept(Request):
     """`Spool.oldest_kept_ms`."""
 
     result: int | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Trace(Request):
+    """`Spool.trace`."""
+
+    notification_id: str
+    result: TracedNotification | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class FindMentions(Request):
+    """`Spool.mentions`."""
+
+    needles: tuple[bytes, ...]
+    before: int | None
+    result: Mentions = field(default_factory=lambda: Mentions(notifications=(), bodies=0, before=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

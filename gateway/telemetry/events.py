@@ -39,6 +39,9 @@ EVENTS: Final[Mapping[str, Event]] = {
         "limit max_connections remedy", "Fewer connections are let in than listen.max_connections says."
     ),
     "stopped": _event("", "The gateway has stopped in order; what was not delivered is in the spool."),
+    "service_manager_not_told": _event(
+        "told error", "systemd asked to be told (NOTIFY_SOCKET) and could not be; nothing else is wrong."
+    ),
     # Worker processes, by `number`. What a worker logs carries its number as `worker`.
     "worker_started": _event("number pid drains", "A worker serves; with `drains`, it empties a file."),
     "worker_not_started": _event("number error", "A worker did not come to serve, and is started anew."),
@@ -137,6 +140,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     # The spool.
     "spool_write_failed": _event("detail", "A commit failed and left nothing behind; Meta was told 503."),
     "spool_broken": _event("detail", "The disk or the file has failed for good, and the process ends."),
+    "spool_doubtful": _event("detail", "The database is set up so that a crash of it may lose something."),
+    "spool_unreachable": _event("detail", "The database does not answer; Meta is told 503 until it does."),
+    "spool_reachable": _event("", "The database answers again."),
     "spool_close_failed": _event("detail", "The spool could not be closed in order; nothing is lost."),
     "spool_ready_callback_failed": _event("error", "A defect kept a target from being woken at once."),
     # Delivery.
@@ -239,6 +245,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "summary": "A condition in one sentence.",
     "evidence": "What speaks for it.",
     "error": "What went wrong, in words.",
+    "told": "What systemd was to hear.",
     "errors": "Defects by kind and place, never in their own words.",
     "outcome": "What became of the connection: closed, or it goes on without identity.",
     "suppressed": "How many lines like this one were left out since the last.",

@@ -18,6 +18,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
+from gateway.settings.absent import ABSENT
 from gateway.settings.files import read_within
 
 DEVELOPMENT_ORGANIZATION: Final = "meta-webhook-gateway development"
@@ -318,9 +319,7 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES, what: str = "certi
     try:
         data, _ = read_within(path, max_bytes=max_bytes + 1)
     except FileNotFoundError as fault:
-        raise CertificateFileError(
-            f"{path} does not exist", remedy="put the file there, or correct the path"
-        ) from fault
+        raise CertificateFileError(f"{path} does not exist", remedy=ABSENT) from fault
     except OSError as fault:
         raise CertificateFileError(
             f"{path} cannot be read ({fault.strerror})", remedy="let the gateway's user read it"

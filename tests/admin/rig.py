@@ -49,6 +49,10 @@ class Desk:
         self._act("status", None)
         return {"targets": {"support": {"pending": 3, "oldest_seconds": 1.5}}}
 
+    async def trace(self, text: str) -> Mapping[str, object]:
+        self._act("trace", text)
+        return {"asked": text, "notifications": []}
+
     async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
         self._act("pause", (target, seconds, reason))
         return {"state": "paused"}

@@ -360,3 +360,21 @@ async def test_targets_are_paused_and_resumed_with_the_token(desk: Desk) -> None
             answer = await client.post("/api/targets/pause", json=wrong, headers=BEARER)
             assert (answer.status_code, answer.json()["error"]) == (400, "body")
     assert desk.asked == [("pause", ("support", 7200.0, "deploy")), ("resume", ("support", 0.5))]
+
+
+# -- what comes in, and where it is
+
+
+async def test_the_ledger_is_open_and_a_trace_needs_the_token(desk: Desk) -> None:
+    async with desk.client() as client:
+        answer = await client.get("/api/ledger")
+        assert (answer.status_code, answer.json()["conditions"]) == (200, [])
+        for headers in ({}, {"authorization": "Bearer wrong"}):
+            answer = await client.get("/api/trace", params={"id": "wamid.A/B=="}, headers=headers)
+            assert (answer.status_code, answer.json()["error"]) == (401, "token")
+        assert desk.asked == []
+        answer = await client.get("/api/trace", params={"id": "wamid.A/B=="}, headers=BEARER)
+        assert (answer.status_code, answer.json()["notifications"]) == (200, [])
+        desk.fault = UsageError("that is neither an id nor a message id")
+        assert (await client.get("/api/trace", headers=BEARER)).status_code == 400
+    assert desk.asked == [("trace", "wamid.A/B==")]

@@ -68,7 +68,7 @@ def test_make_prints_json_for_scripts(tmp_path: Path) -> None:
 
 def test_make_overwrites_nothing(tmp_path: Path) -> None:
     runner.invoke(commands, ["make", str(tmp_path)])
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     with pytest.raises(UsageError):
         runner.invoke(commands, ["make", str(tmp_path)], catch_exceptions=False)
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before

@@ -21,10 +21,14 @@ def test_all_fields_are_listed_with_their_meaning(
 
 def test_in_a_pipe_it_is_one_line_a_field(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split("\t") for line in call(capsys, "fields").out.splitlines()]
-    assert [(object_, name, meaning) for object_, name, meaning, _ in lines] == [
+    assert [(object_, name, meaning) for object_, name, meaning, *_ in lines] == [
         (field.object, field.name, field.meaning) for field in FIELDS
     ]
-    assert all(samples.isdecimal() for *_, samples in lines)
+    assert all(line[3].isdecimal() for line in lines)
+    known = {line[1]: line[4:] for line in lines if line[0] == "whatsapp_business_account"}
+    assert known["messages"] == ["yes", "no"]
+    assert known["security"] == ["no", "yes"]
+    assert known["consumer_profile"] == ["?", "?"]
 
 
 def test_json_lists_objects_fields_meanings_and_samples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +39,8 @@ def test_json_lists_objects_fields_meanings_and_samples(capsys: pytest.CaptureFi
     )
     assert messages["samples"][0] == "messages.text"
     assert messages["meaning"]
+    assert messages["overrides"] is True
+    assert messages["entry_time"] is False
 
 
 def test_a_field_shows_its_samples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +48,7 @@ def test_a_field_shows_its_samples(capsys: pytest.CaptureFixture[str]) -> None:
     assert called.code == 0
     assert '"field": "security"' in called.out
     assert called.out.startswith("security: ")
+    assert "overrides apply: no\n  entry.time is present: yes\n" in called.out
 
 
 def test_a_sample_by_its_name_and_a_field_of_another_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,3 +73,16 @@ def test_an_unknown_field_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[st
     assert called.code == 2
     assert "mesages: not a known field" in called.err
     assert called.out == ""
+
+
+def test_a_sample_alone_is_json_for_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    called = call(capsys, "fields", "messages", "--sample")
+    assert json.loads(called.out)["entry"][0]["changes"][0]["field"] == "messages"
+    assert call(capsys, "fields", "--sample").code == 2
+
+
+def test_of_what_nobody_has_seen_there_is_no_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    called = call(capsys, "fields", "consumer_profile", "--sample")
+    assert called.code == 2
+    assert "known field, of which nobody here has seen a notification" in called.err
+    assert call(capsys, "send", "--field", "consumer_profile").code == 2

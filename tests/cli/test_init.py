@@ -18,7 +18,8 @@ from gateway.settings.load import load_settings
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT = {
     "gateway.yaml", "secrets/app_secret", "secrets/verify_token",
-    "certs/ca.pem", "certs/server.pem", "certs/server.key",
+    "certs/authority/issuing.key", "certs/authority/issuing.pem", "certs/ca.pem",
+    "certs/server.pem", "certs/server.key",
     "certs/meta-ca.pem", "certs/client.pem", "certs/client.key",
 }  # fmt: skip
 
@@ -67,7 +68,7 @@ def test_the_steps_it_prints_name_the_files_it_wrote(tmp_path: Path) -> None:
 def test_its_commands_can_be_pasted_whatever_the_directory_is_called(kind: list[str], tmp_path: Path) -> None:
     steps = gateway("init", "my {own}; gateway's", *kind, cwd=tmp_path).stdout
     calls = [shlex.split(line) for line in steps.splitlines() if line.strip().startswith("gateway ")]
-    assert len(calls) == (4 if kind else 3)
+    assert len(calls) == (5 if kind else 3)
     for call in calls:
         named = call[2] if call[1] == "--config" else call[3]
         assert named.startswith("my {own}; gateway's/")

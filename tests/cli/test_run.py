@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway import __version__
+from gateway.cli.output import options
+from gateway.cli.run import banner
+from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
 
 GOOD = """\
@@ -70,3 +74,32 @@ def test_remarks_are_events_of_the_log(site: Path) -> None:
     assert first["key"] == "apps.main.client_certificate"
     assert "anybody who has the app secret" in first["message"]
     assert "required" in first["remedy"]
+
+
+def test_whoever_starts_it_in_a_terminal_is_told_what_it_is_and_how_it_ends(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = site / "gateway.yaml"
+    settings = load_settings(config, environ={"TOKEN": "a", "APP_SECRET": "b"}).settings
+    monkeypatch.setattr(options, "config", config)
+    told = list(banner(settings))
+    assert told[0] == f"gateway {__version__}: {config} (1 app, 1 target, 1 route)"
+    assert told[1:] == [f"Ctrl-C stops it; kill -HUP {os.getpid()} reloads it", ""]
+
+
+def test_the_admin_port_is_told_where_it_is_known(site: Path) -> None:
+    config = site / "gateway.yaml"
+    config.write_text(GOOD.replace('admin: {address: "127.0.0.1:0"}', 'admin: {address: "[::1]:9099"}'))
+    settings = load_settings(config, environ={"TOKEN": "a", "APP_SECRET": "b"}).settings
+    assert "admin port: http://[::1]:9099/" in list(banner(settings))
+
+
+def test_a_pipe_gets_no_banner(site: Path) -> None:
+    """Scripts read the callback URLs from the first lines."""
+    environ = os.environ | {"TOKEN": "a", "APP_SECRET": "b"}
+    with subprocess.Popen(
+        RUN, cwd=site, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as gateway:
+        assert gateway.stdout is not None
+        assert gateway.stdout.readline().startswith("callback URL of app main: ")
+        gateway.terminate()

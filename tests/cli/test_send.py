@@ -133,9 +133,14 @@ async def test_a_payload_is_sent_byte_for_byte(
 async def test_repeated_samples_are_never_the_same_bytes(door: Door, send: Sender) -> None:
     called = await send("--field", "account_review_update", "--repeat", "5")
     assert called.code == 0
-    assert len(called.out.splitlines()) == 5
+    assert called.out.startswith("5 requests: 5 x 200; median")
+    assert len(called.out.splitlines()) == 1
     assert len(set(door.bodies)) == 5
-    assert "5 requests: 5 x 200; median" in called.err
+
+
+async def test_repeated_and_verbose_there_is_a_line_for_each(door: Door, send: Sender) -> None:
+    called = await send("--field", "security", "--repeat", "3", "--verbose")
+    assert [line[:3] for line in called.out.splitlines()] == ["200", "200", "200", "3 r"]
 
 
 async def test_json_tells_status_and_time_of_each(door: Door, send: Sender) -> None:

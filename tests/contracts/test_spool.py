@@ -209,7 +209,7 @@ async def test_4_it_says_how_far_back_it_reaches_over_restarts_too(stand: Stand)
         for number in range(60):
             await spool.append(note(b"%d" % number, at_ms=NOW_MS + 1000 + number))
         bounded = spool.remembered(NOW_MS + 2000)
-    assert bounded.keys == 40
+    assert 40 * 7 / 8 < bounded.keys <= 40, "what is too much may go by eighths"
     assert bounded.since_ms is not None
     assert NOW_MS + 1000 + 20 < bounded.since_ms < NOW_MS + 1000 + 60
 
@@ -731,6 +731,8 @@ async def test_16_all_who_wait_hear_of_the_failure(stand: Stand) -> None:
 
 
 async def test_17_a_second_opener_is_refused(stand: Stand) -> None:
+    if stand.shared:
+        pytest.skip("others are let in: 31")
     async with stand.open() as spool:
         with pytest.raises(SpoolLockedError):
             async with stand.open():
@@ -1521,3 +1523,88 @@ async def test_29_what_waits_for_another_goes_on_waiting(stand: Stand) -> None:
         await spool.settle(first, RetryLater(at_ms=NOW_MS + HOUR_MS, record=record(1)))
         assert await spool.hasten("support", now_ms=NOW_MS, limit=9) == 1
         assert in_order([await take_one(spool)]) == [0]
+
+
+# -- 30: following one, and looking for one
+
+
+async def test_30_what_waits_is_traced_with_its_attempts(stand: Stand) -> None:
+    wanted = note(b"one", targets=("support", "audit"))
+    async with stand.open() as spool:
+        await spool.append(note(b"another"))
+        await spool.append(wanted)
+        [_, lease] = await take(spool)
+        await spool.settle(lease, RetryLater(at_ms=NOW_MS + 9000, record=record(1)))
+    async with stand.open() as spool:
+        found = await spool.trace(wanted.id)
+        assert found is not None
+        assert (found.id, found.app, found.received_at_ms, found.size_bytes) == (wanted.id, "main", NOW_MS, 3)
+        support, audit = found.deliveries
+        assert (support.id, support.target, support.attempt) == (wanted.deliveries[0].id, "support", 1)
+        assert (support.due_ms, support.under_way_ms, support.attempts) == (NOW_MS + 9000, None, (record(1),))
+        assert (audit.target, audit.attempt, audit.due_ms, audit.attempts) == ("audit", 0, 0, ())
+        assert await take(spool, "audit")
+        found = await spool.trace(wanted.id)
+        assert found is not None
+        assert [one.under_way_ms for one in found.deliveries] == [None, NOW_MS]
+
+
+async def test_30_of_what_is_delivered_only_what_is_kept_is_traced(stand: Stand) -> None:
+    wanted = note(targets=("support", "audit"))
+    async with stand.open() as spool:
+        await spool.append(wanted)
+        for target in ("support", "audit"):
+            await spool.settle(await take_one(spool, target), Done())
+        assert await spool.trace(wanted.id) is None
+        assert await spool.trace("f" * 32) is None
+
+
+async def test_30_what_is_kept_says_when_it_was_delivered(stand: Stand) -> None:
+    wanted = note(targets=("support", "audit"))
+    async with stand.open(keep_seconds=3600) as spool:
+        await spool.append(wanted)
+        await spool.settle(await take_one(spool), Done())
+        found = await spool.trace(wanted.id)
+        assert found is not None
+        [kept] = [one for one in found.deliveries if one.delivered_ms is not None]
+        assert (kept.target, kept.due_ms, kept.attempts) == ("support", None, ())
+        assert len(found.deliveries) == 2
+
+
+async def test_30_what_waits_for_another_says_so(stand: Stand) -> None:
+    second = note(order_keys=(7,))
+    async with stand.open() as spool:
+        await spool.append(note(order_keys=(7,)))
+        await spool.append(second)
+        found = await spool.trace(second.id)
+        assert found is not None
+        assert [(one.waits_for_another, one.due_ms) for one in found.deliveries] == [(True, None)]
+
+
+async def mentioning(spool: Spool, *needles: bytes) -> tuple[list[str], int]:
+    """Look through all bodies, slice by slice."""
+    found: list[str] = []
+    bodies, before = 0, None
+    while True:
+        page = await spool.mentions(needles, before=before)
+        found += page.notifications
+        bodies += page.bodies
+        if (before := page.before) is None:
+            return found, bodies
+
+
+async def test_30_bodies_are_looked_through_the_latest_first(stand: Stand) -> None:
+    stored = [
+        note(raw) for raw in (b"a wamid.A b", b"a wamid.B b", b"x wamid.A \x00\xff", b"wamid.A/=", b"none")
+    ]
+    async with stand.open() as spool:
+        for one in stored:
+            await spool.append(one)
+        assert await mentioning(spool, b"wamid.A") == ([stored[3].id, stored[2].id, stored[0].id], 5)
+        assert await mentioning(spool, b"wamid.B", b"A/=") == ([stored[3].id, stored[1].id], 5)
+        assert await mentioning(spool, b"wamid.C") == ([], 5)
+
+
+async def test_30_in_an_empty_spool_nothing_is_looked_at(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await mentioning(spool, b"wamid.A") == ([], 0)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.core.fields import FIELDS, metric_field, metric_object
 
+WHATSAPP_OBJECT = "whatsapp_business_account"
 WHATSAPP = [
     "account_alerts",
     "account_review_update",
@@ -55,6 +56,18 @@ def test_each_field_is_listed_once_with_one_sentence() -> None:
 
 def test_all_fields_of_whatsapp_are_known() -> None:
     assert [field.name for field in FIELDS if field.object == "whatsapp_business_account"] == WHATSAPP
+
+
+def test_overrides_are_for_whatsapp_alone() -> None:
+    assert all(field.overridable is False for field in FIELDS if field.object != WHATSAPP_OBJECT)
+
+
+def test_what_an_override_applies_to_bears_no_entry_time() -> None:
+    """Meta: messaging-type fields. Account-level ones bear `entry.time`, and always go to the app's URL."""
+    for field in FIELDS:
+        assert not (field.overridable and field.entry_time)
+        if field.object == WHATSAPP_OBJECT and field.entry_time:
+            assert field.overridable is False
 
 
 def test_the_objects_of_the_samples_are_known() -> None:

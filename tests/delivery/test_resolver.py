@@ -15,12 +15,11 @@ FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
 async def test_a_host_whose_name_server_hangs_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """More attempts than Trio has threads wait for one name; another is found at once."""
     release = threading.Event()
-    hanging = 0
+    hanging: list[bytes] = []
 
     def getaddrinfo(host: bytes, *_: Any) -> Any:
-        nonlocal hanging
         if host == b"dead.internal":
-            hanging += 1
+            hanging.append(host)
             release.wait(20)
         return FOUND
 
@@ -34,7 +33,10 @@ async def test_a_host_whose_name_server_hangs_delays_no_other(monkeypatch: pytes
             with trio.fail_after(5):
                 assert await resolver.getaddrinfo(b"alive.internal", 80) == FOUND
                 assert await trio.to_thread.run_sync(lambda: "the shared threads are free") != ""
-            assert hanging == LOOKUPS_PER_HOST
+                while len(hanging) < LOOKUPS_PER_HOST:  # noqa: ASYNC110 - their threads may not have run yet
+                    await trio.sleep(0.01)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(hanging) == LOOKUPS_PER_HOST
             # whoever loses patience gets away, thread or no thread
             nursery.cancel_scope.cancel()
     finally:

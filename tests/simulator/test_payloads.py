@@ -6,9 +6,10 @@ from itertools import count
 import pytest
 
 from gateway.core.envelope import Envelope, parse_envelope
-from gateway.core.fields import FIELDS
+from gateway.core.fields import FIELDS, Field
 from gateway.errors import UsageError
 from gateway.simulator.payloads import (
+    MAIN_OBJECT,
     SAMPLE_TIME_SECONDS,
     Sample,
     as_meta_writes,
@@ -41,6 +42,21 @@ def test_the_fields_of_whatsapp_have_samples() -> None:
         sample.field for sample in samples()
     }
     assert without <= {"consumer_profile"}
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: f"{field.object}/{field.name}")
+def test_the_table_says_of_each_field_what_its_samples_show(field: Field) -> None:
+    """And claims nothing where there is none; an override applies where a phone number is named."""
+    bodies = [sample.read() for sample in samples_of(field.name, object_=field.object)]
+    envelopes = [one for body in bodies for one in (body if isinstance(body, list) else [body])]
+    entries = [entry for envelope in envelopes for entry in envelope["entry"]]
+    assert {"time" in entry for entry in entries} == (
+        set() if field.entry_time is None else {field.entry_time}
+    )
+    if field.object == MAIN_OBJECT and entries:
+        values = [change["value"] for entry in entries for change in entry["changes"]]
+        of_conversations = {"metadata" in value and "messaging_product" in value for value in values}
+        assert of_conversations == {field.overridable is True}
 
 
 @pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.name)

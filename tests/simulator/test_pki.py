@@ -41,9 +41,9 @@ def test_the_files_hold_keys_that_fit_and_nobody_else_may_read(tmp_path: Path) -
     directory = tmp_path / "certs"
     files = make_pki(directory)
     assert sorted(path.name for path in directory.iterdir()) == [
-        "ca.pem", "client.key", "client.pem", "meta-ca.pem", "server.key", "server.pem",
+        "authority", "ca.pem", "client.key", "client.pem", "meta-ca.pem", "server.key", "server.pem",
     ]  # fmt: skip
-    for key in (files.server_key, files.client_key):
+    for key in (files.server_key, files.client_key, files.issuing_key):
         assert key.stat().st_mode & 0o777 == 0o600
     assert len(x509.load_pem_x509_certificates(files.client_certificate.read_bytes())) == 2
 

@@ -5,8 +5,11 @@ import os
 import shutil
 import signal
 import ssl
-from collections.abc import AsyncGenerator, Callable
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import trio
 from gateway.core.signature import sign
 from gateway.simulator.client import ClosedWithoutAnswerError, MetaClient
 from gateway.simulator.pki import PkiFiles, make_pki
-from gateway.simulator.process import GatewayProcess, start_gateway
+from gateway.simulator.process import start_gateway
 from tests.stories.rig import (
     APP_SECRET,
     PATH,
@@ -37,10 +40,16 @@ NOWHERE = {"support": "http://127.0.0.1:9/"}
 class Desk:
     """The admin port of one gateway, asked over one connection."""
 
-    def __init__(self, rig: Rig, gateway: GatewayProcess, client: httpx.AsyncClient) -> None:
+    def __init__(self, rig: Rig, pid: int, client: httpx.AsyncClient) -> None:
         self._rig = rig
-        self._gateway = gateway
+        self._pid = pid
         self._client = client
+        self._logged_before = len(rig.log)
+
+    @property
+    def log(self) -> str:
+        """What the gateway has logged since."""
+        return self._rig.log[self._logged_before :]
 
     async def config(self) -> dict[str, Any]:
         """Ask what is loaded."""
@@ -51,8 +60,13 @@ class Desk:
     async def reload(self) -> dict[str, Any]:
         """Send SIGHUP; return how the reload went, once it has."""
         before = (await self.config())["last_reload"]
-        os.kill(self._gateway.pid, signal.SIGHUP)
+        os.kill(self._pid, signal.SIGHUP)
         return await self.next_reload(before)
+
+    async def last(self) -> dict[str, Any] | None:
+        """Return how the last reload went."""
+        last: dict[str, Any] | None = (await self.config())["last_reload"]
+        return last
 
     async def next_reload(self, before: dict[str, Any] | None) -> dict[str, Any]:
         """Return how the reload after `before` went, once it has."""
@@ -69,7 +83,41 @@ class Desk:
 async def serving(rig: Rig) -> AsyncGenerator[Desk, None]:
     """Run the gateway."""
     async with rig.running() as gateway, httpx.AsyncClient(trust_env=False) as client:
-        yield Desk(rig, gateway, client)
+        yield Desk(rig, gateway.pid, client)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A gateway that several stories use one after the other: a start takes longer than a reload."""
+
+    rig: Rig
+    pid: int
+
+    @asynccontextmanager
+    async def serving(self, change: Callable[[Config], None] = lambda _: None) -> AsyncGenerator[Desk, None]:
+        """Have it take up this configuration first."""
+        self.rig.write(targets=NOWHERE, change=change)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await Desk(self.rig, self.pid, client).reload())["success"] is True
+            yield Desk(self.rig, self.pid, client)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, pki: PkiFiles) -> Iterator[Standing]:
+    """Run one gateway for the module."""
+    rig = Rig(directory=tmp_path_factory.mktemp("standing"), pki=pki)
+    rig.write(targets=NOWHERE)
+    command = [sys.executable, "-m", "gateway", "--config", str(rig.config), "run"]
+    with (
+        (rig.directory / "gateway.log").open("ab") as log,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
+    ):
+        try:
+            trio.run(rig.wait_alive)
+            yield Standing(rig, process.pid)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
 
 
 async def test_a_hundred_reloads_under_load_drop_no_connection_and_no_request(rig: Rig) -> None:
@@ -117,15 +165,17 @@ def _varied(number: int, second: PkiFiles) -> Callable[[Config], None]:
     return change
 
 
-async def test_certificate_and_key_that_arrive_a_moment_apart_are_taken_up_as_a_pair(rig: Rig) -> None:
+async def test_certificate_and_key_that_arrive_a_moment_apart_are_taken_up_as_a_pair(
+    standing: Standing,
+) -> None:
     """Written one by one, more than a second apart: what does not fit is refused, and tried again."""
-    first, second = _own_files(rig, "one"), make_pki(rig.directory / "two")
-    rig.write(targets=NOWHERE, change=first)
-    async with serving(rig) as desk:
-        before = await _served(rig)
+    rig = standing.rig
+    first, second = _own_files(rig, "pair"), make_pki(rig.directory / "pair-two")
+    async with standing.serving(first) as desk:
+        before, earlier = await _served(rig), await desk.last()
         certificate, key = rig.directory / "tls" / "server.pem", rig.directory / "tls" / "server.key"
         _replace(certificate, second.server_certificate)
-        refused = await desk.next_reload(None)
+        refused = await desk.next_reload(earlier)
         assert (refused["success"], refused["trigger"]) == (False, "file")
         assert "is not the private key of" in refused["problems"][0]["message"]
         assert await _served(rig) == before
@@ -135,8 +185,11 @@ async def test_certificate_and_key_that_arrive_a_moment_apart_are_taken_up_as_a_
         assert await rig.metric("meta_gateway_config_last_reload_success") == 1
 
 
-async def test_a_secret_volume_of_kubernetes_is_taken_up_when_its_data_link_is_turned(rig: Rig) -> None:
+async def test_a_secret_volume_of_kubernetes_is_taken_up_when_its_data_link_is_turned(
+    standing: Standing,
+) -> None:
     """`secret -> ..data/secret`, `..data -> ..2026_04_01`, and `..data` replaced by a rename."""
+    rig = standing.rig
     volume = rig.directory / "volume"
     volume.mkdir()
 
@@ -152,8 +205,7 @@ async def test_a_secret_volume_of_kubernetes_is_taken_up_when_its_data_link_is_t
     def mounted(config: Config) -> None:
         config["apps"]["main"]["app_secrets"] = [{"file": "volume/app_secret"}]
 
-    rig.write(targets=NOWHERE, change=mounted)
-    async with serving(rig) as desk:
+    async with standing.serving(mounted) as desk:
         for number in range(2):  # the directory behind the link is another one the second time
             secret = b"rotated-%d" % number
             before = (await desk.config())["last_reload"]
@@ -165,48 +217,46 @@ async def test_a_secret_volume_of_kubernetes_is_taken_up_when_its_data_link_is_t
                 assert (await meta.post(PATH, body, signature=sign(secret, body))).status == 200
 
 
-async def test_a_broken_configuration_changes_nothing_and_is_told_everywhere(rig: Rig) -> None:
-    async with open_target() as target:
-        rig.write(targets={"support": target.url})
-        async with serving(rig) as desk:
-            loaded = await desk.config()
-            assert loaded["last_reload"] is None
+async def test_a_broken_configuration_changes_nothing_and_is_told_everywhere(standing: Standing) -> None:
+    rig = standing.rig
+    async with standing.serving() as desk:
+        loaded = await desk.config()
 
-            def broken(config: Config) -> None:
-                config["apps"]["main"]["path"] = "/elsewhere"
-                config["routes"][0]["to"] = ["suport"]
+        def broken(config: Config) -> None:
+            config["apps"]["main"]["path"] = "/elsewhere"
+            config["routes"][0]["to"] = ["suport"]
 
-            rig.write(targets={"support": target.url}, change=broken)
-            last = await desk.reload()
-            assert (last["success"], last["trigger"]) == (False, "signal")
-            assert [problem["key_path"] for problem in last["problems"]] == [
-                "targets.support",
-                "routes[0].to[0]",
-            ]
-            config = await desk.config()
-            assert (config["hash"], config["loaded_at"]) == (loaded["hash"], loaded["loaded_at"])
-            assert "reload_refused" in rig.log
-            assert "suport" in rig.log
-            assert await rig.metric("meta_gateway_config_last_reload_success") == 0
-            assert await rig.metric("meta_gateway_config_last_reload_timestamp_seconds") > 0
-            ready = await rig.admin_get("/readyz")
-            assert ready.status_code == 200
-            assert "targets.support: no route" in ready.json()["configuration"]["detail"]
-            assert (await rig.post(message(unique_id()))).status == 200
-            audit = (rig.directory / "state" / "audit.log").read_text().splitlines()
-            assert json.loads(audit[-1])["result"] == "refused"
+        rig.write(targets=NOWHERE, change=broken)
+        last = await desk.reload()
+        assert (last["success"], last["trigger"]) == (False, "signal")
+        assert [problem["key_path"] for problem in last["problems"]] == [
+            "targets.support",
+            "routes[0].to[0]",
+        ]
+        config = await desk.config()
+        assert (config["hash"], config["loaded_at"]) == (loaded["hash"], loaded["loaded_at"])
+        assert "reload_refused" in desk.log
+        assert "suport" in desk.log
+        assert await rig.metric("meta_gateway_config_last_reload_success") == 0
+        assert await rig.metric("meta_gateway_config_last_reload_timestamp_seconds") > 0
+        ready = await rig.admin_get("/readyz")
+        assert ready.status_code == 200
+        assert "targets.support: no route" in ready.json()["configuration"]["detail"]
+        assert (await rig.post(message(unique_id()))).status == 200
+        audit = (rig.directory / "state" / "audit.log").read_text().splitlines()
+        assert json.loads(audit[-1])["result"] == "refused"
 
-            rig.write(targets={"support": target.url})
-            assert (await desk.reload())["success"] is True
-            ready = await rig.admin_get("/readyz")
-            assert ready.json()["configuration"] == {"ok": True, "detail": ""}
-            audit = (rig.directory / "state" / "audit.log").read_text().splitlines()
-            assert json.loads(audit[-1]).items() >= {"by": "signal", "result": "loaded"}.items()
+        rig.write(targets=NOWHERE)
+        assert (await desk.reload())["success"] is True
+        ready = await rig.admin_get("/readyz")
+        assert ready.json()["configuration"] == {"ok": True, "detail": ""}
+        audit = (rig.directory / "state" / "audit.log").read_text().splitlines()
+        assert json.loads(audit[-1]).items() >= {"by": "signal", "result": "loaded"}.items()
 
 
-async def test_what_needs_a_restart_is_refused_as_a_whole(rig: Rig) -> None:
-    rig.write(targets=NOWHERE)
-    async with serving(rig) as desk:
+async def test_what_needs_a_restart_is_refused_as_a_whole(standing: Standing) -> None:
+    rig = standing.rig
+    async with standing.serving() as desk:
         for section, key, value in (
             ("listen", "address", "127.0.0.1:1"),
             ("spool", "min_free", "2MiB"),
@@ -230,8 +280,9 @@ def _moved(section: str, key: str, value: str) -> Callable[[Config], None]:
     return change
 
 
-async def test_an_anchor_that_is_removed_shuts_its_clients_out_at_once(rig: Rig) -> None:
+async def test_an_anchor_that_is_removed_shuts_its_clients_out_at_once(standing: Standing) -> None:
     """New connections are refused, and one that is open, accepted under that anchor, counts no more."""
+    rig = standing.rig
     anchors = rig.directory / "anchors"
     anchors.mkdir()
     other = make_pki(rig.directory / "other")
@@ -241,34 +292,37 @@ async def test_an_anchor_that_is_removed_shuts_its_clients_out_at_once(rig: Rig)
     def in_a_directory(config: Config) -> None:
         config["tls"]["clients"]["meta"]["trust_anchors"] = ["anchors"]
 
-    rig.write(targets=NOWHERE, change=in_a_directory)
+    accepted = 'meta_gateway_handshakes_total{reason="none",result="accepted"}'
     async with (
-        serving(rig) as desk,
+        standing.serving(in_a_directory) as desk,
         rig.meta() as mine,
         rig.meta(http2=True) as mine_too,
         _meta(rig, other) as theirs,
     ):
+        known, earlier = await rig.metric(accepted), await desk.last()
         for client in (mine, mine_too):
             assert (await client.post(PATH, message(unique_id()))).status == 200
         assert (await theirs.post(PATH, message(unique_id()))).status == 200
         (anchors / "first.pem").unlink()
-        assert (await desk.next_reload(None))["success"] is True
+        assert (await desk.next_reload(earlier))["success"] is True
         assert (await theirs.post(PATH, message(unique_id()))).status == 200
         for client in (mine, mine_too):
             with pytest.raises(ClosedWithoutAnswerError):
                 await client.post(PATH, message(unique_id()))
-        accepted = 'meta_gateway_handshakes_total{reason="none",result="accepted"}'
-        assert await rig.metric(accepted) == 3  # theirs is the connection that it was
+        assert await rig.metric(accepted) == known + 3  # theirs is the connection that it was
 
 
-async def test_a_secret_that_is_rotated_in_its_file_is_taken_up_whatever_the_clock_says(rig: Rig) -> None:
+async def test_a_secret_that_is_rotated_in_its_file_is_taken_up_whatever_the_clock_says(
+    standing: Standing,
+) -> None:
     """The file's time goes backwards, as after a restore; the environment's secret waits for a restart."""
-    rig.write(targets=NOWHERE)
-    async with serving(rig) as desk:
+    rig = standing.rig
+    async with standing.serving() as desk:
+        earlier = await desk.last()
         secret = rig.directory / "secrets" / "app_secret"
         secret.write_bytes(b"another-secret")
         os.utime(secret, (1, 1))
-        assert (await desk.next_reload(None))["success"] is True
+        assert (await desk.next_reload(earlier))["success"] is True
         body = message(unique_id())
         async with rig.meta() as meta:
             assert (await meta.post(PATH, body)).status == 401
@@ -326,7 +380,7 @@ async def test_a_signal_that_comes_while_it_starts_is_kept_for_when_it_runs(rig:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_feed, pipe)
                 await gateway.wait_ready()
-                last = await Desk(rig, gateway, client).next_reload(None)
+                last = await Desk(rig, gateway.pid, client).next_reload(None)
                 nursery.cancel_scope.cancel()
         assert (last["success"], last["trigger"]) == (True, "signal")
 
@@ -344,16 +398,16 @@ async def _feed(pipe: Path) -> None:
             await trio.sleep(0.02)
 
 
-async def test_the_configuration_itself_waits_for_the_signal(rig: Rig) -> None:
+async def test_the_configuration_itself_waits_for_the_signal(standing: Standing) -> None:
     """A half-written file of settings is not taken up because a certificate happens to be renewed."""
-    rig.write(targets=NOWHERE, change=_own_files(rig, "one"))
-    renewed = make_pki(rig.directory / "two")
-    async with serving(rig) as desk:
-        before = await _served(rig)
+    rig = standing.rig
+    renewed = make_pki(rig.directory / "waits-two")
+    async with standing.serving(_own_files(rig, "waits")) as desk:
+        before, earlier = await _served(rig), await desk.last()
         rig.config.write_text("tls:\n  certificate: nothing")
         for file in (renewed.server_certificate, renewed.server_key):
             _replace(rig.directory / "tls" / file.name, file)
-        last = await desk.next_reload(None)
+        last = await desk.next_reload(earlier)
         assert (last["success"], last["trigger"]) == (True, "file")
         assert await _served(rig) != before
         assert (await desk.reload())["success"] is False
@@ -389,7 +443,7 @@ async def test_apps_targets_and_routes_come_and_go_with_a_signal(rig: Rig) -> No
 def _own_files(rig: Rig, name: str) -> Callable[[Config], None]:
     """Give the gateway a certificate and a key of its own, in `tls/`."""
     own = make_pki(rig.directory / name)
-    (rig.directory / "tls").mkdir()
+    (rig.directory / "tls").mkdir(exist_ok=True)
     for file in (own.server_certificate, own.server_key):
         shutil.copy(file, rig.directory / "tls" / file.name)
 

@@ -16,6 +16,8 @@ WEBHOOKS_PER_MESSAGE: Final = 3 + REPLIES
 """Meta: size for three times the outgoing rate (sent, delivered, read) and once the incoming."""
 BUSY: Final = 0.9
 """A process that has had work for more of its time than this was a limit itself."""
+RATHER_BUSY: Final = 0.6
+"""Above this, answers wait for the client, and that is in the latencies: queueing is more than work."""
 LAG_BAR_MS: Final = 50.0
 """So late the client may be with what it had a free connection for, in one of a hundred: a fifth of the
 median that it is to measure."""
@@ -119,6 +121,11 @@ class Figures:
                 f"requests waited for a free connection; once sent, they took {tell_ms(services)} (median)."
                 " If that is no more than at a low rate, try more --connections; if it is, the gateway is"
                 " at the limit of its machine"
+            )
+        if not self.passed and not self.client_limited and self.tally.busy >= RATHER_BUSY:
+            told.append(
+                f"the client had work for {self.tally.busy:.0%} of the time, so some of this latency is its"
+                " own: give it a machine of its own, or more --processes"
             )
         if self.tally.unsent:
             told.append(f"{self.tally.unsent} requests were due and never sent: every connection was busy")

@@ -92,6 +92,11 @@ def test_a_client_that_falls_behind_says_that_it_was_the_limit(changes: dict[str
     assert not fast.remarks(), "what passed all the same needs no excuse"
 
 
+def test_a_client_that_is_rather_busy_says_that_some_of_it_is_its_own() -> None:
+    (remark,) = figures(*[0.4] * 100, busy=0.7).remarks()
+    assert remark.startswith("the client had work for 70% of the time, so some of this latency is its own")
+
+
 def test_waiting_for_a_connection_is_told_from_a_slow_gateway() -> None:
     quick = Latencies()
     quick.record(0.005)

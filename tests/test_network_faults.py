@@ -7,7 +7,7 @@ import ssl
 import httpx
 import pytest
 
-from gateway.delivery.faults import describe
+from gateway.network_faults import describe
 
 
 def chained(outer: Exception, inner: BaseException) -> Exception:
@@ -33,9 +33,9 @@ def chained(outer: Exception, inner: BaseException) -> Exception:
         (httpx.RemoteProtocolError("s3cr3t"), "the connection ended, or what came is not HTTP"),
         (httpx.ReadError("s3cr3t"), "the connection broke while the answer was awaited"),
         (httpx.WriteError("s3cr3t"), "the connection broke while the request was sent"),
-        (httpx.UnsupportedProtocol("s3cr3t"), "the target's URL is neither http nor https"),
-        (httpx.InvalidURL("s3cr3t"), "the target's URL is not valid"),
-        (UnicodeError("s3cr3t"), "the target's host name is not valid"),
+        (httpx.UnsupportedProtocol("s3cr3t"), "the URL is neither http nor https"),
+        (httpx.InvalidURL("s3cr3t"), "the URL is not valid"),
+        (UnicodeError("s3cr3t"), "the host name is not valid"),
         (OSError("s3cr3t"), "no answer (OSError)"),
         (httpx.StreamConsumed(), "no answer (StreamConsumed)"),
     ],

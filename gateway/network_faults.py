@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from typing import Final
 
 _BY_NAME: Final = (
-    # httpx's classes, told by name: the sender alone imports httpx
+    # httpx's classes, told by name: httpx is imported by its owners alone
     ("LocalProtocolError", "the request cannot be sent: a configured header is malformed"),
     ("RemoteProtocolError", "the connection ended, or what came is not HTTP"),
-    ("UnsupportedProtocol", "the target's URL is neither http nor https"),
-    ("InvalidURL", "the target's URL is not valid"),
+    ("UnsupportedProtocol", "the URL is neither http nor https"),
+    ("InvalidURL", "the URL is not valid"),
     ("ConnectError", "no connection"),
     ("ReadError", "the connection broke while the answer was awaited"),
     ("WriteError", "the connection broke while the request was sent"),
-    ("UnicodeError", "the target's host name is not valid"),
+    ("UnicodeError", "the host name is not valid"),
 )
 
 
