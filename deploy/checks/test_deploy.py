@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from deploy.checks.programs import ROOT, program, run
 from gateway.simulator.client import MetaClient
 from gateway.simulator.pki import make_pki
+from tests.stories.public_pki import public_pki
 from tests.stories.rig import APP_SECRET, PATH, Config, Rig, free_port, message, open_target, unique_id, until
 
 DEPLOY = ROOT / "deploy"
@@ -104,6 +105,37 @@ async def test_the_gateway_makes_no_system_call_that_the_unit_forbids(rig: Rig, 
     if os.geteuid() == 0:
         made -= {"fchown"}  # SQLite, as root alone
     assert made - allowed_calls() == set()
+
+
+async def test_systemds_own_activator_starts_it_and_the_connection_that_did_is_answered(rig: Rig) -> None:
+    rig.pki = public_pki(rig.directory / "certs")
+
+    def change(config: Config) -> None:
+        config["listen"]["address"] = "systemd"
+
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=change)
+        with (rig.directory / "gateway.log").open("wb") as log:
+            process = await trio.lowlevel.open_process(
+                [
+                    *(
+                        program("systemd-socket-activate"),
+                        f"--listen=127.0.0.1:{rig.port}",
+                        "--fdname=public",
+                    ),
+                    *(sys.executable, "-m", "gateway", "--config", str(rig.config), "run"),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            await until(lambda: "Listening on" in rig.log)
+            assert (await rig.post(message(unique_id()))).status == 200
+            await until(lambda: len(target.received) == 1)
+        finally:
+            process.terminate()
+            with trio.CancelScope(shield=True):
+                assert await process.wait() == 0
 
 
 # -- containers
