@@ -98,9 +98,9 @@ bench/.venv/.installed: bench/requirements.txt
 
 lock: ## pin all dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --group dev --output-file requirements.lock --upgrade pyproject.toml
+	  --group dev --extra postgresql --output-file requirements.lock --upgrade pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --group build --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+	  --group build --extra postgresql --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file bench/requirements.txt --upgrade bench/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

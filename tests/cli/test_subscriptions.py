@@ -135,6 +135,7 @@ def test_list_for_scripts_shows_all_pages_and_which_is_ours(command: Command, me
     (account,) = listed["accounts"]
     assert listed["ok"] is True
     assert account["waba"] == WABA
+    assert account["error"] is None
     assert account["apps"] == [
         {"id": OTHER_APP, "name": "Another app", "override_url": ELSEWHERE, "ours": False},
         {"id": APP_ID, "name": "Kestrel GW", "override_url": None, "ours": True},
@@ -177,7 +178,7 @@ def test_an_override_in_the_way_is_left_alone_where_nobody_can_be_asked(
     called = command("subscribe", "--waba", WABA, "--waba", "2")
     assert called.code == 2
     assert called.out.splitlines() == [
-        f"{WABA}\tquestion\thas the override {ELSEWHERE}, which this would remove",
+        f"{WABA}\tundecided\thas the override {ELSEWHERE}, which this would remove",
         "2\tdone\tsubscribe",
     ]
     assert "--keep-override leaves it, --remove-override (or --yes) removes it" in called.err
@@ -212,6 +213,24 @@ def test_on_a_terminal_it_is_asked_once(
     assert called.code == 0
     assert called.err.count("Remove these 2 overrides?") == 1
     assert meta.accounts == {WABA: {APP_ID: override}, "2": {APP_ID: override}}
+
+
+def test_where_nobody_answers_it_ends_with_what_is_done(
+    command: Command, meta: StandIn, monkeypatch: pytest.MonkeyPatch, at_a_terminal: None
+) -> None:
+    meta.accounts = {WABA: {APP_ID: ELSEWHERE}, "2": {}}
+    answer(monkeypatch, "")
+    called = command("subscribe", "--waba", WABA, "--waba", "2")
+    assert called.code == 130
+    assert [line.split("\t")[1] for line in called.out.splitlines()] == ["undecided", "done"]
+    assert meta.accounts[WABA] == {APP_ID: ELSEWHERE}
+
+
+def test_a_dry_run_asks_nothing(command: Command, meta: StandIn, at_a_terminal: None) -> None:
+    meta.accounts[WABA] = {APP_ID: ELSEWHERE}
+    called = command("subscribe", "--waba", WABA, "--dry-run")
+    assert called.out.startswith(f"{WABA}\tundecided\t")
+    assert "Remove" not in called.err
 
 
 def test_an_override_of_another_app_is_in_nobodys_way(command: Command, meta: StandIn) -> None:
@@ -278,6 +297,19 @@ def test_a_limit_stops_that_account_and_says_for_how_long(
     assert command("subscribe", "--waba-file", str(rest)).out == f"{WABA}\tdone\tsubscribe\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("list", "--app"), ("list", "--phone", PHONE), ("explain", "--phone", PHONE), ("check", "--all")],
+)
+def test_whoever_only_looks_is_told_for_how_long_too(
+    command: Command, meta: StandIn, arguments: tuple[str, ...]
+) -> None:
+    meta.scripted = [("GET", "/", limited(APP_ID, minutes=125))]
+    called = command(*arguments)
+    assert called.code == 1
+    assert "access again in 2 h 5 min" in called.out + called.err
+
+
 @pytest.mark.parametrize("code", [80008, 4, 17, 32, 613])
 def test_every_limit_stops(command: Command, meta: StandIn, code: int) -> None:
     meta.scripted = [("POST", "/", limited(WABA, code=code))]
@@ -338,6 +370,7 @@ def test_bad_ids_in_a_file_are_named_by_their_line_and_nothing_is_done(
         (("subscribe", "--waba", "1", "--verify-token", "x"), "is for --override-url"),
         (("subscribe", "--waba", "1", "--field", "messages"), "--field is for --app"),
         (("subscribe", "--waba", "1", "--app"), "one kind at a time"),
+        (("subscribe", "--app", "--keep-override"), "are for accounts"),
         (("subscribe", "--phone", "1"), "nothing but an override"),
         (("subscribe", "--app", "--override-url", HOOK), "--app has no override"),
         (("subscribe", "--waba-file", "/not/there"), "No such file"),
@@ -381,6 +414,8 @@ def test_a_wrong_token_is_told_and_not_shown(command: Command, monkeypatch: pyte
     called = command("list", "--waba", WABA)
     assert called.code == 1
     assert "Meta does not take the access token (code 190)" in called.out
+    listed = told(command("list", "--waba", WABA, "--json"))
+    assert (listed["ok"], listed["accounts"][0]["code"]) == (False, 190)
     assert "EAAwrong" not in called.out + called.err
 
 
@@ -590,6 +625,18 @@ def test_explain_says_whose_url_holds(
     explained = told(command("explain", "--waba", WABA, "--phone", PHONE, "--json"))
     assert explained["messaging_fields"]["url"] == holds
     assert [level["holds"] for level in explained["levels"]].count(True) == 1
+
+
+def test_explain_takes_no_other_apps_override_for_ours(command: Command, write: Write, meta: StandIn) -> None:
+    write(app_id=None)
+    meta.accounts[WABA] = {OTHER_APP: ELSEWHERE, APP_ID: None}
+    assert "2. account       not known" in command("explain", "--waba", WABA).out
+
+
+def test_explain_says_what_holds_for_an_account(command: Command, meta: StandIn) -> None:
+    meta.accounts[WABA] = {APP_ID: ELSEWHERE}
+    called = command("explain", "--waba", WABA)
+    assert f"Of numbers without an override of their own, the account's does: {ELSEWHERE}" in called.out
 
 
 def test_explain_claims_nothing_that_it_has_not_seen(command: Command, meta: StandIn) -> None:
