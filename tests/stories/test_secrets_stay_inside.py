@@ -137,6 +137,7 @@ class Outputs:
                     "/nothing",
                     "/api/status",
                     "/api/config",
+                    "/api/config/source",
                     "/api/edge",
                 ),
             ):
