@@ -54,6 +54,9 @@ from gateway.web.server import AsgiApp, WebServer
 ADMIN_MAX_CONNECTIONS: Final = 64
 """A scraper, probes, and people: more wait in the kernel's queue."""
 
+HANDSHAKES_SECONDS: Final = 2.0
+"""While the gateway stops: for the handshakes under way, two round trips to the other side of the world."""
+
 PRUNE_EVERY_SECONDS: Final = 3600.0
 """How often dead letters past `keep` and `max_size` are looked for: both are days and gigabytes."""
 
@@ -305,6 +308,9 @@ class Assembly:
 
     async def _end_requests(self, timeout_seconds: float) -> None:
         with trio.move_on_after(timeout_seconds):
+            # Who was let in is served: a client whose connection was accepted does not look for another.
+            with trio.move_on_after(HANDSHAKES_SECONDS):
+                await self._door.wait_handshakes()
             await self._web.wait_idle()
 
     async def _summarize(self) -> None:

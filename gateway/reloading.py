@@ -21,6 +21,7 @@ from gateway.errors import RESTART_REMEDY, GatewayError, Problem
 from gateway.exposition import Outcome, ReloadRecord, Trigger
 from gateway.generation import Generation, build_generation
 from gateway.preflight import load_and_examine
+from gateway.service_manager import ServiceManager
 from gateway.settings.differences import differences
 from gateway.settings.files import Sight, look
 from gateway.settings.load import KeyPath, Loaded, write_key_path
@@ -83,10 +84,12 @@ class Reloader:
         record: ReloadRecord,
         audit: AuditLog,
         now_ms: Callable[[], int],
+        manager: ServiceManager,
         consent: Consent | None = None,
     ) -> None:
         """`install` puts a generation in the place of the one before. It must not fail. `consent` is asked
         before: worker processes can refuse."""
+        self._manager = manager
         self._generation = generation
         self._environ = environ
         self._install = install
@@ -111,7 +114,9 @@ class Reloader:
             while True:
                 await self._asked.wait()
                 self._asked = trio.Event()
+                self._manager.reloading()
                 await self.reload("signal")
+                self._manager.ready()
 
     async def reload(self, trigger: Trigger) -> None:
         """Build a new generation and install it; or say why not, and change nothing."""

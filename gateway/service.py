@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Final
 
 import trio
@@ -24,14 +25,16 @@ from gateway.errors import GatewayError, SpoolBrokenError
 from gateway.exposition import ReloadRecord
 from gateway.generation import Generation, build_generation, callback_urls
 from gateway.reloading import Reloader
+from gateway.service_manager import ServiceManager
 from gateway.settings.load import Loaded
-from gateway.settings.values import Address
+from gateway.settings.values import Address, ListenAddress
 from gateway.spool.contract import Spool
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.tls.activation import take_activated
 from gateway.tls.binding import Bound, bind
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
@@ -59,12 +62,12 @@ async def serve(
     """
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     settings = loaded.settings
-    life = Life()
+    life, manager = Life(), ServiceManager(os.environ)
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
         Sockets() as sockets,
     ):
-        public = sockets.bind("listen.address", settings.listen.address)
+        public = sockets.bind_public(settings.listen.address)
         admin = sockets.bind("admin.address", settings.admin.address)
         metrics_port = sockets.bind("metrics.address", settings.metrics.address) if settings.metrics else None
         metrics = Metrics()
@@ -91,6 +94,7 @@ async def serve(
                 record=record,
                 audit=audit,
                 now_ms=unix_ms,
+                manager=manager,
             )
             with leading_error(), trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
@@ -106,6 +110,8 @@ async def serve(
                         "ready",
                         addresses=[str(Address(host=host, port=port)) for host, port in public.addresses],
                     )
+                    manager.ready()
+                    nursery.start_soon(manager.keep_alive)
                     async with trio.open_nursery() as reloading:
                         reloading.start_soon(reloader.run)
                         if reload_asked():
@@ -113,6 +119,7 @@ async def serve(
                         await life.stop.wait()
                         # What is about to stop takes up nothing new.
                         reloading.cancel_scope.cancel()
+                    manager.stopping()
                     await assembly.drain()
                     scope.cancel()
     log.info("stopped")
@@ -129,10 +136,17 @@ class Sockets(ExitStack):
     """Sockets that listen, closed again where the start fails; whoever serves them closes them as well."""
 
     def bind(self, key: str, address: Address) -> Bound:
+        return self._open(key, partial(bind, address))
+
+    def bind_public(self, address: ListenAddress) -> Bound:
+        take = partial(take_activated, os.environ) if address.activated else partial(bind, address)
+        return self._open("listen.address", take)
+
+    def _open(self, key: str, take: Callable[[], Bound]) -> Bound:
         try:
-            bound = bind(address)
+            bound = take()
         except GatewayError as error:
-            raise GatewayError(f"{key}: {error.message}", remedy=error.remedy) from error
+            raise type(error)(f"{key}: {error.message}", remedy=error.remedy) from error
         for one in bound.sockets:
             self.callback(one.close)
         return bound

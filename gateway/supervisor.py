@@ -31,6 +31,7 @@ from gateway.generation import Generation, build_generation, callback_urls
 from gateway.observing import Observer
 from gateway.reloading import Reloader
 from gateway.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
+from gateway.service_manager import ServiceManager
 from gateway.settings.amounts import AUTO
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
@@ -76,23 +77,23 @@ async def supervise(
         GatewayError: it could not start, or no worker stays alive.
     """
     settings = loaded.settings
-    life = Life()
+    life, manager = Life(), ServiceManager(os.environ)
     with (
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
         Sockets() as sockets,
         DirectoryLock(settings.spool.directory),
     ):
-        public = sockets.bind("listen.address", settings.listen.address)
+        public = sockets.bind_public(settings.listen.address)
         admin = sockets.bind("admin.address", settings.admin.address)
         metrics_port = sockets.bind("metrics.address", settings.metrics.address) if settings.metrics else None
-        head = _Head(build_generation(loaded), config=config, public=public, life=life)
+        head = _Head(build_generation(loaded), config=config, public=public, life=life, manager=manager)
         with leading_error(), trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(listen_to_signals, signals, life, head.reloader.ask)
                 await head.open_admin(nursery, admin=admin, metrics_port=metrics_port)
                 nursery.start_soon(head.fleet.run)
                 async with trio.open_nursery() as serving:
-                    serving.start_soon(_tell_when_ready, head, public, announce)
+                    serving.start_soon(_tell_when_ready, head, public, announce, manager)
                     serving.start_soon(head.reloader.run)
                     if reload_asked():
                         head.reloader.ask()
@@ -100,6 +101,7 @@ async def supervise(
                     # What is about to stop takes up nothing new.
                     serving.cancel_scope.cancel()
                 life.draining = True
+                manager.stopping()
                 for one in public.sockets:
                     one.close()  # the workers' are open for as long as they accept
                 await head.fleet.drain(life.hurry)
@@ -107,16 +109,20 @@ async def supervise(
     log.info("stopped")
 
 
-async def _tell_when_ready(head: "_Head", public: Bound, announce: Announce) -> None:
+async def _tell_when_ready(head: "_Head", public: Bound, announce: Announce, manager: ServiceManager) -> None:
     await head.fleet.workers[0].ready.wait()
     announce_urls(head.generation, public, announce)
     log.info("ready", addresses=[str(Address(host=host, port=port)) for host, port in public.addresses])
+    manager.ready()
+    await manager.keep_alive()
 
 
 class _Head:
     """What the supervisor has besides its workers."""
 
-    def __init__(self, generation: Generation, *, config: Path, public: Bound, life: Life) -> None:
+    def __init__(
+        self, generation: Generation, *, config: Path, public: Bound, life: Life, manager: ServiceManager
+    ) -> None:
         settings = generation.settings
         self.generation = generation
         self._public = public
@@ -146,6 +152,7 @@ class _Head:
             audit=audit,
             now_ms=unix_ms,
             consent=self.fleet.prepare,
+            manager=manager,
         )
         self._record = record
         self._gathering = Gathering(

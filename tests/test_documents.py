@@ -20,6 +20,7 @@ GUIDES = [
     ROOT / "docs/delivery.md",
     ROOT / "docs/operations.md",
     ROOT / "docs/moving-in.md",
+    ROOT / "docs/subscriptions.md",
 ]
 UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
 

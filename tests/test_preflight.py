@@ -1,6 +1,7 @@
 """What is looked at beyond the configuration file: the files and directories that it names."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,29 @@ def remarked(site: Path) -> Examine:
 def test_a_development_setup_on_loopback_is_clean(examined: Examine, site: Path) -> None:
     assert examined(GOOD) == ()
     assert not (site / "var").exists(), "looking must not create"
+
+
+GRAPH = """\
+graph:
+  token: {env: META_ACCESS_TOKEN}
+  subscriptions:
+    - waba: 1
+      override_url: https://hooks.example.com/webhooks/mian
+    - {waba: 2, override_url: "https://elsewhere.example/hooks"}
+"""
+
+
+def test_what_meta_is_told_is_looked_at_too(remarked: Examine) -> None:
+    """The token may be missing where the gateway runs; an override to this gateway must find an app there."""
+    public = "listen: {address: 127.0.0.1:8443, public_url: https://hooks.example.com}\n"
+    told = {
+        one.key_path: one
+        for one in remarked(public + re.sub(r"(?m)^listen:.*\n(  .*\n)*", "", GOOD) + GRAPH)
+        if one.key_path.startswith("graph")
+    }
+    assert set(told) == {"graph.token", "graph.subscriptions[0].override_url"}
+    assert "META_ACCESS_TOKEN is not set" in told["graph.token"].message
+    assert "no app has the path '/webhooks/mian'" in told["graph.subscriptions[0].override_url"].message
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from gateway.exposition import ReloadRecord
 from gateway.generation import Generation, build_generation
 from gateway.preflight import load_and_examine
 from gateway.reloading import Reloader
+from gateway.service_manager import ServiceManager
 from gateway.simulator.pki import make_pki
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
@@ -61,6 +62,7 @@ class Site:
         self.record = ReloadRecord(self.first, metrics=self.metrics, at_ms=1_795_000_000_000)
         self.reloader = Reloader(
             self.first,
+            manager=ServiceManager({}),
             environ=self.environ,
             install=self.installed.append,
             record=self.record,

@@ -11,6 +11,7 @@ from gateway.core.signature import sign, verify_signature
 from gateway.delivery.message import OutgoingRequest
 from gateway.delivery.sender import Endpoint
 from gateway.delivery.target import DispatchTarget
+from gateway.graph.client import Api
 from gateway.ingress.checks import Head, IngressApp
 from gateway.settings.values import Secret
 from gateway.spool.contract import AttemptRecord
@@ -29,6 +30,7 @@ def read_head() -> object:
 
 
 HOLDERS = [
+    Api(base_url="https://a", version="v25.0", token=Secret(BYTES, source="env NAME")),
     Secret(BYTES, source="env NAME"),
     verify_signature(app="a", raw=BYTES, header_values=[sign(b"s", BYTES).encode()], secrets=[b"s"]),
     IngressApp(

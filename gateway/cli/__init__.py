@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "routes": ("routes", "Explain where a field or a payload would go, route by route."),
     "send": ("send", "Play Meta once: signed POSTs over mTLS, or the verification GET."),
     "bench": ("bench", "Play Meta at a rate, and hold the answers against Meta's bar."),
+    "status": ("status", "Say what is the matter, and how every target is; --watch to stay."),
     "trace": ("trace", "Follow one notification or message: where it is, and what was tried."),
     "targets": ("targets", "List the targets, pause one, resume it, give up a former one."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),

@@ -159,7 +159,6 @@ def _asking(gateway: "AdminClient", wanted: "Wanted", *, dry_run: bool) -> Step:
 
 @asynccontextmanager
 async def _on_spool(settings: "Settings", wanted: "Wanted", *, dry_run: bool) -> AsyncIterator[Step]:
-    from gateway.cli.state_owner import refuse_another_user
     from gateway.cli.stopped_spool import open_stopped_spool
     from gateway.delivery.kept_replay import Cursor, KeptReplayer
     from gateway.delivery.replay import Known
@@ -167,7 +166,6 @@ async def _on_spool(settings: "Settings", wanted: "Wanted", *, dry_run: bool) ->
     from gateway.telemetry.audit import FILE_NAME, AuditLog
 
     directory = settings.spool.directory
-    refuse_another_user(directory)
     err("no gateway runs: doing it here")
     known = Known(
         apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing_table(settings)

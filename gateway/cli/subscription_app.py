@@ -8,7 +8,7 @@ import typer
 from gateway.cli.agreement import demand_agreement
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
 from gateway.cli.subscription_call import Site, call_meta, given_token, read_again
-from gateway.cli.subscription_report import may_ask, print_table
+from gateway.cli.subscription_report import may_ask, print_rows
 from gateway.errors import UsageError
 from gateway.graph.answers import AppSubscription
 from gateway.graph.client import Api, NoAnswerError
@@ -89,7 +89,7 @@ def _print(app_id: str, found: Sequence[AppSubscription], *, as_json: bool) -> N
     if not found:
         out(f"app {app_id}: no subscription")
         return
-    print_table(
+    print_rows(
         ("object", "callback URL", "active", "fields"),
         [
             (one.object, one.callback_url, "yes" if one.active else "no", ", ".join(one.fields))

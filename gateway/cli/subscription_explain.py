@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
 from gateway.cli.subscription_call import Site, call_meta
-from gateway.cli.subscription_report import print_table
+from gateway.cli.subscription_report import print_rows
 from gateway.errors import GatewayError
 from gateway.graph.answers import PhoneConfiguration
 from gateway.graph.comparison import callback_url
@@ -76,6 +76,9 @@ def _print(site: Site, precedence: Precedence, waba: str | None, phone: str | No
         out(visible(f"  {number}. {level.name:<14}{url}{holds}"))
     if precedence.holds is None:
         out("Which holds cannot be told without the id of the phone number: give --phone.")
+        below = decide(precedence.levels[1:]).holds
+        if below is not None:
+            out(visible(f"Of numbers without an override of their own, the {below.name}'s does: {below.url}"))
     elif note := _whose(site, precedence.holds.url):
         out(f"That is {note}.")
     out("")
@@ -130,7 +133,7 @@ def show_phones(site: Site, phones: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         out_json({"ok": not failed, "phones": [_plain_phone(phone, one) for phone, one in found.items()]})
     else:
-        print_table(
+        print_rows(
             ("phone", "its own override", "account's override", "app's URL"),
             [
                 (phone, f"failed: {one.message}", "", "")

@@ -5,14 +5,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, err, out, out_json
+from gateway.cli.table import print_table
 from gateway.graph.accounts import write_remaining
 from gateway.graph.errands import GOOD, Outcome, Result
 from gateway.graph.usage import Usage, UsageBook, say_usage
 from gateway.telemetry.redaction import visible
 
-_WORDS = {Outcome.NOT_TRIED: "not tried", Outcome.WOULD: "would"}
+_SCREENFUL: Final = 50
+"""Of rows; beyond it a terminal is shown what failed alone."""
+_WORDS: Final = {Outcome.NOT_TRIED: "not tried", Outcome.WOULD: "would"}
 
 
 def exit_code(results: Iterable[Result]) -> int:
@@ -20,26 +24,16 @@ def exit_code(results: Iterable[Result]) -> int:
     outcomes = {result.outcome for result in results} - GOOD
     if not outcomes:
         return EXIT_DONE
-    return EXIT_USAGE if outcomes == {Outcome.QUESTION} else EXIT_FAILED
+    return EXIT_USAGE if outcomes == {Outcome.UNDECIDED} else EXIT_FAILED
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows: a table on a terminal, tab-separated lines in a pipe."""
-    if not os.isatty(1):
-        for row in rows:
-            out("\t".join(map(visible, row)))
+    if os.isatty(1):
+        print_table(columns, rows, whole={"account", "phone", "outcome", "app"})
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"account", "phone", "outcome", "app"})
     for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    Console().print(table)
+        out("\t".join(map(visible, row)))
 
 
 def print_results(results: Sequence[Result], book: UsageBook, *, what: str, as_json: bool) -> None:
@@ -55,13 +49,22 @@ def print_results(results: Sequence[Result], book: UsageBook, *, what: str, as_j
             }
         )
     else:
-        rows = [(one.account, _WORDS.get(one.outcome, str(one.outcome)), one.what) for one in results]
-        print_table((what, "outcome", "what"), rows)
+        shown = _worth_a_row(results) if os.isatty(1) else results
+        rows = [(one.account, _WORDS.get(one.outcome, str(one.outcome)), one.what) for one in shown]
+        if rows:
+            print_rows((what, "outcome", "what"), rows)
     tell_remedies(results)
     tell_usage(results, book)
     if len(results) > 1:
         counts = Counter(_WORDS.get(result.outcome, str(result.outcome)) for result in results)
         err(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+
+
+def _worth_a_row(results: Sequence[Result]) -> Sequence[Result]:
+    """Of many, those that somebody must look at: the others are counted below, and all stand in a pipe."""
+    if len(results) <= _SCREENFUL:
+        return results
+    return [result for result in results if result.outcome not in {Outcome.DONE, Outcome.UNCHANGED}]
 
 
 def tell_remedies(results: Iterable[Result]) -> None:
@@ -92,9 +95,8 @@ def print_apps(results: Sequence[Result], book: UsageBook, app_id: str | None, *
             }
         )
     else:
-        print_table(
-            ("account", "app", "name", "override"), [row for one in results for row in _app_rows(one)]
-        )
+        rows = [row for one in results for row in _app_rows(one)]
+        print_rows(("account", "app", "name", "override"), rows)
     tell_remedies(results)
     tell_usage(results, book)
 
@@ -117,8 +119,15 @@ def _plain_apps(result: Result, book: UsageBook, app_id: str | None) -> dict[str
         }
         for app in result.apps
     ]
-    usage = [one.plain() for one in book.told_of(result.account)]
-    return result.plain("account") | {"apps": apps, "usage": usage}
+    failed = result.outcome not in GOOD
+    told = result.plain("account")
+    return {
+        "waba": result.account,
+        "apps": apps,
+        "error": result.what if failed else None,
+        **{key: told[key] if failed else None for key in ("remedy", "code", "regain_minutes", "trace")},
+        "usage": [one.plain() for one in book.told_of(result.account)],
+    }
 
 
 def write_rest(file: Path | None, results: Sequence[Result], *, command: str) -> None:

@@ -95,7 +95,7 @@ def bring(site: Site, wishes: Mapping[str, Wish], tokens: Mapping[str, Secret], 
 
     hidden = tuple(tokens.values())
     ran = go(site, tuple(wishes), errand(wishes), wait=manner.wait, hidden=hidden)
-    asked = [result for result in ran.results if result.outcome is Outcome.QUESTION]
+    asked = [result for result in ran.results if result.outcome is Outcome.UNDECIDED]
     if asked and may_ask() and not ran.interrupted:
         existing = _ask(asked)
         decided = {result.account: replace(wishes[result.account], existing=existing) for result in asked}

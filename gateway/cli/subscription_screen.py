@@ -38,7 +38,7 @@ class Screen(AbstractContextManager["Screen"]):
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-            columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (BarColumn(bar_width=12), MofNCompleteColumn(), TimeElapsedColumn())
             self._bar = Progress(
                 *columns,
                 TextColumn("{task.description}", markup=False),
@@ -65,7 +65,7 @@ class Screen(AbstractContextManager["Screen"]):
     def pausing(self, account: str, seconds: float, usages: Sequence[Usage]) -> None:
         """Slower, since much of a limit is used up."""
         why = say_usage(usages[:1])
-        self._show(f"{account}: slowly, {why}")
+        self._show(f"{account}: slowly, {usages[0].percent:.0f} % used")
         if self._bar is None and not self._told_pause:
             self._told_pause = True
             err(f"slowing down, {seconds:.0f} s before each call: {why} is used up")

@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli import quantities
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
+from gateway.cli.table import print_table
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
 
@@ -57,18 +58,17 @@ def list_(as_json: AsJson = False) -> None:
     """
     settings = _settings()
     gateway = _gateway(settings)
-    found = _ask_status(gateway) if gateway is not None else _on_spool(settings, _nothing)
+    found = _ask_status(gateway) if gateway is not None else look_at_spool(settings)
     if as_json:
         out_json({"targets": found})
         return
     if os.isatty(1):
         now_ms = unix_ms()
-        _print_table(
-            [
-                _cells(name, target, brief_next(target, now_ms), brief_note(target, now_ms))
-                for name, target in found.items()
-            ]
-        )
+        rows = [
+            _cells(name, target, brief_next(target, now_ms), brief_note(target, now_ms))
+            for name, target in found.items()
+        ]
+        print_table(COLUMNS, rows, right=COLUMNS[2:5])
     else:
         for name, target in found.items():
             out("\t".join(_cells(name, target, target["next_attempt_at"] or "-", _note(target))))
@@ -235,6 +235,11 @@ def _change(
         out("\t".join(part for part in (name, str(found["state"]), _note(found)) if part))
 
 
+def look_at_spool(settings: "Settings") -> dict[str, Any]:
+    """Say how the targets are by the spool of a gateway that does not run; takes its lock meanwhile."""
+    return _on_spool(settings, _nothing)
+
+
 def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
     """Open the spool, with its lock, do something there, and return how the targets are then."""
     import trio
@@ -359,24 +364,3 @@ def _note(
     if rate := target.get("rate_per_second"):
         notes.append(f"{rate:g}/s until caught up")
     return ", ".join(notes)
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from gateway.telemetry.redaction import visible
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in COLUMNS:
-        table.add_column(
-            column,
-            justify="right" if column in COLUMNS[2:5] else "left",
-            overflow="fold",
-        )
-    for row in rows:
-        # As text: a reason with brackets, such as "[/x]", is no markup.
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    Console().print(table)

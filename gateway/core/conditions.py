@@ -218,8 +218,11 @@ def _failing(targets: Iterable[TargetSeen]) -> Iterable[Condition]:
     for target in targets:
         if target.opened_at_ms is None or target.state == "paused":
             continue
+        oldest = _span(round(target.oldest_seconds * 1000))
         evidence = [
-            f"{target.pending} deliveries wait, the oldest for {_span(round(target.oldest_seconds * 1000))}"
+            f"{target.pending} deliveries wait, the oldest for {oldest}"
+            if target.pending
+            else "nothing waits for it now: the next delivery shows how it is"
         ]
         if target.last_error:
             evidence.append(f"the last attempt failed: {target.last_error}")

@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     """It was so already."""
     WOULD = "would"
     """Something would be done; `--dry-run`."""
-    QUESTION = "question"
+    UNDECIDED = "undecided"
     """There is an override that somebody must decide about."""
     LIMITED = "limited"
     FAILED = "failed"
@@ -253,7 +253,7 @@ class Bringer:
             case Question(override_url=url):
                 return Result(
                     account=account,
-                    outcome=Outcome.QUESTION,
+                    outcome=Outcome.UNDECIDED,
                     what=f"has the override {url}, which this would remove",
                     remedy="--keep-override leaves it, --remove-override (or --yes) removes it",
                     before=before,

@@ -1,4 +1,4 @@
-"""Addresses to listen on (`HOST:PORT`, `[::]:8443`), and networks (`10.0.8.0/24`)."""
+"""Addresses to listen on (`HOST:PORT`, `[::]:8443`, `systemd`), and networks (`10.0.8.0/24`)."""
 
 import ipaddress
 import re
@@ -13,6 +13,8 @@ from gateway.settings.reading import fault, read_text, shown
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%A-Za-z]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 _LOOPBACK_NAME: Final = "localhost"
+ACTIVATED: Final = "systemd"
+"""Stands for the sockets that systemd has opened and passes on (sd_listen_fds(3))."""
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -67,6 +69,34 @@ class Address:
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         def read(value: object) -> Address:
             return value if isinstance(value, Address) else cls.parse(read_text(value))
+
+        return core_schema.no_info_plain_validator_function(
+            read, serialization=core_schema.to_string_ser_schema()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenAddress(Address):
+    """An address, or `systemd`: then it is whatever the socket unit says, taken for every address, and the
+    port is not known before the start."""
+
+    activated: bool = False
+
+    def __str__(self) -> str:
+        return ACTIVATED if self.activated else Address.__str__(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address; a fault where it is none."""
+        if text == ACTIVATED:
+            return cls(host="::", port=0, activated=True)
+        plain = Address.parse(text)
+        return cls(host=plain.host, port=plain.port)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: object) -> ListenAddress:
+            return value if isinstance(value, ListenAddress) else cls.parse(read_text(value))
 
         return core_schema.no_info_plain_validator_function(
             read, serialization=core_schema.to_string_ser_schema()

@@ -24,6 +24,7 @@ from gateway.settings.values import (
     HeaderName,
     HeaderValue,
     IdList,
+    ListenAddress,
     ListOrOne,
     MergedChanges,
     Name,
@@ -63,9 +64,10 @@ class Drain(Model):
 class Listen(Model):
     """The public port: TLS only."""
 
-    address: Address = Address(host="::", port=8443)
+    address: ListenAddress = ListenAddress(host="::", port=8443)
     """Where Meta connects to, `HOST:PORT`; where there is no IPv6, `[::]` falls back to 0.0.0.0 and says
-    so."""
+    so. `systemd`: on the sockets of the socket unit that has started it; connections wait in them while the
+    gateway restarts."""
     public_url: PublicUrl | None = None
     """How the outside reaches this port, such as `https://hooks.example.com`; makes the callback URLs in
     every message exact."""

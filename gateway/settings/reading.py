@@ -19,6 +19,9 @@ _SHOWN_CHARACTERS: Final = 60
 """A value in a message is cut here: enough to recognise it, short enough for one line."""
 _LARGEST_BYTES: Final = 1024**2
 """A secret or a list of ids beyond 1 MiB is the wrong file (or /dev/zero)."""
+_CREDENTIALS: Final = "$CREDENTIALS_DIRECTORY"
+"""Begins the path of what systemd has passed on by LoadCredential= (systemd.exec(5)): it changes with the
+name of the unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +71,21 @@ def read_text(value: object) -> str:
 
 
 def read_path(value: object, info: ValidationInfo) -> Path:
-    """Relative to the configuration file -> absolute. Nothing is opened."""
-    return value if isinstance(value, Path) else reading(info).base / read_text(value)
+    """Relative to the configuration file, or to systemd's credentials -> absolute. Nothing is opened."""
+    if isinstance(value, Path):
+        return value
+    text = read_text(value)
+    if text.startswith(_CREDENTIALS + "/"):
+        name = _CREDENTIALS.removeprefix("$")
+        directory = reading(info).environ.get(name)
+        if directory:
+            return Path(directory) / text.removeprefix(_CREDENTIALS + "/")
+        if reading(info).with_secrets:
+            raise fault(
+                f"{name} is not set",
+                "systemd sets it for a unit with LoadCredential=; by hand, set it to where these files lie",
+            )
+    return reading(info).base / text
 
 
 def read_named_file(value: object, info: ValidationInfo) -> tuple[Path, bytes]:

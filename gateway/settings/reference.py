@@ -24,7 +24,8 @@ starting anything; `gateway schema` prints a JSON Schema for editors.
   (`*name`) stands for a whole value.
 - **Durations** are a number and a unit: `250ms`, `10s`, `5m`, `2h`, `3d`. **Sizes** likewise, in powers of
   1024: `64KiB`, `3MiB`, `10GiB`.
-- **Paths** are relative to the file.
+- **Paths** are relative to the file. One that begins with `$CREDENTIALS_DIRECTORY/` leads to what systemd
+  has passed on (`LoadCredential=`); no other variable is replaced.
 - **A secret** is `{env: NAME}` or `{file: PATH}`, never plain text. One trailing newline is dropped;
   missing or empty is an error.
 - **Ids** are one id, a list of ids, or `{file: PATH}` with one a line; blank lines and what follows a `#`

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -143,11 +144,15 @@ def read_reference(value: object, info: ValidationInfo) -> SecretReference:
             raise fault("is not a reference to a secret", _HOW)
     if not reading(info).with_secrets:
         return reference
-    try:
-        reference.read(reading(info).environ)
-    except UsageError as error:
-        return SecretReference(env=reference.env, file=reference.file, trouble=error.message)
-    return reference
+    # Looked for, and not read: the serving process has no use for it, and shall not hold it for a moment.
+    trouble = _missing(reference, reading(info).environ)
+    return SecretReference(env=reference.env, file=reference.file, trouble=trouble)
+
+
+def _missing(reference: SecretReference, environ: Mapping[str, str]) -> str:
+    if reference.file is None:
+        return "" if environ.get(reference.env) else f"the environment variable {reference.env} is not set"
+    return "" if os.access(reference.file, os.R_OK) else f"{reference.file} cannot be read"
 
 
 def _env_name(name: object) -> str:

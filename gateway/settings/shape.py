@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from gateway.settings.address import Address
+from gateway.settings.address import ACTIVATED, Address, ListenAddress
 from gateway.settings.amounts import write_duration, write_size
 from gateway.settings.secret import SECRET_SHAPE, Secret, SecretReference
 from gateway.settings.section import Model
@@ -94,6 +94,14 @@ _OF_CLASSES: Final[Mapping[object, Written]] = {
     Address: Written(
         "address",
         {"type": "string", "pattern": "^.+:[0-9]{1,5}$", "examples": ["127.0.0.1:9090", "[::]:8443"]},
+    ),
+    ListenAddress: Written(
+        "address",
+        {
+            "type": "string",
+            "pattern": f"^(.+:[0-9]{{1,5}}|{ACTIVATED})$",
+            "examples": ["127.0.0.1:8443", "[::]:8443", ACTIVATED],
+        },
     ),
 }
 """Types that are classes of ours, and need no annotation to be read."""

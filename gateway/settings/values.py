@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from pydantic_core import PydanticCustomError
 
 from gateway.core.merging import MAX_MERGED_CHANGES
-from gateway.settings.address import Address, IPNetwork, read_network
+from gateway.settings.address import Address, IPNetwork, ListenAddress, read_network
 from gateway.settings.amounts import (
     DURATION_PATTERN,
     MAX_WORKERS,
@@ -53,8 +53,8 @@ from gateway.settings.texts import (
 
 __all__ = [
     "Address", "AppPath", "Count", "Duration", "ExactId", "ExactIdList", "GraphUrl", "GraphVersion",
-    "HeaderName", "HeaderValue", "IdList", "ListOrOne", "MergedChanges", "Name", "Network", "Otherwise",
-    "OverrideUrl", "PositiveDuration", "PublicUrl", "Secret", "SecretReference",
+    "HeaderName", "HeaderValue", "IdList", "ListOrOne", "ListenAddress", "MergedChanges", "Name", "Network",
+    "Otherwise", "OverrideUrl", "PositiveDuration", "PublicUrl", "Secret", "SecretReference",
     "SettingsPath", "SigningSecret", "Size", "Status", "Switch", "TargetUrl", "Text", "Workers",
     "Written",
 ]  # fmt: skip

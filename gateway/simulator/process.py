@@ -138,11 +138,12 @@ async def start_gateway(
     log_path: Path,
     environ: Mapping[str, str],
     wrapper: Sequence[str] = (),
+    descriptors: Sequence[int] = (),
 ) -> AsyncGenerator[GatewayProcess, None]:
     """Run `gateway --config CONFIG run` as a process of its own, and end it on the way out, come what may.
 
     It also ends, by SIGTERM, when this process is killed. `wrapper` is a command that becomes the one that
-    follows it, as `nice` does.
+    follows it, as `nice` does; `descriptors` are inherited under their numbers.
     """
     lifeline, held = os.pipe()
     try:
@@ -153,6 +154,7 @@ async def start_gateway(
                 stdout=log,
                 stderr=log,
                 env=dict(environ),
+                pass_fds=tuple(descriptors),
             )
     except BaseException:
         os.close(held)

@@ -39,6 +39,9 @@ EVENTS: Final[Mapping[str, Event]] = {
         "limit max_connections remedy", "Fewer connections are let in than listen.max_connections says."
     ),
     "stopped": _event("", "The gateway has stopped in order; what was not delivered is in the spool."),
+    "service_manager_not_told": _event(
+        "told error", "systemd asked to be told (NOTIFY_SOCKET) and could not be; nothing else is wrong."
+    ),
     # Worker processes, by `number`. What a worker logs carries its number as `worker`.
     "worker_started": _event("number pid drains", "A worker serves; with `drains`, it empties a file."),
     "worker_not_started": _event("number error", "A worker did not come to serve, and is started anew."),
@@ -239,6 +242,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "summary": "A condition in one sentence.",
     "evidence": "What speaks for it.",
     "error": "What went wrong, in words.",
+    "told": "What systemd was to hear.",
     "errors": "Defects by kind and place, never in their own words.",
     "outcome": "What became of the connection: closed, or it goes on without identity.",
     "suppressed": "How many lines like this one were left out since the last.",

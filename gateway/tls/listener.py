@@ -147,6 +147,9 @@ class TlsListener:
         self._per_address = PerAddress()
         self._handshakes: dict[int, _Place] = {}
         """In order of their beginning."""
+        self._is_accepting = False
+        self._quiet = trio.lowlevel.ParkingLot()
+        """Who waits for the end of accepting, or of the handshakes."""
 
     @property
     def open_connections(self) -> int:
@@ -156,6 +159,15 @@ class TlsListener:
     def stop_accepting(self) -> None:
         """Close the listening sockets. `serve` returns when the last connection has ended."""
         self._accepting.cancel()
+
+    async def wait_handshakes(self) -> None:
+        """Return once no handshake is under way, after `stop_accepting`."""
+        while self._is_accepting:
+            await self._quiet.park()
+        # What was accepted last has begun its handshake after one turn.
+        await trio.lowlevel.checkpoint()
+        while self._handshakes:
+            await self._quiet.park()
 
     def _judge(self, stream: TlsStream, context: ServerContext) -> Identity | Refusal:
         verdict = judge(stream.connection, context.entries, context.ask_staged)
@@ -186,6 +198,7 @@ class TlsListener:
     ) -> None:
         """Accept until `stop_accepting`, then wait for the connections that are open."""
         async with trio.open_nursery() as connections:
+            self._is_accepting = True
             try:
                 with self._accepting:
                     async with trio.open_nursery() as loops:
@@ -196,6 +209,8 @@ class TlsListener:
                 for sock in self._sockets:
                     trio.lowlevel.notify_closing(sock)
                     sock.close()
+                self._is_accepting = False
+                self._quiet.unpark_all()
 
     async def _accept(self, listening: socket.socket, connections: trio.Nursery, handle: Handler) -> None:
         while True:
@@ -364,6 +379,8 @@ class TlsListener:
 
     def _leave(self, place: _Place) -> None:
         self._handshakes.pop(id(place), None)
+        if not self._handshakes:
+            self._quiet.unpark_all()
 
     def _refuse(self, reason: Reason, detail: str, caller: _Caller) -> None:
         self._tell_refused(Refusal(reason=reason, detail=detail), caller)

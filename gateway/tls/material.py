@@ -14,6 +14,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from gateway.settings.address import ACTIVATED
 from gateway.settings.model import Client, Tls
 from gateway.settings.values import Address
 from gateway.tls.certificate import (
@@ -250,9 +251,11 @@ def _examine_dates(
 
 
 def _development(where: tuple[str | int, ...], what: str, subject: str, address: Address) -> MaterialProblem:
+    # What systemd will pass on is not known here.
+    place = "systemd may listen on" if str(address) == ACTIVATED else f"{address.host} is"
     return MaterialProblem(
         key_path=where,
-        message=f"{what} is from a development CA ({subject}), and {address.host} is a public address",
+        message=f"{what} is from a development CA ({subject}), and {place} a public address",
         remedy="get real certificates (gateway init --production), or set listen.address to 127.0.0.1",
     )
 

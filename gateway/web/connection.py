@@ -63,6 +63,8 @@ class Connection(TCPServer):
         self._deadline = self._idle_until = trio.current_time() + terms.idle_seconds
         self._read_scope: trio.CancelScope | None = None
         self._is_drain_asked = False
+        self._is_new = True
+        """No request has been made on it."""
 
     async def run(self) -> None:
         """Serve until the connection is over. Raises, in a group, only what is a defect."""
@@ -78,10 +80,16 @@ class Connection(TCPServer):
         finally:
             await self._close()
 
-    def drain(self) -> None:
-        """Take no more requests: an idle connection ends, one in flight ends after its answer."""
-        self._is_drain_asked = True
-        self._wake()
+    def drain(self, *, newcomer_seconds: float = 0.0) -> None:
+        """Take no more requests: an idle connection ends, one in flight ends after its answer. One that has
+        made no request yet has `newcomer_seconds` for it."""
+        if self._is_new and newcomer_seconds:
+            self._idle_until = min(self._idle_until, trio.current_time() + newcomer_seconds)
+            if self.phase is Phase.IDLE:
+                self._set_deadline(self._idle_until)
+        else:
+            self._is_drain_asked = True
+            self._wake()
 
     async def protocol_send(self, event: Event) -> None:
         """Take what the protocol says: bytes for the peer, or how the connection stands."""
@@ -94,6 +102,7 @@ class Connection(TCPServer):
                 self._set_deadline(self._idle_until)
                 self._note_head()
             case Updated(idle=False) if self.phase in (Phase.IDLE, Phase.HEAD):
+                self._is_new = False
                 self.phase = Phase.BUSY
                 self._set_deadline(inf)
             case Linger() if self.phase is not Phase.ENDED:

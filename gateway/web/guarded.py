@@ -55,6 +55,12 @@ class GuardedStream:
         self._wake_by(-inf)
         self._read_due = -inf
 
+    def hasten(self, due: float) -> None:
+        """Have the read that is waited for end by `due`, if it was to end later."""
+        if due < self._read_due:
+            self._read_due = due
+            self._wake_by(due)
+
     async def read(self, *, due: float) -> bool:
         """Add to `data`; False at the end, or if nothing has come by `due` (trio's clock)."""
         self._read_due = due

@@ -58,6 +58,7 @@ class Http1Connection:
         self._state = state
         self._requests = 0
         self._is_idle = False
+        self._welcome_until = -inf
 
     async def run(self) -> None:
         """Serve until the connection is over, and close it. Raises, in a group, only what is a defect."""
@@ -69,15 +70,19 @@ class Http1Connection:
         finally:
             await self._stream.close()
 
-    def drain(self) -> None:
-        """Take no more requests: an idle connection ends, one in flight ends after its answer."""
-        if self._is_idle:
+    def drain(self, *, newcomer_seconds: float = 0.0) -> None:
+        """Take no more requests: an idle connection ends, one in flight ends after its answer. One that has
+        made no request yet has `newcomer_seconds` for it."""
+        if self._requests == 0 and newcomer_seconds:
+            self._welcome_until = trio.current_time() + newcomer_seconds
+            self._stream.hasten(self._welcome_until)
+        elif self._is_idle:
             self._stream.expire()
 
     async def _serve(self) -> None:
         stream = self._stream
         # While draining, a request that is here already is still answered: nobody has told its sender to go.
-        while stream.data or not self._terms.is_draining():
+        while stream.data or not self._terms.is_draining() or self._is_welcome:
             if not stream.data and not await self._wait():
                 return
             reader = HeadReader(self._limits)
@@ -93,10 +98,15 @@ class Http1Connection:
                     await self._linger(None)
                 return
 
+    @property
+    def _is_welcome(self) -> bool:
+        return self._requests == 0 and trio.current_time() < self._welcome_until
+
     async def _wait(self) -> bool:
         self._is_idle = True
+        due = trio.current_time() + self._terms.idle_seconds
         try:
-            return await self._stream.read(due=trio.current_time() + self._terms.idle_seconds)
+            return await self._stream.read(due=min(due, self._welcome_until) if self._is_welcome else due)
         finally:
             self._is_idle = False
 

@@ -19,6 +19,9 @@ class HttpLimits:
     """Keep-alive without a request: nginx's default, longer than the pauses of a steady sender."""
     anonymous_idle_seconds: float = 5.0
     """The same for a public peer without identity, who has one request to make (contract, section 2)."""
+    newcomer_seconds: float = 2.0
+    """While the gateway stops: for the first request of a connection that has made none. It was let in, so
+    its client believes that it is served; a request from the other side of the world is here by then."""
     read_seconds: float = 30.0
     """Between two reads of a body: a backstop, for the app sets the deadline over the whole body."""
     send_seconds: float = 10.0

@@ -42,7 +42,7 @@ class _Connection(Protocol):
 
     async def run(self) -> None: ...
 
-    def drain(self) -> None: ...
+    def drain(self, *, newcomer_seconds: float = 0.0) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,10 +56,11 @@ class _Served:
     leaving: trio.Event
     """Every answer from now on is the last."""
 
-    def leave(self) -> None:
-        """Take no more requests: an idle connection ends, one in flight ends after its answer."""
+    def leave(self, *, newcomer_seconds: float = 0.0) -> None:
+        """Take no more requests: an idle connection ends, one in flight ends after its answer; one that has
+        made none yet may make one."""
         self.leaving.set()
-        self.connection.drain()
+        self.connection.drain(newcomer_seconds=newcomer_seconds)
 
 
 class WebServer:
@@ -91,10 +92,13 @@ class WebServer:
         return self._shutdown.is_set()
 
     def shutdown(self) -> None:
-        """Let requests in flight finish, each as the last on its connection; end idle connections now."""
+        """Let requests in flight finish, each as the last on its connection; end idle connections now.
+
+        A connection that has made no request yet has `newcomer_seconds` for its first and last.
+        """
         self._shutdown.set()
         for served in self._connections:
-            served.leave()
+            served.leave(newcomer_seconds=self._limits.newcomer_seconds)
 
     def adopt(self, limits: HttpLimits) -> None:
         """Serve the next connections within other limits; those that are open keep theirs."""
@@ -163,7 +167,7 @@ class WebServer:
         served = _Served(stream=stream, connection=connection, state=state, leaving=leaving)
         self._connections.add(served)
         if self.is_shut_down:
-            served.leave()
+            served.leave(newcomer_seconds=limits.newcomer_seconds)
         try:
             await connection.run()
         except* Exception as errors:  # noqa: BLE001 (the last line of defence)

@@ -135,6 +135,7 @@ def test_list_for_scripts_shows_all_pages_and_which_is_ours(command: Command, me
     (account,) = listed["accounts"]
     assert listed["ok"] is True
     assert account["waba"] == WABA
+    assert account["error"] is None
     assert account["apps"] == [
         {"id": OTHER_APP, "name": "Another app", "override_url": ELSEWHERE, "ours": False},
         {"id": APP_ID, "name": "Kestrel GW", "override_url": None, "ours": True},
@@ -177,7 +178,7 @@ def test_an_override_in_the_way_is_left_alone_where_nobody_can_be_asked(
     called = command("subscribe", "--waba", WABA, "--waba", "2")
     assert called.code == 2
     assert called.out.splitlines() == [
-        f"{WABA}\tquestion\thas the override {ELSEWHERE}, which this would remove",
+        f"{WABA}\tundecided\thas the override {ELSEWHERE}, which this would remove",
         "2\tdone\tsubscribe",
     ]
     assert "--keep-override leaves it, --remove-override (or --yes) removes it" in called.err
@@ -381,6 +382,8 @@ def test_a_wrong_token_is_told_and_not_shown(command: Command, monkeypatch: pyte
     called = command("list", "--waba", WABA)
     assert called.code == 1
     assert "Meta does not take the access token (code 190)" in called.out
+    listed = told(command("list", "--waba", WABA, "--json"))
+    assert (listed["ok"], listed["accounts"][0]["code"]) == (False, 190)
     assert "EAAwrong" not in called.out + called.err
 
 

@@ -140,7 +140,7 @@ async def test_a_dry_run_says_what_it_would_do_and_only_looks() -> None:
 async def test_an_override_that_nobody_gave_up_stays() -> None:
     meta = Meta({"1": {US: THERE}})
     (result,) = (await brought(meta)).ordered
-    assert result.outcome is Outcome.QUESTION
+    assert result.outcome is Outcome.UNDECIDED
     assert THERE in result.what
     assert "--keep-override" in result.remedy
     assert outcomes(await brought(meta, Wish(existing=Existing.KEEP))) == [Outcome.UNCHANGED]

@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import ConfigurationError
 from gateway.settings.load import Loaded
 from gateway.settings.model import Retry, Settings, Target
-from gateway.settings.values import Address, Secret
+from gateway.settings.values import Address, ListenAddress, Secret
 
 Load = Callable[..., Loaded]
 
@@ -238,15 +238,51 @@ def test_python_code_builds_models_by_attribute_names() -> None:
 
 def test_addresses_are_read_and_written(good: str, load: Load) -> None:
     listen = load(good.replace('"[::]:8443"', "localhost:0")).settings.listen
-    assert listen.address == Address(host="localhost", port=0)
+    assert listen.address == ListenAddress(host="localhost", port=0)
     assert listen.address.is_loopback
     assert str(Address(host="::1", port=9090)) == "[::1]:9090"
     assert not Address(host="::", port=1).is_loopback
 
 
+def test_systemd_stands_for_sockets_that_are_passed_on_and_may_be_public(good: str, load: Load) -> None:
+    address = load(good.replace('"[::]:8443"', "systemd")).settings.listen.address
+    assert address.activated
+    assert str(address) == "systemd"
+    assert address.is_wildcard
+    assert not address.is_loopback
+    assert not load(good).settings.listen.address.activated
+    with pytest.raises(ConfigurationError, match=r"admin.address: 'systemd' is not an address"):
+        load(good + "admin: {address: systemd}\n")
+
+
+def test_a_path_may_begin_in_the_credentials_that_systemd_passes_on(
+    good: str, load: Load, site: Path
+) -> None:
+    text = good.replace("{file: secrets/app_secret}", "{file: $CREDENTIALS_DIRECTORY/app_secret}").replace(
+        "certs/server.key", "$CREDENTIALS_DIRECTORY/server.key"
+    )
+    settings = load(text, CREDENTIALS_DIRECTORY=str(site / "secrets")).settings
+    assert settings.apps["main"].app_secrets[0].reveal() == b"app secret"
+    assert settings.tls.private_key == site / "secrets/server.key"
+    told = r"private_key: CREDENTIALS_DIRECTORY is not set; systemd sets it for a unit with LoadCredential="
+    with pytest.raises(ConfigurationError, match=told) as raised:
+        load(text)
+    assert {problem.key_path for problem in raised.value.problems} == {
+        "tls.private_key",
+        "apps.main.app_secrets[0].file",
+    }
+    # Commands that need no secret work in any shell.
+    assert load(text, with_secrets=False).settings.apps["main"].app_secrets[0].reveal() == b""
+
+
+def test_no_other_variable_is_replaced_in_a_path(good: str, load: Load, site: Path) -> None:
+    settings = load(good.replace("certs/server.key", "$HOME/server.key"), HOME="/h").settings
+    assert settings.tls.private_key == site / "$HOME/server.key"
+
+
 def test_the_defaults_of_the_models_are_the_contract(good: str, load: Load) -> None:
     settings: Settings = load(good).settings
-    assert settings.listen.address == Address(host="::", port=8443)
+    assert settings.listen.address == ListenAddress(host="::", port=8443)
     assert settings.listen.max_body_bytes == 3 * 1024**2
     assert (settings.listen.drain.delay_seconds, settings.listen.drain.timeout_seconds) == (0, 10)
     assert settings.admin.address == Address(host="127.0.0.1", port=9090)

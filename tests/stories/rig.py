@@ -64,6 +64,8 @@ class Rig:
     admin_port: int = field(default_factory=free_port)
     wrapper: Sequence[str] = ()
     """What the gateway is started with, `nsenter ...` for one."""
+    descriptors: Sequence[int] = ()
+    """What the gateway inherits."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the gateway."""
     seen: Path | None = None
@@ -145,6 +147,7 @@ class Rig:
             log_path=self.directory / "gateway.log",
             environ={**os.environ, "NO_COLOR": "1", **self.environ},
             wrapper=self.wrapper,
+            descriptors=self.descriptors,
         ) as process:
             if ready:
                 try:

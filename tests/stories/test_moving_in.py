@@ -2,14 +2,18 @@
 
 import importlib.util
 import json
+import os
 import re
-import shlex
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 from gateway.simulator.client import ClosedWithoutAnswerError, MetaClient
-from tests.stories.recipes import GUIDE, ROOT, block, old_application, prepare, recorder, type_in
+from tests.graph.stand_in import PHONE, TOKEN, StandIn, in_a_thread, write_ca
+from tests.stories.recipes import GUIDE, ROOT, old_application, prepare, recorder, type_in
 from tests.stories.rig import APP_SECRET, PAYLOADS, VERIFY_TOKEN, Rig, free_port, message, unique_id, until
 
 RECIPES = ("1: in front", "2: one number", "3: a shadow")
@@ -62,24 +66,32 @@ async def test_one_phone_number_goes_first_and_nothing_else(rig: Rig) -> None:
         }
 
 
-def test_overrides_are_set_and_taken_away_as_meta_has_it() -> None:
-    """Compared with what Meta's own page shows."""
-    (sample,) = (PAYLOADS / "_graph_api").glob("phone_number.override.request.json")
-    shape = json.loads(sample.read_text())["webhook_configuration"].keys()
-    calls = [
-        word
-        for text in (
-            block("sh", holding='"verify_token"'),
-            block("sh", holding='"override_callback_uri": ""'),
-        )
-        for line in text.replace("\\\n", " ").splitlines()
-        for word in shlex.split(line)
-        if "webhook_configuration" in word and word.startswith("{")
-    ]
-    setting, clearing = (json.loads(call)["webhook_configuration"] for call in calls)
-    assert setting.keys() == shape
-    assert clearing == {"override_callback_uri": ""}
-    assert len(setting["override_callback_uri"]) <= 200
+def test_overrides_are_set_and_taken_away_at_meta(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they can be verified at a running gateway is told in test_subscriptions.py."""
+    ca = trustme.CA()
+    prepare(rig, "2: one number", old=free_port())
+    with in_a_thread(StandIn(ca)) as graph:
+        with rig.config.open("a") as config:
+            config.write(f"graph: {{base_url: {graph.base_url}}}\n")
+        for name, value in {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "GATEWAY_CONFIG": str(rig.config),
+            "META_ACCESS_TOKEN": TOKEN,
+            "SSL_CERT_FILE": str(write_ca(ca, tmp_path)),
+            "PHONE_NUMBER_ID": PHONE,
+        }.items():
+            monkeypatch.setenv(name, value)
+        assert "https://hooks.example.com/webhooks/pilot" in type_in(rig, holding="--override-url")
+        assert graph.phones[PHONE][1] == "https://hooks.example.com/webhooks/pilot"
+        (setting,) = (call.body for call in graph.calls if call.method == "POST")
+        (sample,) = (PAYLOADS / "_graph_api").glob("phone_number.override.request.json")
+        shape = json.loads(sample.read_text())["webhook_configuration"].keys()
+        assert setting["webhook_configuration"].keys() == shape
+        assert setting["webhook_configuration"]["verify_token"] == VERIFY_TOKEN
+        type_in(rig, holding="unsubscribe --phone")
+        assert graph.phones[PHONE][1] is None
 
 
 async def test_a_shadow_sees_what_the_old_stack_sees_or_it_is_found_out(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Commands ask the gateway that is theirs, and know it when the file on disk is broken, or another answers."""
+"""Commands ask the gateway that is theirs; also where the file on disk is broken, or another one answers."""
 
 import json
 import subprocess

@@ -319,6 +319,26 @@ def few_descriptors(spare: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+async def test_when_the_door_is_closed_the_handshakes_under_way_can_be_waited_for(maker: Maker) -> None:
+    async with maker.door() as door, trio.open_nursery() as nursery:
+        stream = await trio.open_tcp_stream("127.0.0.1", door.port)
+        await until(lambda: door.listener.open_connections == 1)
+        done = trio.Event()
+
+        async def wait() -> None:
+            await door.listener.wait_handshakes()
+            done.set()
+
+        nursery.start_soon(wait)
+        door.listener.stop_accepting()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert not done.is_set()
+        await stream.aclose()
+        with trio.fail_after(PATIENCE_SECONDS):
+            await done.wait()
+            await door.listener.wait_handshakes()
+
+
 async def test_out_of_descriptors_is_survived(maker: Maker) -> None:
     async with maker.door() as door:
         with structlog.testing.capture_logs() as logs, few_descriptors(1):

@@ -15,7 +15,7 @@ from gateway.web.limits import HttpLimits
 from gateway.web.server import WebServer
 from tests.web.rig import ANONYMOUS, GET, KNOWN, App, Client, H2Client, answer, read_body, too_large, upper
 
-LIMITS = HttpLimits()
+LIMITS = HttpLimits(newcomer_seconds=0.2)
 PING = b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"
 SERVER = ("127.0.0.1", 8443)
 
@@ -281,7 +281,7 @@ async def test_a_cancelled_connection_is_closed() -> None:
         await theirs.send_all(b"x")
 
 
-async def test_a_connection_that_comes_after_shutdown_is_closed() -> None:
+async def test_a_connection_that_comes_after_shutdown_and_asks_nothing_is_closed() -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     web = WebServer(upper, limits=LIMITS, metrics=None)
     web.shutdown()

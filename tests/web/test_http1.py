@@ -540,6 +540,20 @@ async def test_a_request_that_is_here_when_the_answer_before_it_goes_out_is_answ
         assert second.endswith(b"/second")
 
 
+async def test_after_shutdown_who_has_made_no_request_yet_may_make_one() -> None:
+    """It was let in, so its client believes that it is served, and does not look for another gateway."""
+    async with serving(upper) as rig:
+        client = Client(await rig.connect())
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        rig.web.shutdown()
+        late = Client(await rig.connect())
+        for newcomer in (client, late):
+            got = await newcomer.ask(GET)
+            assert (got.status, got.headers[b"connection"]) == (200, b"close")
+        with trio.fail_after(PATIENCE_SECONDS):
+            await rig.web.wait_idle()
+
+
 async def test_after_shutdown_a_head_that_has_begun_is_still_served() -> None:
     async with serving(upper) as rig:
         client = Client(await rig.connect())

@@ -574,6 +574,17 @@ async def test_after_shutdown_the_requests_in_flight_are_the_last() -> None:
             await rig.web.wait_idle()
 
 
+async def test_after_shutdown_who_has_made_no_request_yet_may_make_one() -> None:
+    async with serving(upper, alpn="h2") as rig:
+        client = await _client(rig)
+        rig.web.shutdown()
+        assert (await client.finish(client.request())).status == 200
+        await client.read_to_end()
+        assert client.goaway == ErrorCodes.NO_ERROR
+        with trio.fail_after(PATIENCE_SECONDS):
+            await rig.web.wait_idle()
+
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
