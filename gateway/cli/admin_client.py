@@ -172,6 +172,23 @@ def stranger_at(address: Address, settings: Settings) -> str:
     )
 
 
+def refuse_stranger(settings: Settings) -> None:
+    """Refuse to ask a gateway that is not the one of these settings.
+
+    Where a token is configured, it decides: such a gateway may be asked from another machine, where paths are
+    others.
+
+    Raises:
+        UsageError: it is another one.
+        PeerError: it was not answered.
+    """
+    if settings.admin.token is None and (stranger := stranger_at(settings.admin.address, settings)):
+        raise UsageError(
+            stranger,
+            remedy="give each gateway an admin.address of its own, or name that one's file by --config",
+        )
+
+
 def _is_same(served: object, own: Path) -> bool:
     """Whether a path that a gateway tells is one of ours, by whatever name."""
     if not isinstance(served, str):
@@ -195,11 +212,7 @@ def running_gateway(path: Path, settings: Settings) -> AdminClient | None:
     address = settings.admin.address
     if not is_listening(address):
         return None
-    if settings.admin.token is None and (stranger := stranger_at(address, settings)):
-        raise UsageError(
-            stranger,
-            remedy="give each gateway an admin.address of its own, or name that one's file by --config",
-        )
+    refuse_stranger(settings)
     if settings.admin.token is None:
         return AdminClient(address=address, token=read_token(settings.spool.directory.parent / FILE_NAME))
     token = salvage_admin(path, environ=os.environ, with_secrets=True).token

@@ -32,7 +32,7 @@ def command(
     Call it as the gateway's user, so that it may measure the disk.
 
     Exit code 0: no problem (notes and warnings may be there); 1: problems; 2: the configuration cannot be
-    read.
+    read, and no gateway that has loaded it can be asked.
     """
     import trio
 

@@ -28,6 +28,8 @@ async def test_a_file_that_is_broken_on_disk_hides_no_running_gateway(rig: Rig) 
             assert json.loads(listed.stdout)["targets"].keys() == {"support"}
             assert "the file is broken as it stands" in listed.stderr.decode()
             assert "gateway.yaml:" in listed.stderr.decode()
+            status = await rig.command("status", "--json")
+            assert json.loads(status.stdout)["running"] is True
             paused = await rig.command("targets", "pause", "support", "--reason", "the file is broken")
             assert b"paused" in paused.stdout
             report = await rig.command("doctor", "--offline", "--json", check=False)
@@ -51,13 +53,18 @@ async def test_another_gateway_on_the_same_admin_port_is_not_taken_for_ones_own(
         for one in (rig, other):
             one.write(targets={"support": target.url})
         async with rig.running():
-            for command in (("list",), ("pause", "support"), ("resume", "support")):
-                said = failed(await other.command("targets", *command, check=False))
+            for command in (
+                ("targets", "list"),
+                ("targets", "pause", "support"),
+                ("status",),
+                ("trace", "0" * 32),
+            ):
+                said = failed(await other.command(*command, check=False))
                 assert "is another one" in said
                 assert str(rig.config) in said
                 assert str(other.spool_directory) in said
-            told = (await other.command("doctor", "--offline", check=False)).stderr.decode()
-            assert "is another one" in told
+            examined = await other.command("doctor", "--offline", check=False)
+            assert b"is another one" in examined.stderr, (examined, rig.log)
             assert json.loads((await rig.command("targets", "list", "--json")).stdout)["targets"]
             # A broken file of its own does not make it the other's either.
             other.config.write_text(other.config.read_text().replace('"routes"', '"roots"'))
