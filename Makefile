@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test torture check format lint types imports bench conformance prometheus recipes fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus recipes fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,19 @@ imports: setup ## do imports run one way only?
 bench: setup bench/load bench/.venv/.installed ## measure side by side with other servers; BENCH="--rounds 1" and so on
 	$(BIN)/python -m bench $(BENCH)
 
+browser: setup browser/.venv/.installed ## the dashboard in headless Chromium, with axe-core; BROWSER="-k keyboard"
+	@sh browser/install.sh
+	cd browser && .venv/bin/python -m pytest -c pytest.ini -q $(BROWSER)
+
+browser-pictures: setup browser/.venv/.installed ## pictures of every page of the dashboard, in browser/pictures
+	@sh browser/install.sh
+	cd browser && .venv/bin/python pictures.py $(PICTURES)
+
+browser/.venv/.installed: browser/requirements.txt
+	$(PYTHON) -m venv browser/.venv
+	browser/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 conformance: setup conformance/.venv/.installed ## the door as others see it: OpenSSL, GnuTLS, scanners, curl; CONFORMANCE="--only zoo"
 	@sh conformance/install.sh
 	$(BIN)/python -m conformance $(CONFORMANCE)
@@ -87,12 +100,14 @@ bench/.venv/.installed: bench/requirements.txt
 
 lock: ## pin all dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --group dev --output-file requirements.lock --upgrade pyproject.toml
+	  --group dev --extra postgresql --output-file requirements.lock --upgrade pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --group build --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+	  --group build --extra postgresql --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file bench/requirements.txt --upgrade bench/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file conformance/requirements.txt --upgrade conformance/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file fuzz/requirements.txt --upgrade fuzz/requirements.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --output-file browser/requirements.txt --upgrade browser/requirements.in

@@ -142,4 +142,5 @@ async def update_gauges(
     metrics.duplicates_window_seconds.set(max(0, window_ms) / 1000)
     metrics.spool_kept_oldest_seconds.set(0 if kept_ms is None else max(0, now_ms - kept_ms) / 1000)
     metrics.spool_bytes.set(spool.size_bytes())
-    metrics.spool_free_bytes.set(room.free_bytes)
+    if room.free_bytes is not None:
+        metrics.spool_free_bytes.set(room.free_bytes)

@@ -29,7 +29,7 @@ from gateway.service_manager import ServiceManager
 from gateway.settings.load import Loaded
 from gateway.settings.values import Address, ListenAddress
 from gateway.spool.contract import Spool
-from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
+from gateway.spool.opening import open_spool
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
@@ -71,11 +71,8 @@ async def serve(
         admin = sockets.bind("admin.address", settings.admin.address)
         metrics_port = sockets.bind("metrics.address", settings.metrics.address) if settings.metrics else None
         metrics = Metrics()
-        options = SqliteOptions.of(settings.spool)
         generation = build_generation(loaded)
-        async with open_sqlite_spool(
-            settings.spool.directory, options, metrics=metrics, now_ms=unix_ms
-        ) as spool:
+        async with open_spool(settings.spool, metrics=metrics, now_ms=unix_ms) as spool:
             audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
             record = ReloadRecord(generation, metrics=metrics, at_ms=unix_ms())
             assembly = Assembly(

@@ -37,7 +37,7 @@ from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
 from gateway.settings.values import Address
 from gateway.spool.lock import DirectoryLock
-from gateway.spool.sqlite import workers_with_files
+from gateway.spool.opening import files_of_workers
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import apply_log_settings, get_logger
@@ -60,7 +60,7 @@ def orphans(settings: Settings) -> tuple[int, ...]:
     """Return the numbers of workers that are no more, whose files are still there: something may wait in
     them."""
     count = worker_count(settings)
-    return tuple(number for number in workers_with_files(settings.spool.directory) if number >= count)
+    return tuple(number for number in files_of_workers(settings.spool) if number >= count)
 
 
 def needs_supervisor(settings: Settings) -> bool:

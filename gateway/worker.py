@@ -33,7 +33,8 @@ from gateway.preflight import load_and_examine
 from gateway.reloading import prepare
 from gateway.service import SWITCH_INTERVAL_SECONDS, fail_with, leading_error, settle_memory
 from gateway.spool.contract import Spool
-from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file
+from gateway.spool.opening import open_locked_spool
+from gateway.spool.sqlite import remove_worker_file
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import apply_log_settings, get_logger, tell_worker
 from gateway.telemetry.metrics import Metrics
@@ -102,14 +103,11 @@ async def work(end: socket.socket, *, config: Path) -> None:
 async def _serve(post: Post, generation: Generation, questions: Questions, first: Question) -> bool:
     """Serve until told to stop; return whether it had to drain a file and has."""
     spool_settings = generation.settings.spool
-    options = SqliteOptions.of(spool_settings)
     life, metrics = Life(), Metrics()
     public = _take_over(post)
     turns = Turns(post.board, own=post.number) if post.sockets else None
     drained = False
-    async with open_worker_spool(
-        spool_settings.directory, post.number, options, metrics=metrics, now_ms=unix_ms
-    ) as spool:
+    async with open_locked_spool(spool_settings, post.number, metrics=metrics, now_ms=unix_ms) as spool:
         if post.pauses is not None:
             await _write_pauses(spool, post.pauses)
         record = ReloadRecord(generation, metrics=metrics, at_ms=unix_ms())

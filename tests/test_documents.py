@@ -13,15 +13,10 @@ from gateway.cli import build_group
 from gateway.core.breaker import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
-GUIDES = [
-    ROOT / "README.md",
-    ROOT / "docs/getting-started.md",
-    ROOT / "docs/container.md",
-    ROOT / "docs/delivery.md",
-    ROOT / "docs/operations.md",
-    ROOT / "docs/moving-in.md",
-    ROOT / "docs/subscriptions.md",
-]
+GUIDES = sorted(
+    (path for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if "```sh\n" in path.read_text()),
+    key=lambda path: path.name,
+)
 UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
 
 
@@ -63,9 +58,7 @@ def test_every_block_is_a_shell_script(guide: Path) -> None:
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_every_gateway_command_and_each_of_its_options_exists(guide: Path) -> None:
-    calls = calls_of_gateway(guide)
-    assert len(calls) >= 3
-    for call in calls:
+    for call in calls_of_gateway(guide):
         command: Any = build_group()
         words = call[2:] if call[0] == "--config" else call
         while words and hasattr(command, "commands"):

@@ -18,6 +18,7 @@ from gateway.spool.memory_state import MemoryState
 from gateway.telemetry.whereabouts import Came, Taken, Whereabouts
 from gateway.tracing import NOT_FOUND, Part, find_part, read_asked, trace_letters
 from tests.delivery.rig import EPOCH_MS, a_letter, notification
+from tests.telemetry.test_whereabouts import routed
 
 FAILED = AttemptRecord(
     number=1, at_ms=EPOCH_MS + 1, status=503, error="", duration_ms=4, response_excerpt="private"
@@ -67,7 +68,7 @@ async def test_every_delivery_is_told_by_its_state(spool: MemorySpool, store: De
     await spool.settle(await lease(spool, "kept"), Done())
     store.write(a_letter(target="dead"))
     whereabouts = Whereabouts()
-    whereabouts.came(stored.id, Came(EPOCH_MS, "main", "none", "c-1", targets, ()))
+    whereabouts.came(stored.id, Came(EPOCH_MS, "main", "none", "c-1", routed(*targets), ()))
     whereabouts.taken("taken", f"{stored.id}-taken", Taken(at_ms=EPOCH_MS + 5, attempt=2, status=204))
 
     for text in (stored.id, f"{stored.id}-failed", f"{stored.id}-failed+3", "wamid.ABC="):
@@ -145,7 +146,7 @@ async def test_what_one_worker_accepted_and_another_has_is_one_notification(
     stored = notification(b"one", "support")
     await spool.append(stored)
     other = Whereabouts()
-    other.came(stored.id, Came(EPOCH_MS, "main", "accepted", "c-9", ("support", "audit"), None))
+    other.came(stored.id, Came(EPOCH_MS, "main", "accepted", "c-9", routed("support", "audit"), None))
     async with open_memory_spool(MemoryState()) as empty:
         part = await find_part(read_asked(stored.id), spool=empty, whereabouts=other, worker=4)
     found = await traced(stored.id, spool, store, None, part)

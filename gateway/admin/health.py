@@ -86,5 +86,7 @@ def _state(term: CertificateTerm, now_ms: int) -> str:
 
 
 def _free_space(room: "Room") -> Check:
+    if room.free_bytes is None:
+        return Check(ok=True)
     left = f"{room.free_bytes // 1024**2} MiB of {room.total_bytes // 1024**2} MiB free"
     return Check(ok=room.enough, detail="" if room.enough else f"{left}: below spool.min_free")

@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -31,20 +33,26 @@ _COMMANDS: Final = {
     "targets": ("targets", "List the targets, pause one, resume it, give up a former one."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
     "replay": ("replay", "Send a target again what was delivered, while it is kept."),
+    "spool": ("spool", "Bring the spool's schema up to date."),
     "subscriptions": (
         "subscriptions",
         "Subscribe the app to accounts at Meta, and compare that with the routes.",
     ),
     "certs": ("certs", "Show a certificate file; make a development PKI, issue and revoke in it."),
     "fields": ("fields", "List the known webhook fields and what each means."),
+    "completion": ("completion", "Print what a shell needs to complete this command line."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
 }
+
+COMPLETE_VARIABLE: Final = "_GATEWAY_COMPLETE"
+"""Set by the scripts of `gateway completion`: the command then proposes words, and does nothing else."""
 
 app = typer.Typer(
     name="gateway",
     help="The mTLS door for Meta and WhatsApp webhooks: verifies, stores durably, answers 200, fans out by"
     " field.",
     no_args_is_help=True,
+    add_completion=False,  # gateway completion does it, and asks nobody which shell it is in
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: gateway demo. Then: gateway init. Exit codes: 0 done, 1 failed while running, 2 wrong"
@@ -128,19 +136,23 @@ def _config_option() -> Any:
 
 def _take_config(value: str | None) -> None:
     if value is not None:
-        options.config = Path(value)
+        options.config, options.chosen = Path(value), True
 
 
 def _flowing(text: str | None) -> str:
     """Join the lines of each paragraph: typer breaks them where the docstring does, and again where it
-    must.
+    must. What is indented stays as it is: commands to copy.
     """
     paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+    return "\n\n".join(re.sub(r"(?<=\S)\n(?=\S)", " ", paragraph) for paragraph in paragraphs)
 
 
 def build_group() -> TyperGroup:
     """Return the whole command line, every command in its place."""
+    if COMPLETE_VARIABLE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # not in an __all__
+
+        completion_init()
     group = get_command(app)
     if not isinstance(group, TyperGroup):  # a Typer with a callback always makes a group
         raise TypeError(f"typer made {type(group).__name__} of the command line")

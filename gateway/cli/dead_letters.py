@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gateway.cli.agreement import demand_agreement
+from gateway.cli.completing import complete_field, complete_target
 from gateway.cli.dead_letter_choice import Chosen, choose, find_exactly, make_selection
 from gateway.cli.dead_letter_report import Report, reporting
 from gateway.cli.dead_letter_rows import cells_of, print_tables, row_of, stream_json, visible_lines
@@ -35,9 +36,15 @@ commands = typer.Typer(
 )
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Dead letters, by id.")]
-Target = Annotated[str | None, typer.Option("--target", help="Of this target; _unrouted: of none.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="Of this target; _unrouted: of none.", autocompletion=complete_target),
+]
 Field = Annotated[
-    str | None, typer.Option("--field", help="With a change of this field (* and ? as in routes).")
+    str | None,
+    typer.Option(
+        "--field", help="With a change of this field (* and ? as in routes).", autocompletion=complete_field
+    ),
 ]
 Since = Annotated[
     str | None,

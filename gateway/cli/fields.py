@@ -78,9 +78,9 @@ def _list_fields(*, as_json: bool) -> None:
     out("gateway fields NAME shows a field with its samples; gateway send --field NAME sends one.")
 
 
-def say(known: bool | None) -> str:
+def say(known: bool | None, *, unknown: str = "?") -> str:
     """Write yes, no, or that it is not known."""
-    return "?" if known is None else "yes" if known else "no"
+    return unknown if known is None else "yes" if known else "no"
 
 
 def _remark(field: Field) -> str:
@@ -129,9 +129,8 @@ def _show(name: str, *, as_json: bool) -> None:
         prefix = "" if field.object == MAIN_OBJECT else f"{field.object}/"
         out(f"{prefix}{field.name}: {field.meaning}")
         if field.object == MAIN_OBJECT:
-            out(f"  overrides apply: {say(field.overridable)}; entry.time: {say(field.entry_time)}")
-        else:
-            out(f"  entry.time: {say(field.entry_time)}")
+            out(f"  overrides apply: {say(field.overridable, unknown='not known')}")
+        out(f"  entry.time is present: {say(field.entry_time, unknown='not known')}")
     for sample in shown:
         out(f"\n{sample.name}")
         out(json.dumps(sample.read(), indent=2, ensure_ascii=False))

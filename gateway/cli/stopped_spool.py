@@ -4,6 +4,7 @@ Commands that work on the spool themselves do it here, all with the same look: w
 of any worker, of those that `listen.workers` no longer asks for, too.
 """
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -13,7 +14,21 @@ from gateway.clock import unix_ms
 
 if TYPE_CHECKING:
     from gateway.settings.model import Settings
+    from gateway.settings.model import Spool as SpoolSettings
     from gateway.spool.contract import Spool
+
+
+def spool_with_dsn(settings: "SpoolSettings") -> "SpoolSettings":
+    """Return the settings of the spool with the only secret among them, where they were loaded without.
+
+    Raises:
+        UsageError: it is not to be had.
+    """
+    from gateway.settings.secret import read_again
+
+    if settings.dsn is None or settings.engine != "postgresql":
+        return settings
+    return settings.model_copy(update={"dsn": read_again(settings.dsn, os.environ)})
 
 
 @asynccontextmanager
@@ -22,19 +37,20 @@ async def open_stopped_spool(settings: "Settings") -> AsyncIterator[dict[int, "S
 
     Raises:
         UsageError: it belongs to another user.
-        SpoolLockedError, SpoolUnavailableError, SpoolBrokenError: as `open_sqlite_spool`.
+        SpoolLockedError, SpoolUnavailableError, SpoolBrokenError: as `open_spool`.
     """
     from gateway.spool.lock import DirectoryLock
-    from gateway.spool.sqlite import SqliteOptions, open_worker_spool, workers_with_files
+    from gateway.spool.opening import SOLE_WORKER, files_of_workers, open_locked_spool
     from gateway.telemetry.metrics import Metrics
 
-    directory, options = settings.spool.directory, SqliteOptions.of(settings.spool)
+    spool = spool_with_dsn(settings.spool)
+    directory = spool.directory
     refuse_another_user(directory)
     with DirectoryLock(directory):
         async with AsyncExitStack() as files:
             yield {
                 number: await files.enter_async_context(
-                    open_worker_spool(directory, number, options, metrics=Metrics(), now_ms=unix_ms)
+                    open_locked_spool(spool, number, metrics=Metrics(), now_ms=unix_ms)
                 )
-                for number in sorted({0, *workers_with_files(directory)})
+                for number in sorted({SOLE_WORKER, *files_of_workers(spool)})
             }

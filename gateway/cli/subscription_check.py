@@ -24,7 +24,9 @@ from gateway.telemetry.redaction import visible
 def check_all(site: Site, accounts: Sequence[str], *, with_app: bool, wait: bool, as_json: bool) -> None:
     """Compare, print, and end the command: 0 only if everything could be compared, and is as expected."""
     settings = site.needed("check")
-    chosen = tuple(dict.fromkeys((*accounts, *(expected_accounts(settings) if with_app else ()))))
+    chosen = tuple(
+        dict.fromkeys((*accounts, *(expected_accounts(settings, site.app_name) if with_app else ())))
+    )
     differences: list[Difference] = []
     failures: list[Result] = []
     results: Sequence[Result] = ()

@@ -12,7 +12,7 @@ from gateway.cli.subscription_call import Site, call_meta, choose_ids
 from gateway.cli.subscription_report import exit_code, may_ask, print_results, write_rest
 from gateway.cli.subscription_screen import Screen
 from gateway.graph.client import GraphClient
-from gateway.graph.errands import Bringer, Errand, Outcome, Result, Run
+from gateway.graph.errands import Bringer, Errand, Outcome, Result, Run, not_tried
 from gateway.graph.phones import PhoneBringer
 from gateway.graph.plan import Existing, Wish
 from gateway.graph.usage import UsageBook
@@ -60,29 +60,28 @@ def go(
     *,
     wait: bool,
     hidden: Sequence[Secret] = (),
+    book: UsageBook | None = None,
 ) -> Ran:
     """Run an errand for every account. Ctrl-C ends it, with what is done so far."""
-    ran = Ran(results=[], book=UsageBook(accounts), interrupted=False)
+    book = UsageBook(accounts) if book is None else book
     runs: list[Run] = []
+    interrupted = False
 
     async def work(client: GraphClient, screen: Screen) -> None:
-        run = Run(accounts=tuple(accounts), book=ran.book, teller=screen, wait=wait)
+        run = Run(accounts=tuple(accounts), book=book, teller=screen, wait=wait)
         runs.append(run)
         await run.go(errand(client))
 
     try:
-        call_meta(site, ran.book, work, total=len(accounts), hidden=hidden)
+        call_meta(site, book, work, total=len(accounts), hidden=hidden)
     except KeyboardInterrupt:
-        ran.interrupted = True
+        interrupted = True
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is not None:
             raise
-        ran.interrupted = True
-    for run in runs:
-        ran.results = list(run.ordered)
-    if not runs:
-        raise KeyboardInterrupt
-    return ran
+        interrupted = True
+    results = runs[0].ordered if runs else tuple(map(not_tried, accounts))
+    return Ran(results=list(results), book=book, interrupted=interrupted)
 
 
 def bring(site: Site, wishes: Mapping[str, Wish], tokens: Mapping[str, Secret], manner: Manner) -> NoReturn:
@@ -96,13 +95,16 @@ def bring(site: Site, wishes: Mapping[str, Wish], tokens: Mapping[str, Secret], 
     hidden = tuple(tokens.values())
     ran = go(site, tuple(wishes), errand(wishes), wait=manner.wait, hidden=hidden)
     asked = [result for result in ran.results if result.outcome is Outcome.UNDECIDED]
-    if asked and may_ask() and not ran.interrupted:
+    if asked and may_ask() and not ran.interrupted and not manner.dry_run:
         existing = _ask(asked)
-        decided = {result.account: replace(wishes[result.account], existing=existing) for result in asked}
-        again = go(site, tuple(decided), errand(decided), wait=manner.wait, hidden=hidden)
-        latest = {result.account: result for result in again.results}
-        ran.results = [latest.get(result.account, result) for result in ran.results]
-        ran.interrupted = again.interrupted
+        if existing is None:
+            ran.interrupted = True
+        else:
+            decided = {one.account: replace(wishes[one.account], existing=existing) for one in asked}
+            again = go(site, tuple(decided), errand(decided), wait=manner.wait, hidden=hidden, book=ran.book)
+            latest = {result.account: result for result in again.results}
+            ran.results = [latest.get(result.account, result) for result in ran.results]
+            ran.interrupted = again.interrupted
     print_results(ran.results, ran.book, what="account", as_json=manner.as_json)
     write_rest(manner.remaining, ran.results, command=f"gateway subscriptions {manner.name}")
     if manner.dry_run:
@@ -110,8 +112,8 @@ def bring(site: Site, wishes: Mapping[str, Wish], tokens: Mapping[str, Secret], 
     ran.end()
 
 
-def _ask(asked: Sequence[Result]) -> Existing:
-
+def _ask(asked: Sequence[Result]) -> Existing | None:
+    """Have somebody decide, once for all; None: nobody did."""
     for result in asked[:_SHOWN_QUESTIONS]:
         err(f"{result.account} {visible(result.what)}")
     if len(asked) > _SHOWN_QUESTIONS:
@@ -119,8 +121,8 @@ def _ask(asked: Sequence[Result]) -> Existing:
     try:
         agreed = typer.confirm(f"Remove {_overrides(len(asked))}? No leaves them", err=True)
     except typer.Abort:
-        err("")
-        raise KeyboardInterrupt from None
+        err("")  # the question has no line end
+        return None
     return Existing.REMOVE if agreed else Existing.KEEP
 
 

@@ -30,7 +30,7 @@ from gateway.delivery.sender import AttemptLane, Endpoint, Lane
 from gateway.delivery.target import DispatchTarget
 from gateway.delivery.view import TargetView
 from gateway.errors import SpoolUnavailableError
-from gateway.spool.contract import Spool
+from gateway.spool.contract import HOLD_MS, Spool
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -188,7 +188,10 @@ class Dispatcher:
                 self._attempts[name].adopt(target)
                 self._nursery.start_soon(self._attempts[name].close_past)
                 self._loops[name].adopt(
-                    hands=target.concurrency, policy=target.policy, merging=target.merging
+                    hands=target.concurrency,
+                    policy=target.policy,
+                    merging=target.merging,
+                    hold_ms=target.hold_ms,
                 )
         self._tell_of_unknown()
 
@@ -223,10 +226,19 @@ class Dispatcher:
         gate.set_pauses(self._book.of(name))
         self._gates[name] = gate
         self._attempts[name] = TargetAttempts(name, target, self._sender, self._surroundings, gate)
-        self._loops[name] = self._loop(name, target.concurrency, target.policy, target.merging, gate)
+        self._loops[name] = self._loop(
+            name, target.concurrency, target.policy, target.merging, gate, hold_ms=target.hold_ms
+        )
 
     def _loop(
-        self, name: str, hands: int, policy: RetryPolicy, merging: Merging | None, gate: Gate | None
+        self,
+        name: str,
+        hands: int,
+        policy: RetryPolicy,
+        merging: Merging | None,
+        gate: Gate | None,
+        *,
+        hold_ms: int = HOLD_MS,
     ) -> LeaseLoop:
         return LeaseLoop(
             spool=self._spool,
@@ -236,6 +248,7 @@ class Dispatcher:
             now_ms=self._now_ms,
             random=self._random,
             merging=merging,
+            hold_ms=hold_ms,
             gate=gate,
             caught_up=None if gate is None else partial(self._catch_up, name),
         )

@@ -15,7 +15,7 @@ from gateway.core.retry import RetryPolicy, step_ms
 from gateway.delivery.gate import Gate
 from gateway.delivery.parcel import Parcel, line_fields, parcels
 from gateway.errors import SpoolUnavailableError
-from gateway.spool.contract import Lease, Release, Settlement, Spool
+from gateway.spool.contract import HOLD_MS, Lease, Release, Settlement, Spool
 from gateway.telemetry.log import get_logger
 
 LONGEST_SLEEP_SECONDS: Final = 60.0
@@ -47,6 +47,7 @@ class LeaseLoop:
         now_ms: Callable[[], int],
         random: Callable[[], float],
         merging: Merging | None = None,
+        hold_ms: int = HOLD_MS,
         gate: Gate | None = None,
         caught_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class LeaseLoop:
         self._now_ms = now_ms
         self._random = random
         self._merging = merging
+        self._hold_ms = hold_ms
         self._something_new = trio.Event()
         self._stopping = trio.Event()
 
@@ -69,11 +71,12 @@ class LeaseLoop:
         """Look again."""
         self._something_new.set()
 
-    def adopt(self, *, hands: int, policy: RetryPolicy, merging: Merging | None) -> None:
+    def adopt(self, *, hands: int, policy: RetryPolicy, merging: Merging | None, hold_ms: int) -> None:
         """Lease by other settings from the next look on. Takers at work finish, though they be too many."""
         self._hands = hands
         self._policy = policy
         self._merging = merging
+        self._hold_ms = hold_ms
         self.wake()
 
     def stop(self) -> None:
@@ -134,6 +137,7 @@ class LeaseLoop:
                 next_due_ms=next_due_ms,
                 merging=self._merging,
                 lanes=order_of_turn(self._turn),
+                hold_ms=self._hold_ms,
             )
         except SpoolUnavailableError as error:
             _log.error("lease_failed", target=self._target, error=error.message)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.merging import Merging
@@ -10,6 +11,9 @@ from gateway.delivery.message import signing_key
 from gateway.delivery.sender import Endpoint, tls_context
 from gateway.settings.model import Target
 from gateway.settings.values import Secret
+
+SETTLE_MS: Final = 5000
+"""Between the end of an attempt and the settlement of its lease: a commit, on a database that is slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,11 @@ class DispatchTarget:
     breaker: BreakerPolicy
     max_pending_bytes: int
     """What may wait for it, in bytes of notifications."""
+
+    @property
+    def hold_ms(self) -> int:
+        """How long a lease of one attempt is held, where others could take it over."""
+        return round(self.endpoint.timeout_seconds * 1000) + SETTLE_MS
 
 
 def dispatch_target(target: Target) -> DispatchTarget:

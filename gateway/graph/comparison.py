@@ -38,10 +38,11 @@ class Expected:
     """Known ones that it matches; where it has no wildcard, itself, known or not."""
 
 
-def expected_accounts(settings: Settings) -> tuple[str, ...]:
-    """Return the accounts that the configuration names: under `graph`, and by their whole id in routes."""
+def expected_accounts(settings: Settings, app: str) -> tuple[str, ...]:
+    """Return the accounts that the configuration names: under `graph`, and by whole id in an app's routes."""
     named = [waba for entry in settings.graph.subscriptions for waba in entry.waba]
-    routed = [waba for route in settings.routes for waba in route.waba or () if waba.isdecimal()]
+    routes = _routes_of(settings.routes, app)
+    routed = [waba for route in routes for waba in route.waba or () if waba.isdecimal()]
     return tuple(dict.fromkeys((*named, *routed)))
 
 

@@ -173,9 +173,9 @@ class Record:
         self._requests(app, "200").inc()
         changes = envelope.changes if isinstance(envelope, Envelope) else ()
         slots = self._gaps.note(app, changes, raw, received_ms)
-        targets = tuple([delivery.target for delivery in notification.deliveries])
         few = slots if len(slots) <= MANY else None
-        self._whereabouts.came(notification.id, Came(received_ms, app, what, head.connection, targets, few))
+        came = Came(received_ms, app, what, head.connection, notification.deliveries, few)
+        self._whereabouts.came(notification.id, came)
         if is_told(self.notifications, notification.id):
             log.info(
                 "notification_accepted",

@@ -216,6 +216,23 @@ def _order_is_kept(root: Root) -> Iterator[Found]:
             )
 
 
+def _engine_has_what_it_needs(root: Root) -> Iterator[Found]:
+    spool = _mapping(root, "spool")
+    shared = spool.get("engine", "sqlite") == "postgresql"
+    if shared and "dsn" not in spool:
+        yield (
+            ("spool", "engine"),
+            "postgresql needs spool.dsn: where the database is",
+            "add dsn: {env: GATEWAY_DSN} or {file: PATH}",
+        )
+    if shared and _mapping(root, "listen").get("workers", "1") not in ("1", 1):
+        yield (
+            ("listen", "workers"),
+            "one process serves spool.engine postgresql in this version",
+            "use 1, and several gateways on the same database",
+        )
+
+
 def _graph_app_exists(root: Root) -> Iterator[Found]:
     apps, name = _mapping(root, "apps"), _mapping(root, "graph").get("app")
     if apps and isinstance(name, str) and name not in apps:
@@ -235,5 +252,6 @@ _RULES: Final[tuple[Callable[[Root], Iterator[Found]], ...]] = (
     _admin_names_its_hosts,
     _directories_differ,
     _order_is_kept,
+    _engine_has_what_it_needs,
     _graph_app_exists,
 )

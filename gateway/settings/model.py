@@ -320,12 +320,14 @@ class Route(Model):
 class Spool(Model):
     """Where notifications wait, durably, until every target has them."""
 
-    engine: Literal["sqlite"] = "sqlite"
-    """`sqlite`: embedded, one directory."""
+    engine: Literal["sqlite", "postgresql"] = "sqlite"
+    """`sqlite`: embedded, one directory. `postgresql`: shared by replicas; see docs/scaling.md."""
     directory: Annotated[
         SettingsPath, Otherwise("`$STATE_DIRECTORY/spool`, else `var/spool` beside the file")
     ]
     """Where the spool lives: a local disk, not a network file system. One gateway a directory."""
+    dsn: Annotated[Secret | None, Otherwise("none")] = None
+    """How to reach PostgreSQL, as libpq has it (`postgresql://user@host/database`, several hosts too)."""
     duplicates_window_seconds: Annotated[PositiveDuration, Field(alias="duplicates_window")] = 7 * 86400.0
     """How long a notification is remembered, so that Meta's retry of it is not delivered again."""
     duplicates_max: Count = 20_000_000

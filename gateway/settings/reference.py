@@ -55,7 +55,7 @@ def render_reference() -> str:
         for path, row in RESERVED.items()
         if row.default is not None
     )
-    return f"{_HEAD}\n{sections}\n{_RESERVED_HEAD}{rows}"
+    return f"{_HEAD}\n{sections}" + (f"\n{_RESERVED_HEAD}{rows}" if rows else "")
 
 
 def _sections(title: str, model: type[Model]) -> Iterator[tuple[str, type[Model]]]:

@@ -24,10 +24,7 @@ class Reserved:
     read: Callable[[object], object] = read_text
 
 
-RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {
-    ("spool", "engine"): Reserved(default="sqlite"),
-    ("spool", "dsn"): Reserved(default=None),
-}
+RESERVED: Final[Mapping[tuple[str, ...], Reserved]] = {}
 """By path; `*` stands for any name."""
 
 

@@ -155,6 +155,18 @@ def _missing(reference: SecretReference, environ: Mapping[str, str]) -> str:
     return "" if os.access(reference.file, os.R_OK) else f"{reference.file} cannot be read"
 
 
+def read_again(secret: Secret, environ: Mapping[str, str]) -> Secret:
+    """Read the one secret that a command needs, of a configuration that was loaded without them.
+
+    Raises:
+        UsageError: it is not there, or is no secret.
+    """
+    if secret.reveal():
+        return secret
+    name = "" if secret.file else secret.source.partition(" ")[2]
+    return SecretReference(env=name, file=secret.file).read(environ)
+
+
 def _env_name(name: object) -> str:
     if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
         # Not shown: whoever mistakes `env` for the place of the secret has written the secret here.

@@ -28,7 +28,7 @@ The promises, numbered; tests name them.
 16. A disk that failed (EIO), or a file that is damaged in its structure, raises `SpoolBrokenError`; from then
     on every call raises it, no fsync is tried again, and nothing is overwritten. (Bytes of one notification
     that have changed: 25.)
-17. A second opener of the same spool is refused with `SpoolLockedError`.
+17. A second opener of the same spool is refused with `SpoolLockedError` (but see 31).
 18. Cancelling a caller of `append` or `settle` does not tear a write: it is done whole or not at all, and
     whoever has begun to wait for one gets its answer, cancelled or not.
 19. With `merging`, deliveries that were never attempted are leased in groups (`core.merging` says which). Who
@@ -59,12 +59,17 @@ The promises, numbered; tests name them.
 30. `trace` says of a notification what waits and what is kept of it, with the attempts that failed;
     `mentions` looks for bytes in bodies, the latest acceptance first, a slice at a time, so that nobody waits
     for it.
+31. A spool that replicas share (`shared`) lets further openers in, instead of 17; 5 and 24 hold over all of
+    them. A lease whose holder is gone ends after `hold_ms`, by the clock of the database, and then 11 holds;
+    a settlement that comes later than the next lease changes nothing (7). All times that callers give and get
+    are by their own clocks, which need not agree. Where the connection is lost at the commit, 15 leaves open
+    whether something was stored: then the same bytes are a `DUPLICATE`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -265,12 +270,16 @@ INTERRUPTED = "interrupted: the gateway ended during the attempt"
 
 Settlement = Done | Buried | RetryLater | Release
 
+HOLD_MS: Final = 15_000
+"""How long a lease is held where nobody says: a target's time-out by default, and five seconds to settle."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """Whether a notification could be stored now."""
 
-    free_bytes: int
+    free_bytes: int | None
+    """None: the disk is another machine's."""
     total_bytes: int
     enough: bool
     """`free_bytes` is not below `spool.min_free`."""
@@ -304,6 +313,7 @@ class Spool(Protocol):
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
         lanes: Sequence[Lane] = ORDER,
+        hold_ms: int = HOLD_MS,
     ) -> tuple[Lease, ...]:
         """Lease what is due for up to `limit` attempts (5, 6, 19, 20), in this order of lanes.
 
@@ -312,7 +322,7 @@ class Spool(Protocol):
         new groups may be formed; None: not at all.
 
         `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it
-        is called on the spool's own thread and must be pure.
+        is called on the spool's own thread and must be pure. `hold_ms`: see 31.
         """
         ...
 

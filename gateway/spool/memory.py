@@ -16,6 +16,7 @@ from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool import duplicates
 from gateway.spool.contract import (
+    HOLD_MS,
     INTERRUPTED,
     Appended,
     AttemptRecord,
@@ -118,8 +119,10 @@ class MemorySpool:
         next_due_ms: Callable[[int], int],
         merging: Merging | None = None,
         lanes: Sequence[Lane] = ORDER,
+        hold_ms: int = HOLD_MS,
     ) -> tuple[Lease, ...]:
         """See `Spool.lease`."""
+        del hold_ms  # nobody shares it
         await self._enter()
         limit = max(0, limit)
         wanted = (

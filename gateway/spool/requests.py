@@ -10,6 +10,7 @@ from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError
 from gateway.spool.contract import (
+    HOLD_MS,
     Appended,
     Kept,
     KeptStates,
@@ -72,6 +73,7 @@ class Take(Request):
     next_due_ms: Callable[[int], int]
     merging: Merging | None = None
     lanes: Sequence[Lane] = ORDER
+    hold_ms: int = HOLD_MS
     result: tuple[Lease, ...] = ()
 
 

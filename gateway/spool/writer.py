@@ -16,11 +16,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 import trio
 
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
-from gateway.spool.engine import Engine
 from gateway.spool.requests import Effects, Request
 
 MAX_BATCH_REQUESTS = 512
@@ -38,12 +38,26 @@ SLEEP_SECONDS = 30.0
 """Between two looks at the age of the duplicates window while nothing comes in."""
 
 
+class BatchEngine(Protocol):
+    """What makes a transaction of a batch, on the writer thread; see `engine.Engine`."""
+
+    def run(self, batch: list[Request]) -> Effects: ...
+
+    def tidy(self, now_ms: int) -> bool: ...
+
+    def checkpoint(self) -> None: ...
+
+    def wal_pages(self) -> int: ...
+
+    def close(self, *, clean: bool) -> None: ...
+
+
 class Writer:
     """Runs an engine on a thread of its own."""
 
     def __init__(
         self,
-        engine: Engine,
+        engine: BatchEngine,
         *,
         observe_commit_seconds: Callable[[float], object],
         wake: Callable[[list[Request], Effects], None],

@@ -140,6 +140,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     # The spool.
     "spool_write_failed": _event("detail", "A commit failed and left nothing behind; Meta was told 503."),
     "spool_broken": _event("detail", "The disk or the file has failed for good, and the process ends."),
+    "spool_doubtful": _event("detail", "The database is set up so that a crash of it may lose something."),
+    "spool_unreachable": _event("detail", "The database does not answer; Meta is told 503 until it does."),
+    "spool_reachable": _event("", "The database answers again."),
     "spool_close_failed": _event("detail", "The spool could not be closed in order; nothing is lost."),
     "spool_ready_callback_failed": _event("error", "A defect kept a target from being woken at once."),
     # Delivery.

@@ -98,25 +98,27 @@ class GapLedger:
         self._metrics = metrics
         for live in self._slots.values():
             live.counter, live.gauge = self._series(live.track)
-            live.gauge.value = live.slot.last_ms / 1000
+            live.gauge.value = max(live.gauge.value, live.slot.last_ms / 1000)
 
     # -- on the way of an acknowledgement
 
     def note(self, app: str, changes: Sequence[Change], raw: bytes, received_ms: int) -> tuple[Live, ...]:
         """Count the changes of a notification that is on disk; return their slots, in order."""
-        found = []
-        for change in changes:
-            way = (app, change.object, change.field, change.entry_id, change.phone_number_id)
-            live = self._ways.get(way) or self._admit(way, received_ms)
-            slot = live.slot
-            if slot.count == live.folded:
-                self._touch(live, raw, received_ms)
-            slot.count += 1
-            slot.last_ms = received_ms
-            live.counter.value += 1.0
-            live.gauge.value = received_ms / 1000
-            found.append(live)
-        return tuple(found)
+        if len(changes) == 1:  # nearly all
+            return (self._note(app, changes[0], raw, received_ms),)
+        return tuple([self._note(app, change, raw, received_ms) for change in changes])
+
+    def _note(self, app: str, change: Change, raw: bytes, received_ms: int) -> Live:
+        way = (app, change.object, change.field, change.entry_id, change.phone_number_id)
+        live = self._ways.get(way) or self._admit(way, received_ms)
+        slot = live.slot
+        if slot.count == live.folded:
+            self._touch(live, raw, received_ms)
+        slot.count += 1
+        slot.last_ms = received_ms
+        live.counter.value += 1.0
+        live.gauge.value = received_ms / 1000
+        return live
 
     def _touch(self, live: Live, raw: bytes, received_ms: int) -> None:
         """The first of a slot since the last fold."""

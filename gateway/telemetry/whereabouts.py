@@ -12,7 +12,9 @@ Also what each target took last.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
 
 from gateway.telemetry.gap_ledger import Live
 
@@ -22,8 +24,17 @@ MANY: Final = 16
 """Changes of one notification whose slots are remembered with it; of more they are read from its body."""
 
 
-class Came(NamedTuple):
-    """How a notification came."""
+class Routed(Protocol):
+    """A delivery of a notification, as planned."""
+
+    @property
+    def target(self) -> str:
+        """Its target."""
+        ...
+
+
+class Came(msgspec.Struct, frozen=True, gc=False):
+    """How a notification came. No cycles: it is left to reference counts."""
 
     received_ms: int
     app: str
@@ -31,8 +42,13 @@ class Came(NamedTuple):
     """What the client presented: `accepted`, `refused` or `none`."""
     connection: str | None
     """As the log has it."""
-    targets: tuple[str, ...]
+    deliveries: tuple[Routed, ...]
     slots: tuple[Live, ...] | None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where it was to go."""
+        return tuple(delivery.target for delivery in self.deliveries)
 
 
 class Taken(NamedTuple):

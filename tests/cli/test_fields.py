@@ -48,6 +48,7 @@ def test_a_field_shows_its_samples(capsys: pytest.CaptureFixture[str]) -> None:
     assert called.code == 0
     assert '"field": "security"' in called.out
     assert called.out.startswith("security: ")
+    assert "overrides apply: no\n  entry.time is present: yes\n" in called.out
 
 
 def test_a_sample_by_its_name_and_a_field_of_another_object(capsys: pytest.CaptureFixture[str]) -> None:

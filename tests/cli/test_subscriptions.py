@@ -215,6 +215,24 @@ def test_on_a_terminal_it_is_asked_once(
     assert meta.accounts == {WABA: {APP_ID: override}, "2": {APP_ID: override}}
 
 
+def test_where_nobody_answers_it_ends_with_what_is_done(
+    command: Command, meta: StandIn, monkeypatch: pytest.MonkeyPatch, at_a_terminal: None
+) -> None:
+    meta.accounts = {WABA: {APP_ID: ELSEWHERE}, "2": {}}
+    answer(monkeypatch, "")
+    called = command("subscribe", "--waba", WABA, "--waba", "2")
+    assert called.code == 130
+    assert [line.split("\t")[1] for line in called.out.splitlines()] == ["undecided", "done"]
+    assert meta.accounts[WABA] == {APP_ID: ELSEWHERE}
+
+
+def test_a_dry_run_asks_nothing(command: Command, meta: StandIn, at_a_terminal: None) -> None:
+    meta.accounts[WABA] = {APP_ID: ELSEWHERE}
+    called = command("subscribe", "--waba", WABA, "--dry-run")
+    assert called.out.startswith(f"{WABA}\tundecided\t")
+    assert "Remove" not in called.err
+
+
 def test_an_override_of_another_app_is_in_nobodys_way(command: Command, meta: StandIn) -> None:
     meta.accounts[WABA] = {OTHER_APP: ELSEWHERE}
     assert command("subscribe", "--waba", WABA).code == 0
@@ -279,6 +297,19 @@ def test_a_limit_stops_that_account_and_says_for_how_long(
     assert command("subscribe", "--waba-file", str(rest)).out == f"{WABA}\tdone\tsubscribe\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("list", "--app"), ("list", "--phone", PHONE), ("explain", "--phone", PHONE), ("check", "--all")],
+)
+def test_whoever_only_looks_is_told_for_how_long_too(
+    command: Command, meta: StandIn, arguments: tuple[str, ...]
+) -> None:
+    meta.scripted = [("GET", "/", limited(APP_ID, minutes=125))]
+    called = command(*arguments)
+    assert called.code == 1
+    assert "access again in 2 h 5 min" in called.out + called.err
+
+
 @pytest.mark.parametrize("code", [80008, 4, 17, 32, 613])
 def test_every_limit_stops(command: Command, meta: StandIn, code: int) -> None:
     meta.scripted = [("POST", "/", limited(WABA, code=code))]
@@ -339,6 +370,7 @@ def test_bad_ids_in_a_file_are_named_by_their_line_and_nothing_is_done(
         (("subscribe", "--waba", "1", "--verify-token", "x"), "is for --override-url"),
         (("subscribe", "--waba", "1", "--field", "messages"), "--field is for --app"),
         (("subscribe", "--waba", "1", "--app"), "one kind at a time"),
+        (("subscribe", "--app", "--keep-override"), "are for accounts"),
         (("subscribe", "--phone", "1"), "nothing but an override"),
         (("subscribe", "--app", "--override-url", HOOK), "--app has no override"),
         (("subscribe", "--waba-file", "/not/there"), "No such file"),
@@ -593,6 +625,18 @@ def test_explain_says_whose_url_holds(
     explained = told(command("explain", "--waba", WABA, "--phone", PHONE, "--json"))
     assert explained["messaging_fields"]["url"] == holds
     assert [level["holds"] for level in explained["levels"]].count(True) == 1
+
+
+def test_explain_takes_no_other_apps_override_for_ours(command: Command, write: Write, meta: StandIn) -> None:
+    write(app_id=None)
+    meta.accounts[WABA] = {OTHER_APP: ELSEWHERE, APP_ID: None}
+    assert "2. account       not known" in command("explain", "--waba", WABA).out
+
+
+def test_explain_says_what_holds_for_an_account(command: Command, meta: StandIn) -> None:
+    meta.accounts[WABA] = {APP_ID: ELSEWHERE}
+    called = command("explain", "--waba", WABA)
+    assert f"Of numbers without an override of their own, the account's does: {ELSEWHERE}" in called.out
 
 
 def test_explain_claims_nothing_that_it_has_not_seen(command: Command, meta: StandIn) -> None:

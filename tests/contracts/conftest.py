@@ -12,11 +12,16 @@ from gateway.spool.contract import Notification, Spool
 from gateway.spool.database import FILE_NAME
 from gateway.spool.memory import open_memory_spool
 from gateway.spool.memory_state import MemoryState
+from tests.postgresql.rig import Database
+from tests.postgresql.rig import opened as opened_shared
 from tests.spool.rig import NOW_MS, Disk, disk, opened
 
 
 class Stand(Protocol):
     """Where one spool stands. `open` a second time is a restart."""
+
+    shared: bool
+    """Whether others may have it open at the same time (31)."""
 
     def open(
         self,
@@ -40,9 +45,14 @@ class Stand(Protocol):
         """Flip a bit of its bytes, between two openings; return what they are now."""
         ...
 
+    def use_room_again(self) -> None:
+        """Do what the database does by itself after a while, where it does not at once."""
+
 
 class OnDisk:
     """SQLite, on a disk with faults."""
+
+    shared = False
 
     def __init__(self, directory: Path, disk: Disk) -> None:
         self._directory = directory
@@ -83,9 +93,14 @@ class OnDisk:
         file.write_bytes(content.replace(raw, flipped(raw)))
         return flipped(raw)
 
+    def use_room_again(self) -> None:
+        """It does so at once."""
+
 
 class InMemory:
     """The fake."""
+
+    shared = False
 
     def __init__(self) -> None:
         self._state = MemoryState()
@@ -121,17 +136,69 @@ class InMemory:
         self._state.damaged[notification.id] = flipped(notification.body.raw)
         return self._state.damaged[notification.id]
 
+    def use_room_again(self) -> None:
+        """It takes none."""
+
+
+class OnServer:
+    """PostgreSQL, a real server; what fails is made to fail by triggers."""
+
+    shared = True
+    _STORING = ("notification", "delivery", "pause")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(
+        self,
+        *,
+        window_seconds: float = 3600.0,
+        duplicates_max: int = 10_000,
+        keep_seconds: float = 0.0,
+        at_ms: int = NOW_MS,
+    ) -> AbstractAsyncContextManager[Spool]:
+        self._database.set_clock(at_ms)
+        return opened_shared(
+            self._database,
+            window_seconds=window_seconds,
+            duplicates_max=duplicates_max,
+            keep_seconds=keep_seconds,
+            clock=lambda: at_ms,
+        )
+
+    def fill(self) -> None:
+        self._database.refuse("53100", *self._STORING)
+
+    def empty(self) -> None:
+        self._database.allow(*self._STORING)
+
+    def fail(self) -> None:
+        self._database.refuse("58030", *self._STORING)
+
+    def damage(self, notification: Notification) -> bytes:
+        raw = flipped(notification.body.raw)
+        self._database.sql(
+            f"UPDATE body SET raw = '\\x{raw.hex()}'::bytea "  # noqa: S608 - of the test itself
+            f"WHERE seq = (SELECT seq FROM notification WHERE id = '{notification.id}')"
+        )
+        return raw
+
+    def use_room_again(self) -> None:
+        self._database.sql("VACUUM body")
+
 
 def flipped(raw: bytes) -> bytes:
     """Return bytes with one bit turned over."""
     return raw[:-1] + bytes([raw[-1] ^ 1])
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     """Give each spool in turn."""
     if request.param == "memory":
         yield InMemory()
-        return
-    with disk() as made:
-        yield OnDisk(tmp_path / "spool", made)
+    elif request.param == "postgresql":
+        yield OnServer(request.getfixturevalue("database"))
+    else:
+        with disk() as made:
+            yield OnDisk(tmp_path / "spool", made)

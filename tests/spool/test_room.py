@@ -22,6 +22,7 @@ def test_free_space_against_the_mark(tmp_path: Path) -> None:
     assert room.enough
     assert room.writable
     assert room.detail == ""
+    assert room.free_bytes is not None
     assert 0 < room.free_bytes <= room.total_bytes
     room = DiskRoom(tmp_path, 1 << 62).now()
     assert not room.enough

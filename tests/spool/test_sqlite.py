@@ -40,7 +40,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def connection_of(spool: SqliteSpool) -> apsw.Connection:
     """Return the writer's connection; with `still`, and while nothing is queued."""
-    return spool._writer._engine._file.connection
+    return spool._engine._file.connection
 
 
 async def take(spool: Spool, *, limit: int = 100, now_ms: int = NOW_MS) -> tuple[Lease, ...]:

@@ -1,11 +1,24 @@
 """Where the last notifications went, in bounded memory."""
 
+from dataclasses import dataclass
+
 from gateway.telemetry import whereabouts
 from gateway.telemetry.whereabouts import GENERATION, Came, Taken, Whereabouts
 
 
+@dataclass(frozen=True)
+class To:
+    """A delivery, as planned."""
+
+    target: str
+
+
+def routed(*targets: str) -> tuple[To, ...]:
+    return tuple(map(To, targets))
+
+
 def came(at_ms: int = 1) -> Came:
-    return Came(at_ms, "main", "accepted", "c1", ("support", "audit"), ())
+    return Came(at_ms, "main", "accepted", "c1", routed("support", "audit"), ())
 
 
 def test_it_says_how_a_notification_came_and_who_has_taken_it() -> None:
@@ -15,6 +28,7 @@ def test_it_says_how_a_notification_came_and_who_has_taken_it() -> None:
     known.taken("support", "aa-support", taken)
     assert known.of("aa") == came(5)
     assert known.of("bb") is None
+    assert came().targets == ("support", "audit")
     assert known.taken_by("aa", ("support", "audit")) == {"support": taken}
     assert (known.doing["support"].delivered, known.doing["support"].last_delivered_ms) == (1, 9)
 

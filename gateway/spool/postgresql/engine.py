@@ -1,0 +1,285 @@
+"""One batch of requests becomes one transaction. Runs on a writer thread; knows PostgreSQL, not Trio.
+
+Two of these work side by side, each on a connection of its own: one takes in, one leases and settles. So an
+acknowledgement never waits for the bookkeeping of deliveries, and the server joins their commits.
+
+What a batch changes in memory is a draft until the commit. Where the connection is lost at the commit, what
+the commit did is not known: appends fail, Meta comes again, and the duplicates window tells; leases end by
+themselves; settlements are tried again, and find their token gone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+from gateway.core.pausing import Pause, Pauses
+from gateway.errors import GatewayError, SpoolUnavailableError
+from gateway.spool.contract import Remembered
+from gateway.spool.duplicates import Limits, alive
+from gateway.spool.postgresql import storing
+from gateway.spool.postgresql.keeping import Keeping
+from gateway.spool.postgresql.leasing import Leasing
+from gateway.spool.postgresql.link import ContendedError, Link, LinkLostError, arrays
+from gateway.spool.postgresql.partitions import Days
+from gateway.spool.postgresql.session import Draft, Session
+from gateway.spool.postgresql.tracing import find_mentions, trace
+from gateway.spool.postgresql.window import Window
+from gateway.spool.requests import (
+    Append,
+    AskKept,
+    Effects,
+    FindMentions,
+    GetKept,
+    GetPauses,
+    Hasten,
+    NextDue,
+    Oldest,
+    OldestClock,
+    OldestKept,
+    Request,
+    Restore,
+    SendAgain,
+    SetPauses,
+    Settle,
+    Take,
+    TakeOldest,
+    Trace,
+)
+
+_STORING: Final = (Append, Restore, SendAgain)
+INTAKE: Final = (Append, Restore, SendAgain, SetPauses)
+"""What the engine that takes in is asked."""
+CONTENDED_TRIES: Final = 5
+"""How often a batch is begun that lost to another gateway's (the same id, a deadlock)."""
+SETTING_UP: Final = 4
+"""How often a batch is begun where a day or a bucket has to be made first, with room for a lost race."""
+
+
+class Engine:
+    """A connection to the spool, on the thread that writes by it."""
+
+    def __init__(
+        self, link: Link, *, writer: int, limits: Limits, keep_ms: int, days: Days, now_ms: Callable[[], int]
+    ) -> None:
+        self._link = link
+        self._writer = writer
+        self._window = Window(limits, writer)
+        self._days = days
+        self._keeping = Keeping(keep_ms=keep_ms)
+        self._leasing = Leasing(self._keeping)
+        self._now_ms = now_ms
+
+    def learn(self) -> None:
+        """Look at the database for the first time. Raises as `Link.rows`."""
+        self._link.open()
+        self._window.learn(self._link)
+
+    def remembered(self, now_ms: int) -> Remembered:
+        """Say how far back the duplicates window reaches; from any thread."""
+        return self._window.remembered(now_ms)
+
+    def run(self, batch: list[Request]) -> Effects:
+        """Do a batch; every request gets its result or its error.
+
+        A full disk must not keep deliveries from leaving: what stores fails, and the rest is done without it.
+
+        Raises:
+            SpoolBrokenError: the database failed; nothing may be tried again.
+        """
+        try:
+            return self._in_transaction(batch)
+        except SpoolUnavailableError as failure:
+            storing_ones = [request for request in batch if isinstance(request, _STORING)]
+            rest = [request for request in batch if not isinstance(request, _STORING)]
+            if storing_ones and rest and not isinstance(failure, LinkLostError):
+                _fail(storing_ones, failure)
+                return replace(self.run(rest), failure=failure)
+            _fail(batch, failure)
+            return Effects(failure=failure)
+
+    def tidy(self, now_ms: int) -> bool:
+        """Forget a slice of what is kept past its time; False where there is none left. Raises as `run`."""
+        del now_ms  # the database has a clock of its own
+        if not self._keeping.has_work:
+            return False
+        with self._begun(Draft()) as session:
+            return self._keeping.wants_tidy(session) and self._keeping.tidy(session)
+
+    def checkpoint(self) -> None:
+        """PostgreSQL looks after its log itself."""
+
+    def wal_pages(self) -> int:
+        """See `checkpoint`."""
+        return 0
+
+    def close(self, *, clean: bool) -> None:
+        """Give back what is leased, and the account; then close."""
+        try:
+            if clean:
+                with self._begun(Draft()) as session:
+                    self._leasing.let_go(session)
+                    session.rows("fold_writers", writers=[self._writer], silent_ms=2**53)
+        finally:
+            self._link.close()
+
+    # -- one transaction
+
+    def _in_transaction(self, batch: list[Request]) -> Effects:
+        for last in (False,) * (CONTENDED_TRIES - 1) + (True,):
+            try:
+                return self._once(batch)
+            except ContendedError:
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _once(self, batch: list[Request]) -> Effects:
+        appends = [request for request in batch if isinstance(request, Append)]
+        for _ in range(SETTING_UP):
+            draft = Draft()
+            with self._begun(draft) as session:
+                if any(isinstance(request, _STORING) for request in batch) and not self._days.known(
+                    session.day
+                ):
+                    missing: int | None = session.day
+                elif appends and not self._enter_window(appends, session):
+                    missing = None
+                else:
+                    self._steps(batch, appends, session)
+                    break
+            if missing is None:
+                self._window.open_bucket(self._link, _latest_ms(appends))
+            else:
+                self._days.make(self._link, missing)
+        else:
+            raise SpoolUnavailableError("the database changes under the gateway's hands")
+        if draft.buckets:
+            self._window.adopt(draft.buckets)
+        self._leasing.adopt(draft)
+        return Effects(
+            pending=draft.pending,
+            pending_bytes=draft.pending_bytes,
+            ready=frozenset(draft.ready),
+            stored=draft.stored,
+            wrote=draft.wrote,
+        )
+
+    @contextmanager
+    def _begun(self, draft: Draft) -> Iterator[Session]:
+        """Have a transaction around, committed where nothing is raised."""
+        try:
+            clock_ms = self._begin()
+            yield Session(self._link, draft, own_ms=self._now_ms(), clock_ms=clock_ms)
+            self._link.execute("COMMIT")
+        except BaseException:
+            self._link.rollback()
+            raise
+
+    def _begin(self) -> int:
+        """Begin, on a new connection where the old one has died while it was idle; the database's clock."""
+        for last in (False, True):
+            self._link.open()
+            try:
+                [(clock_ms,)] = self._link.execute("BEGIN; SELECT clock_ms()")
+            except LinkLostError:
+                if last:
+                    raise
+            else:
+                return int(clock_ms)
+        raise AssertionError("unreachable")
+
+    def _enter_window(self, appends: Sequence[Append], session: Session) -> bool:
+        """Have the draft say which buckets there are; False where another has to be opened first."""
+        if not self._window.limits.enabled:
+            return True
+        now_ms = _latest_ms(appends)
+        is_fit = self._window.enter(self._link, now_ms)
+        session.draft.buckets = self._window.buckets
+        session.draft.alive = alive(self._window.buckets, now_ms, self._window.limits)
+        return is_fit or storing.are_known(appends, session)
+
+    def _steps(self, batch: list[Request], appends: list[Append], session: Session) -> None:
+        self._leasing.settle([request for request in batch if isinstance(request, Settle)], session)
+        storing.append(appends, session)
+        for request in batch:
+            if isinstance(request, Restore):
+                storing.restore(request, session)
+            elif isinstance(request, SendAgain):
+                storing.send_again(request, session)
+        for request in batch:
+            if isinstance(request, Take):
+                self._leasing.take(request, session)
+            elif isinstance(request, TakeOldest):
+                self._leasing.take_oldest(request, session)
+        for request in batch:
+            self._answer(request, session)
+        self._count_up(session)
+
+    def _answer(self, request: Request, session: Session) -> None:
+        """Do what asks or changes nothing of deliveries."""
+        if isinstance(request, NextDue):
+            request.result = self._leasing.next_due(request.target, session)
+        elif isinstance(request, Hasten):
+            request.result = self._leasing.hasten(request, session)
+        elif isinstance(request, Oldest | OldestClock):
+            name = "oldest" if isinstance(request, Oldest) else "oldest_clock"
+            rows = session.rows(name, targets=list(request.targets))
+            request.result = {target: at_ms for target, at_ms in rows if at_ms is not None}
+        elif isinstance(request, GetKept):
+            self._keeping.get(request, session)
+        elif isinstance(request, AskKept):
+            self._keeping.ask(request, session)
+        elif isinstance(request, OldestKept):
+            request.result = self._keeping.oldest_ms(session)
+        elif isinstance(request, Trace):
+            request.result = trace(session, request.notification_id)
+        elif isinstance(request, FindMentions):
+            request.result = find_mentions(session, request)
+        elif isinstance(request, SetPauses):
+            _write_pauses(request, session)
+        elif isinstance(request, GetPauses):
+            request.result = _read_pauses(session)
+
+    def _count_up(self, session: Session) -> None:
+        """Book what came and went on this writer's own account."""
+        draft = session.draft
+        changed = [
+            (target, change, draft.pending_bytes[target]) for target, change in sorted(draft.pending.items())
+        ]
+        if changed or draft.keys:
+            session.rows(
+                "count_up",
+                writer=self._writer,
+                bucket=draft.buckets[-1].id if draft.buckets else 0,
+                keys=draft.keys,
+                **arrays(changed, "target", "deliveries", "bytes"),
+            )
+
+
+def _latest_ms(appends: Sequence[Append]) -> int:
+    return max(request.notification.received_at_ms for request in appends)
+
+
+def _read_pauses(session: Session) -> dict[str, Pauses]:
+    found: dict[str, Pauses] = {}
+    for target, from_ms, until_ms, reason, rate in session.rows("pauses"):
+        pause = Pause(from_ms=from_ms, until_ms=until_ms, reason=reason, rate_per_second=rate)
+        found[target] = (*found.get(target, ()), pause)
+    return found
+
+
+def _write_pauses(request: SetPauses, session: Session) -> None:
+    session.draft.wrote = True
+    session.rows("drop_pauses", name=request.target)
+    rows = [
+        (request.target, pause.from_ms, pause.until_ms, pause.reason, pause.rate_per_second)
+        for pause in request.pauses
+    ]
+    names = ("target", "from_ms", "until_ms", "reason", "rate_per_second")
+    session.rows("add_pauses", **arrays(rows, *names))
+
+
+def _fail(requests: Sequence[Request], failure: GatewayError) -> None:
+    for request in requests:
+        request.error = failure

