@@ -22,6 +22,12 @@ TIMEOUT_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 5.0
 """It is this machine, or one beside it."""
 
+_REMEDIES: Final = {
+    http.client.UNAUTHORIZED: "the token here is not that gateway's: call the command with the configuration"
+    " that it runs on, and after a change of admin.token restart it",
+}
+"""Of answers whose own words are for whoever writes a client."""
+
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 
 
@@ -236,5 +242,5 @@ def _read(status: int, body: bytes, where: str) -> dict[str, Any]:
         )
     if status != http.client.OK:
         detail = str(content.get("detail", ""))[:500]
-        raise PeerError(f"{where} answered {status}: {detail}")
+        raise PeerError(f"{where} answered {status}: {detail}", remedy=_REMEDIES.get(status, ""))
     return content
