@@ -128,6 +128,16 @@ class Wire:
             self.close()  # in the middle of a request: of no use
             raise
 
+    def is_gone(self) -> bool:
+        """Say whether the other side has closed it while nothing was asked: idle ones have their time."""
+        try:
+            self._sock.recv(1)
+        except ssl.SSLWantReadError:
+            return False
+        except OSError:
+            return True
+        return True  # its end, or something that nobody asked for
+
     def close(self) -> None:
         """Close it without a word, as a client that goes away does."""
         if self.open:
