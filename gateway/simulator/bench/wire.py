@@ -1,6 +1,6 @@
 """One TLS connection of Meta's to the gateway, HTTP/1.1 with keep-alive: as little as a load client needs.
 
-`simulator.client` is httpx, and says more of each request; this one costs a tenth of the CPU.
+`simulator.client` is httpx, and says more of each request; this one does nothing but count.
 """
 
 import errno
