@@ -28,17 +28,10 @@ from gateway.ingress import app
 
 append, send = app.Ingress._append, sender.Lane.send
 
-<<<<<<< HEAD
 async def defective_append(self, *taken):
     if b"crash-the-door" in taken[-1].raw:
-        raise RuntimeError(f"a defect that quotes what it had in hand: {taken[-1].raw!r} {vars(self)!r}")
+        raise RuntimeError(f"a defect that quotes what it had in hand: {taken!r} {taken[-1].raw!r}")
     return await append(self, *taken)
-=======
-async def defective_append(self, head, what, body):
-    if b"crash-the-door" in body.raw:
-        raise RuntimeError(f"a defect that quotes what it had in hand: {body.raw!r} {vars(self)!r} {head!r}")
-    return await append(self, head, what, body)
->>>>>>> main
 
 async def defective_send(self, request):
     if b"crash-the-sender" in request.body:
