@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test torture check format lint types imports bench conformance prometheus recipes fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus deploy-check recipes fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,19 @@ imports: setup ## do imports run one way only?
 bench: setup bench/load bench/.venv/.installed ## measure side by side with other servers; BENCH="--rounds 1" and so on
 	$(BIN)/python -m bench $(BENCH)
 
+browser: setup browser/.venv/.installed ## the dashboard in headless Chromium, with axe-core; BROWSER="-k keyboard"
+	@sh browser/install.sh
+	cd browser && .venv/bin/python -m pytest -c pytest.ini -q $(BROWSER)
+
+browser-pictures: setup browser/.venv/.installed ## pictures of every page of the dashboard, in browser/pictures
+	@sh browser/install.sh
+	cd browser && .venv/bin/python pictures.py $(PICTURES)
+
+browser/.venv/.installed: browser/requirements.txt
+	$(PYTHON) -m venv browser/.venv
+	browser/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 conformance: setup conformance/.venv/.installed ## the door as others see it: OpenSSL, GnuTLS, scanners, curl; CONFORMANCE="--only zoo"
 	@sh conformance/install.sh
 	$(BIN)/python -m conformance $(CONFORMANCE)
@@ -66,6 +79,17 @@ prometheus: setup ## alerts and dashboard, by promtool and by a real Prometheus 
 recipes: setup ## docs/moving-in.md: the shadow beside an old stack, by a real nginx
 	@sh deploy/checks/install.sh nginx:nginx-light
 	$(BIN)/python -m pytest deploy/checks/test_shadow.py tests/stories/test_moving_in.py
+
+deploy-check: setup deploy/checks/.venv/.installed ## units, manifests and haproxy.cfg, by the programs that read them
+	@sh deploy/checks/install.sh systemd-analyze:systemd strace:strace haproxy:haproxy
+	$(BIN)/python -m pytest $(DEPLOY_CHECK) deploy/checks/test_deploy.py
+
+# Not to be had (no wheel, no network): what needs it is skipped, and says so.
+deploy/checks/.venv/.installed: deploy/checks/requirements.txt deploy/checks/schema.txt
+	$(PYTHON) -m venv deploy/checks/.venv
+	-deploy/checks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	-deploy/checks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r deploy/checks/schema.txt
+	@touch $@
 
 fuzz: setup fuzz/.venv/.installed ## look for inputs that break something; FUZZ="http1 --seconds 600"
 	nice fuzz/.venv/bin/python -m fuzz $(FUZZ)
@@ -95,4 +119,8 @@ lock: ## pin all dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file conformance/requirements.txt --upgrade conformance/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --output-file deploy/checks/requirements.txt --upgrade deploy/checks/requirements.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file fuzz/requirements.txt --upgrade fuzz/requirements.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --output-file browser/requirements.txt --upgrade browser/requirements.in

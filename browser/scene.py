@@ -1,7 +1,7 @@
 """A dashboard with an invented hour behind it: `python -m browser.scene NAME PORT`, until its input ends.
 
-The pages, the port and the checks are the real ones; what the gateway says of itself is made up, since an hour of
-traffic and twenty targets in trouble are not to be had in a test. What acts is in the tests with a real gateway.
+The pages, the port and the checks are the real ones; what the gateway says of itself is made up, since an
+hour of traffic and twenty targets in trouble are not to be had in a test. What acts is tried on a real one.
 """
 
 import math
@@ -32,6 +32,11 @@ from gateway.web.server import WebServer
 
 TOKEN: Final = "scene-token-0123456789abcdefghijklmnopqrstu"
 DAY_S: Final = 86_400
+BODY: Final = (
+    b'{"object": "whatsapp_business_account", "entry": [{"id": "735190284461207", "changes": [{"field":'
+    b' "messages", "value": {"messages": [{"from": "4915560017342", "text": {"body":'
+    b' "</pre><script>alert(1)</script> \xe2\x80\xaeabc"}}]}}]}]}'
+)
 HOSTILE: Final = "CN=</td><script>alert(1)</script>\u202egpj.exe,O=\x1b[31mred"
 
 
@@ -216,15 +221,24 @@ class Stage:
                 "ids": [f"0191f0a0c0de7000800000000000000{n}-billing" for n in range(5)],
                 "accept_edited": False,
             },
-            {"at": self.at(-4200), "action": "pause", "by": "admin_port", "target": "templates", "seconds": 7200.0, "reason": "deploy of 2.14"},
+            {
+                "at": self.at(-4200),
+                "action": "pause",
+                "by": "admin_port",
+                "target": "templates",
+                "seconds": 7200.0,
+                "reason": "deploy of 2.14",
+            },
             {
                 "at": self.at(-700),
                 "action": "reload",
                 "by": "signal",
                 "result": "refused",
-                "problems": ["gateway.yaml:31:5: targets.billing.url: not a URL; write http://HOST:PORT/PATH"],
+                "problems": [
+                    "gateway.yaml:31:5: targets.billing.url: not a URL; write http://HOST:PORT/PATH"
+                ],
             },
-        )  # fmt: skip
+        )
 
     async def render_metrics(self) -> bytes:
         return self.metrics.render()
@@ -353,9 +367,7 @@ class Stage:
                 for n in range(3)
             ),
             headers={"Content-Type": "application/json"},
-            body=b'{"object": "whatsapp_business_account", "entry": [{"id": "735190284461207", "changes": [{"field":'
-            b' "messages", "value": {"messages": [{"from": "4915560017342", "text": {"body": "</pre><script>alert(1)'
-            b'</script> \xe2\x80\xaeabc"}}]}}]}]}',
+            body=BODY,
         )
 
     def _row(self, number: int) -> Row:
@@ -393,7 +405,7 @@ FIELDS: Final = (
 
 
 def play_an_hour(desk: Desk, stage: Stage) -> None:
-    """Fill the history with an invented hour: a morning that gets busier, and in trouble a target that dies."""
+    """Fill the history: a morning that gets busier, and in trouble a target that dies."""
     random.seed(7)
     counts: dict[tuple[str, ...], float] = {}
     bounds = (*ACK_BUCKETS_SECONDS, math.inf)

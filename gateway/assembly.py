@@ -242,6 +242,7 @@ class Assembly:
             hosts=frozenset(self._now.settings.admin.hosts),
             actions=self._operations,
             config=self._record.config,
+            source=self._record.source,
             edge=self._edge.report,
             ledger=self._observer.report,
             pages=dashboard.routes(),

@@ -142,6 +142,8 @@ class Observer:
         self._metrics = metrics
         self._now_ms = now_ms
         self._standing: dict[tuple[str, ...], Condition] = {}
+        self._looking = trio.Lock()
+        """What was gathered first is judged first: else a condition would seem to end and begin again."""
         for name in Name:
             metrics.condition.labels(name.value).set(0)
 
@@ -149,15 +151,14 @@ class Observer:
         """Judge until cancelled."""
         while True:
             try:
-                self._judge(await self._gather(False), await self._status())
+                await self._look(with_slots=False)
             except GatewayError as error:  # the spool is closing, or no worker answers: the next look tells
                 log.debug("conditions_not_judged", error=str(error))
             await trio.sleep(JUDGE_EVERY_SECONDS)
 
     async def report(self) -> Mapping[str, object]:
         """Return what `GET /api/ledger` answers; see `admin.app.LedgerReport`."""
-        facts, status = await self._gather(True), await self._status()
-        conditions = self._judge(facts, status)
+        facts, status, conditions = await self._look(with_slots=True)
         now_ms = self._now_ms()
         return {
             "at": rfc3339(now_ms),
@@ -171,6 +172,11 @@ class Observer:
                 for name, target in status["targets"].items()
             },
         }
+
+    async def _look(self, *, with_slots: bool) -> tuple[Facts, Mapping[str, Any], tuple[Condition, ...]]:
+        async with self._looking:
+            facts, status = await self._gather(with_slots), await self._status()
+            return facts, status, self._judge(facts, status)
 
     def _configured(self, facts: Facts) -> list[Heard]:
         apps = self._apps()

@@ -29,7 +29,7 @@ from gateway.spool.contract import AttemptRecord, Spool, TracedDelivery
 from gateway.telemetry.whereabouts import Whereabouts
 
 SEARCH_SECONDS: Final = 10.0
-"""For a look through bodies, and as much for dead letters: some two million bodies of 500 bytes."""
+"""For a look through bodies, and as much for dead letters: about a million bodies of 500 bytes."""
 MOST_FOUND: Final = 50
 """Notifications that hold what is looked for: a message and its statuses are some five."""
 LEAST_CHARACTERS: Final = 8

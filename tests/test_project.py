@@ -30,7 +30,9 @@ def test_the_runtime_lock_is_part_of_the_whole_lock() -> None:
         "requirements.lock",
         "requirements-runtime.lock",
         "bench/requirements.txt",
+        "browser/requirements.txt",
         "conformance/requirements.txt",
+        "deploy/checks/requirements.txt",
         "fuzz/requirements.txt",
     ],
 )

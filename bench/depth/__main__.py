@@ -1,7 +1,7 @@
 """What a million pending deliveries, a full duplicates window and a `kill -9` cost.
 
 Run: `.venv/bin/python -m bench.depth [--parts pending window pruning resident restart]`. It needs 3 GB of
-disk in bench/.run, which it gives back, and some six minutes. With --parts, the results of the others stay.
+disk in bench/.run, which it gives back, and some nine minutes. With --parts, the results of the others stay.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.depth import report
 from bench.depth.filling import MAX_KEYS
 from bench.depth.pending import (
+    BATCH,
     DEEP,
     RESTARTED_WITH,
     SHALLOW,
@@ -30,6 +31,7 @@ from bench.depth.window import measure_pruning, measure_window
 from bench.ground import RUN, Ground, made_ground
 from bench.machine import describe
 from bench.processes import BenchError, ended_by_signals, run_to_exit_code
+from gateway.spool.duplicates import YOUNG_KEYS
 
 PARTS: Final = ("pending", "resident", "restart", "window", "pruning")
 PRUNED_KEYS: Final = 4_000_000
@@ -72,7 +74,9 @@ class Run:
             found["restart"] = asdict(await measure_restart(ground, told))
         if "window" in parts:
             found["window"] = asdict(
-                await measure_window(ground, keys=given.keys, rounds=given.rounds, progress=self._progress)
+                await measure_window(
+                    ground, keys=given.keys, rounds=given.window_rounds, progress=self._progress
+                )
             )
         if "pruning" in parts:
             directory = ground.fresh("pruning")
@@ -90,6 +94,12 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--pending", type=int, default=DEEP)
     parser.add_argument("--keys", type=int, default=MAX_KEYS)
     parser.add_argument("--rounds", type=int, default=300, help="of append, claim and settle, on both sides")
+    parser.add_argument(
+        "--window-rounds",
+        type=int,
+        default=YOUNG_KEYS // BATCH,
+        help="of the same with a full window; by default, until a whole generation of keys is in its bucket",
+    )
     parser.add_argument("--no-publish", action="store_true", help="leave results/ and the page alone")
     return parser.parse_args()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from bench.ground import BENCH, MARKER
 from gateway.core.joining import joinable_object
@@ -81,6 +82,20 @@ def fill_pending(engine: Engine, count: int, progress: Progress) -> None:
         at_ms = now_ms()
         engine.run([new_append(at_ms) for _ in range(size)])
         engine.checkpoint()
+        progress(size)
+
+
+def fill_young(engine: Engine, count: int, progress: Progress) -> None:
+    """Remember so many keys, with nothing to deliver: the next ones begin to put them into their bucket."""
+    for start in range(0, count, FILL_BATCH):
+        size = min(FILL_BATCH, count - start)
+        requests = [new_append(now_ms()) for _ in range(size)]
+        engine.run(
+            [
+                Append(notification=msgspec.structs.replace(one.notification, deliveries=()))
+                for one in requests
+            ]
+        )
         progress(size)
 
 

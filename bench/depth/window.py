@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.depth.filling import FILL_BATCH, LIMITS, WINDOW_MS, fill_window, make_older, opened
+from bench.depth.filling import (
+    FILL_BATCH,
+    LIMITS,
+    WINDOW_MS,
+    fill_window,
+    fill_young,
+    make_older,
+    opened,
+)
 from bench.depth.pending import BATCH
 from bench.depth.process import compare_processes
 from bench.depth.rounds import Compared, Side, alternate, compare, percentile_ms
@@ -56,7 +64,7 @@ Progress = Callable[[str, int], Callable[[int], object]]
 
 
 async def measure_window(ground: Ground, *, keys: int, rounds: int, progress: Progress) -> Window:
-    """Compare an empty window and a full one."""
+    """Compare an empty window and a full one, `rounds` long."""
     directory = ground.fresh("window")
     full, empty = directory / "full" / "spool", directory / "empty" / "spool"
     fill_window(full, keys, span_ms=WITHIN_MS, progress=progress("filling the window", keys))
@@ -68,6 +76,11 @@ async def measure_window(ground: Ground, *, keys: int, rounds: int, progress: Pr
     started = time.perf_counter()
     with opened(full) as other, opened(empty) as one:
         open_seconds = time.perf_counter() - started
+        _make_filters(other, lambda _: None)  # that of the bucket that takes keys ends with its process
+        young = rounds * BATCH
+        told = progress("young keys", 2 * young)
+        for engine in (one, other):
+            fill_young(engine, young, told)
         sides = Side(one), Side(other)
         alternate(*sides, rounds=rounds, size=BATCH, progress=progress("measuring", rounds))
         compared = compare(*sides, size=BATCH)

@@ -1,7 +1,7 @@
 """The command line. A command's module is imported only when it is called: `gateway --help` stays fast."""
 
 import importlib
-import inspect
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from gateway.cli.defects import tell_without_texts
 from gateway.cli.ending import ending
+from gateway.cli.help_pages import help_page, with_exit_codes
 from gateway.cli.output import options, out
 
 _COMMANDS: Final = {
@@ -38,14 +39,19 @@ _COMMANDS: Final = {
     ),
     "certs": ("certs", "Show a certificate file; make a development PKI, issue and revoke in it."),
     "fields": ("fields", "List the known webhook fields and what each means."),
+    "completion": ("completion", "Print what a shell needs to complete this command line."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
 }
+
+COMPLETE_VARIABLE: Final = "_GATEWAY_COMPLETE"
+"""Set by the scripts of `gateway completion`: the command then proposes words, and does nothing else."""
 
 app = typer.Typer(
     name="gateway",
     help="The mTLS door for Meta and WhatsApp webhooks: verifies, stores durably, answers 200, fans out by"
     " field.",
     no_args_is_help=True,
+    add_completion=False,  # gateway completion does it, and asks nobody which shell it is in
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: gateway demo. Then: gateway init. Exit codes: 0 done, 1 failed while running, 2 wrong"
@@ -92,16 +98,20 @@ class _LazyCommand(TyperCommand):
             single.command(self.name)(module.command)
             command = get_command(single)
         command.name = self.name
-        _prepare(command)
+        _prepare(command, str(self.name))
         return command.make_context(info_name, args, parent=parent, **extra)
 
 
-def _prepare(command: Any) -> None:
-    """Let a command, and those below it, take `--config` too, and let the paragraphs of its help flow."""
-    command.help = _flowing(command.help)
+def _prepare(command: Any, name: str) -> None:
+    """Let a command, and those below it, take `--config` too, and complete its page of help."""
+    command.help = help_page(name, command.help)
     command.params.append(_config_option())
-    for below in getattr(command, "commands", {}).values():
-        _prepare(below)
+    below = getattr(command, "commands", None)
+    if below is None:
+        command.help = with_exit_codes(command.help)
+        return
+    for own_name, one in below.items():
+        _prepare(one, f"{name} {own_name}")
 
 
 def _config_option() -> Any:
@@ -129,19 +139,15 @@ def _config_option() -> Any:
 
 def _take_config(value: str | None) -> None:
     if value is not None:
-        options.config = Path(value)
-
-
-def _flowing(text: str | None) -> str:
-    """Join the lines of each paragraph: typer breaks them where the docstring does, and again where it
-    must.
-    """
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+        options.config, options.chosen = Path(value), True
 
 
 def build_group() -> TyperGroup:
     """Return the whole command line, every command in its place."""
+    if COMPLETE_VARIABLE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # not in an __all__
+
+        completion_init()
     group = get_command(app)
     if not isinstance(group, TyperGroup):  # a Typer with a callback always makes a group
         raise TypeError(f"typer made {type(group).__name__} of the command line")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import typer
 
 from gateway.cli import quantities
+from gateway.cli.completing import complete_target
 from gateway.cli.meta_part import SOURCES, Call, beside_config, resolve
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, err, options, out, out_json
 from gateway.clock import unix_ms
@@ -37,7 +38,7 @@ to count loss and duplicates, the gateway under test needs a target that this co
 route to it:
 
   targets:
-    bench: {url: "http://127.0.0.1:8099/", max_changes: 100, on_give_up: drop}
+    bench: {url: "http://127.0.0.1:8099/", max_changes: 100, on_give_up: drop, breaker: {probe_every: 1s}}
   routes:
     - {field: "*", to: [bench]}
 
@@ -163,6 +164,7 @@ def command(
             "--target",
             help=f"Which target to stand in for; default: {_DEFAULT_TARGET}.",
             metavar="NAME",
+            autocompletion=complete_target,
             rich_help_panel=_VERIFYING,
         ),
     ] = None,
@@ -193,10 +195,6 @@ def command(
     than that. Requests are due at fixed times, whatever the answers take (open loop), and latency counts from
     then. The notifications are new each time, signed as Meta signs, and go where the routes say: to real
     targets, where there are any.
-
-    Examples: gateway bench --rate 3300 --duration 5m. On a staging deployment: gateway --config staging.yaml
-    bench --url https://staging.example.com/webhooks/main --cert meta.pem --key meta.key --yes-really. With
-    all that is delivered counted: gateway bench --verify.
 
     Exit code 0: PASS; 1: FAIL, or the first notification was not taken; 2: wrong usage; 130: Ctrl-C, which
     prints the report so far.

@@ -1,7 +1,6 @@
 """`gateway dead-letters`: list, show, replay and discard what no target took."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gateway.cli.agreement import demand_agreement
+from gateway.cli.completing import complete_field, complete_target
 from gateway.cli.dead_letter_choice import Chosen, choose, find_exactly, make_selection
 from gateway.cli.dead_letter_report import Report, reporting
 from gateway.cli.dead_letter_rows import cells_of, print_tables, row_of, stream_json, visible_lines
@@ -36,9 +36,15 @@ commands = typer.Typer(
 )
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Dead letters, by id.")]
-Target = Annotated[str | None, typer.Option("--target", help="Of this target; _unrouted: of none.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="Of this target; _unrouted: of none.", autocompletion=complete_target),
+]
 Field = Annotated[
-    str | None, typer.Option("--field", help="With a change of this field (* and ? as in routes).")
+    str | None,
+    typer.Option(
+        "--field", help="With a change of this field (* and ? as in routes).", autocompletion=complete_field
+    ),
 ]
 Since = Annotated[
     str | None,
@@ -181,11 +187,11 @@ def discard(
 
 
 def _settings() -> "Settings":
-    from gateway.settings.load import load_settings
+    from gateway.cli.admin_client import settings_of
 
     # Secrets may be in the gateway's environment and not in ours; none is needed but, perhaps, the admin
     # token.
-    return load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    return settings_of(options.config)
 
 
 def _store(settings: "Settings") -> "DeadLetterStore":

@@ -27,6 +27,8 @@ class GlobalOptions:
     """What stands before the command: set once by the main callback."""
 
     config: Path = DEFAULT_CONFIG
+    chosen: bool = False
+    """`--config` stood after the command, which goes before what stood in front of it."""
 
 
 options = GlobalOptions()

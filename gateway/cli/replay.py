@@ -1,6 +1,5 @@
 """`gateway replay`: send again what was delivered, while it is kept."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gateway.cli import quantities
+from gateway.cli.completing import complete_app, complete_field, complete_kind, complete_target
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import UsageError
@@ -29,7 +29,9 @@ Step = Callable[[Any, int], Awaitable[dict[str, Any]]]
 
 
 def command(
-    target: Annotated[str, typer.Option("--target", help="The target that gets it.")],
+    target: Annotated[
+        str, typer.Option("--target", help="The target that gets it.", autocompletion=complete_target)
+    ],
     since: Annotated[
         str,
         typer.Option("--since", metavar="TIME", help="Accepted since then: 2h, 3d, 2026-01-02T03:04:05Z."),
@@ -37,12 +39,24 @@ def command(
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="Accepted at or before it; else: now.")
     ] = None,
-    app: Annotated[str | None, typer.Option("--app", help="Of this app.")] = None,
+    app: Annotated[
+        str | None, typer.Option("--app", help="Of this app.", autocompletion=complete_app)
+    ] = None,
     field: Annotated[
-        str | None, typer.Option("--field", help="With a change of this field (* and ? as in routes).")
+        str | None,
+        typer.Option(
+            "--field",
+            help="With a change of this field (* and ? as in routes).",
+            autocompletion=complete_field,
+        ),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="With a change of it: message, status, error or other.")
+        str | None,
+        typer.Option(
+            "--kind",
+            help="With a change of it: message, status, error or other.",
+            autocompletion=complete_kind,
+        ),
     ] = None,
     include_delivered: Annotated[
         bool, typer.Option("--include-delivered", help="What the target has taken already, too.")
@@ -66,10 +80,9 @@ def command(
     """
     import trio
 
-    from gateway.cli.admin_client import running_gateway
-    from gateway.settings.load import load_settings
+    from gateway.cli.admin_client import running_gateway, settings_of
 
-    settings = load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    settings = settings_of(options.config)
     wanted = _wanted(settings, target, since, until, app, field, kind, include_delivered)
     per_second = None if rate is None else quantities.rate(rate)
     gateway = running_gateway(options.config, settings)

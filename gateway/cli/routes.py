@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from gateway.cli.completing import complete_app, complete_field
 from gateway.cli.output import err, options, out, out_json
 from gateway.core.envelope import Change, Kind, Unparseable, parse_envelope
 from gateway.core.routing import UNROUTED, RoutingTable
@@ -26,7 +27,11 @@ _ID_KEYS: Final = ("waba", "phone_number_id", "display_phone_number")
 def command(
     field: Annotated[
         str | None,
-        typer.Option("--field", help="Explain this field, known or not; of another object: page/feed."),
+        typer.Option(
+            "--field",
+            help="Explain this field, known or not; of another object: page/feed.",
+            autocompletion=complete_field,
+        ),
     ] = None,
     payload: Annotated[
         Path | None,
@@ -35,7 +40,12 @@ def command(
         ),
     ] = None,
     app: Annotated[
-        str | None, typer.Option("--app", help="As if it had come to this app; default: to each of them.")
+        str | None,
+        typer.Option(
+            "--app",
+            help="As if it had come to this app; default: to each of them.",
+            autocompletion=complete_app,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for scripts.")] = False,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import trio
 import typer
 
+from gateway.cli.completing import complete_sample
 from gateway.cli.meta_part import SOURCES, beside_config, read_reference, resolve
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
 from gateway.clock import unix_ms
@@ -78,6 +79,7 @@ def command(
         str | None,
         typer.Option(
             "--field",
+            autocompletion=complete_sample,
             help="Send a sample of this field, with fresh ids and times: messages, messages.image, page/feed."
             " gateway fields lists them.",
         ),

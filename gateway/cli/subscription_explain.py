@@ -2,14 +2,15 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
+from gateway.cli.output import EXIT_DONE, out, out_json
 from gateway.cli.subscription_call import Site, call_meta
-from gateway.cli.subscription_report import print_rows
-from gateway.errors import GatewayError
+from gateway.cli.subscription_report import exit_code, print_rows, tell_remedies, tell_usage
+from gateway.cli.subscription_run import go
 from gateway.graph.answers import PhoneConfiguration
 from gateway.graph.comparison import callback_url
+from gateway.graph.errands import Errand, Outcome, Result
 from gateway.graph.plan import State, state_of
 from gateway.graph.precedence import Level, Precedence, decide, overridable_fields
 from gateway.graph.usage import UsageBook
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from gateway.cli.subscription_screen import Screen
     from gateway.graph.client import GraphClient
 
-_WIDTH = 78
+_WIDTH: Final = 78
+"""Columns of running text: fits into 80."""
 
 
 def explain_route(site: Site, waba: str | None, phone: str | None, *, as_json: bool) -> None:
@@ -119,41 +121,42 @@ def _plain(
     }
 
 
-def show_phones(site: Site, phones: Sequence[str], *, as_json: bool) -> int:
-    """Print the callback URLs of phone numbers; return the exit code."""
-    found: dict[str, PhoneConfiguration | GatewayError] = {}
+def show_phones(site: Site, phones: Sequence[str], *, wait: bool, as_json: bool) -> NoReturn:
+    """Print the callback URLs of phone numbers, and end the command."""
+    found: dict[str, PhoneConfiguration] = {}
 
-    async def work(client: "GraphClient", _: "Screen") -> None:
-        for phone in phones:
-            try:
-                found[phone] = await client.phone_configuration(phone)
-            except GatewayError as error:
-                found[phone] = error
+    def errand(client: "GraphClient") -> Errand:
+        async def look(phone: str) -> Result:
+            found[phone] = await client.phone_configuration(phone)
+            return Result(account=phone, outcome=Outcome.UNCHANGED, what="")
 
-    call_meta(site, UsageBook(phones), work, total=len(phones))
-    failed = {phone: one for phone, one in found.items() if isinstance(one, GatewayError)}
+        return look
+
+    ran = go(site, phones, errand, wait=wait)
     if as_json:
-        out_json({"ok": not failed, "phones": [_plain_phone(phone, one) for phone, one in found.items()]})
+        rows = [_plain_phone(result, found.get(result.account)) for result in ran.results]
+        out_json({"ok": exit_code(ran.results) == EXIT_DONE, "phones": rows})
     else:
-        print_rows(
-            ("phone", "its own override", "account's override", "app's URL"),
-            [
-                (phone, f"failed: {one.message}", "", "")
-                if isinstance(one, GatewayError)
-                else (phone, one.phone_number or "-", one.waba or "-", one.application or "-")
-                for phone, one in found.items()
-            ],
-        )
-    for error in failed.values():
-        err(f"next step: {error.remedy}")
-    return EXIT_FAILED if failed else EXIT_DONE
+        columns = ("phone", "its own override", "account's override", "app's URL")
+        print_rows(columns, [_cells(result, found.get(result.account)) for result in ran.results])
+    tell_remedies(ran.results)
+    tell_usage(ran.results, ran.book)
+    ran.end()
 
 
-def _plain_phone(phone: str, one: PhoneConfiguration | GatewayError) -> dict[str, object]:
-    if isinstance(one, GatewayError):
-        return {"phone": phone, "error": one.message, "remedy": one.remedy}
+def _cells(result: Result, one: PhoneConfiguration | None) -> tuple[str, ...]:
+    if one is None:
+        return (result.account, f"{result.outcome}: {result.what}", "", "")
+    return (result.account, one.phone_number or "-", one.waba or "-", one.application or "-")
+
+
+def _plain_phone(result: Result, one: PhoneConfiguration | None) -> dict[str, object]:
+    if one is None:
+        told = result.plain("phone")
+        keys = ("phone", "remedy", "code", "regain_minutes", "trace")
+        return {key: told[key] for key in keys} | {"error": result.what}
     return {
-        "phone": phone,
+        "phone": result.account,
         "phone_number": one.phone_number,
         "whatsapp_business_account": one.waba,
         "application": one.application,

@@ -105,7 +105,7 @@ def list_(
     if phone:
         from gateway.cli.subscription_explain import show_phones
 
-        raise typer.Exit(show_phones(site, choose_ids(phone, None, what="--phone"), as_json=as_json))
+        show_phones(site, choose_ids(phone, None, what="--phone"), wait=wait, as_json=as_json)
     accounts = choose_ids(waba or (), waba_file) or _configured(site)
     ran = go(site, accounts, lambda client: Looker(calls=client, app_id=site.app_id), wait=wait)
     print_apps(ran.results, ran.book, site.app_id, as_json=as_json)
@@ -152,6 +152,10 @@ def subscribe(
         raise UsageError("--override-url sets one", remedy="leave out --keep-override and --remove-override")
     if verify_token is not None and override_url is None and not app:
         raise UsageError("--verify-token is for --override-url", remedy="give --override-url, too")
+    if (app or phone) and (keep_override or remove_override or remaining):
+        raise UsageError(
+            "--keep-override, --remove-override and --remaining are for accounts", remedy="leave them out"
+        )
     if field and not app:
         raise UsageError(
             "--field is for --app: fields are subscribed for the app as a whole", remedy="give --app, too"

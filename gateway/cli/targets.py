@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gateway.cli import quantities
+from gateway.cli.completing import complete_target
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.cli.table import print_table
 from gateway.clock import unix_ms
@@ -34,7 +35,9 @@ commands = typer.Typer(
     " itself.",
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A target of the configuration.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A target of the configuration.", autocompletion=complete_target)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
 
 Work = Callable[["Sequence[PauseBook]"], Awaitable[None]]
@@ -174,9 +177,9 @@ def discard(
 
 
 def _settings() -> "Settings":
-    from gateway.settings.load import load_settings
+    from gateway.cli.admin_client import settings_of
 
-    return load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    return settings_of(options.config)
 
 
 def _demand_target(settings: "Settings", name: str) -> None:

@@ -6,12 +6,14 @@ made. Nothing is ever sent twice here: who may repeat what is decided above, by 
 """
 
 import json
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -87,7 +89,7 @@ class GraphClient:
         self._http = http
         self._api = api
         self._pacing = pacing
-        self._hidden = tuple(secret.reveal().decode("latin-1") for secret in (api.token, *hidden))
+        self._hidden = tuple(map(_text, (api.token, *hidden)))
 
     async def subscribed_apps(self, waba: str) -> tuple[SubscribedApp, ...]:
         """Return every app that is subscribed to an account, over all pages."""
@@ -301,6 +303,9 @@ def _text(secret: Secret) -> str:
 
 
 def _reach(error: Exception) -> str:
-    if "certificate" in describe(error):
-        return "SSL_CERT_FILE or SSL_CERT_DIR name other anchors than the system's, for a proxy that ends TLS"
-    return "does this machine reach the Internet, and is graph.base_url right?"
+    if "certificate" not in describe(error):
+        return "does this machine reach the Internet, and is graph.base_url right?"
+    named = os.environ.get("SSL_CERT_FILE", "")
+    if named and not Path(named).is_file():
+        return f"SSL_CERT_FILE names {named}, which is no file: then nothing is trusted"
+    return "SSL_CERT_FILE or SSL_CERT_DIR name other anchors than the system's, for a proxy that ends TLS"

@@ -18,7 +18,7 @@ from gateway.graph.answers import SubscribedApp
 from gateway.graph.client import NoAnswerError
 from gateway.graph.plan import Plan, Question, State, Step, Unclear, Wish, after, fulfilled, plan, state_of
 from gateway.graph.refusals import Limit, RefusedError, Scope
-from gateway.graph.usage import UsageBook, say_minutes
+from gateway.graph.usage import UsageBook
 from gateway.settings.secret import Secret
 
 UNTOLD_MINUTES: Final = 60.0
@@ -179,21 +179,10 @@ async def attempt(account: str, errand: Errand) -> Result:
         return await errand(account)
     except RefusedError as error:
         refusal = error.refusal
-        if refusal.limit is None:
-            return Result(
-                account=account,
-                outcome=Outcome.FAILED,
-                what=refusal.what,
-                remedy=refusal.remedy,
-                code=refusal.code,
-                trace=refusal.trace,
-            )
-        minutes = refusal.limit.minutes
-        again = f"access again in {say_minutes(minutes)}" if minutes else "Meta does not say for how long"
         return Result(
             account=account,
-            outcome=Outcome.LIMITED,
-            what=f"{refusal.what}; {again}",
+            outcome=Outcome.FAILED if refusal.limit is None else Outcome.LIMITED,
+            what=refusal.told,
             remedy=refusal.remedy,
             limit=refusal.limit,
             code=refusal.code,

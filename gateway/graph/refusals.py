@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from gateway.errors import PeerError
+from gateway.graph.usage import say_minutes
 
 PERMISSION: Final = "whatsapp_business_management"
 """The permission that these calls need."""
@@ -58,12 +59,21 @@ class Refusal:
     """`fbtrace_id`: what Meta's support asks for."""
     limit: Limit | None = None
 
+    @property
+    def told(self) -> str:
+        """Say it, and for how long where it is a limit."""
+        if self.limit is None:
+            return self.what
+        if not self.limit.minutes:
+            return f"{self.what}; Meta does not say for how long"
+        return f"{self.what}; access again in {say_minutes(self.limit.minutes)}"
+
 
 class RefusedError(PeerError):
     """Meta has answered, and refused."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.what, remedy=refusal.remedy)
+        super().__init__(refusal.told, remedy=refusal.remedy)
         self.refusal = refusal
 
 

@@ -24,8 +24,10 @@ SLOWEST_SECONDS: Final = 18.0
 
 _MAX_HEADER_CHARACTERS: Final = 64 * 1024
 """Of all its lines together; Meta's are some hundreds."""
-_MAX_USAGES: Final = 1000
-"""Businesses times types; an answer names one or two."""
+_MAX_USAGES: Final = 50
+"""Businesses times types in one answer, which names one or two."""
+_MAX_OTHERS: Final = 1000
+"""Of limits of others that are remembered; the oldest give way."""
 _MAX_NUMBER: Final = 1_000_000.0
 """Percent and minutes beyond this say the same: two years of waiting."""
 _MAX_NAME_CHARACTERS: Final = 64
@@ -151,7 +153,10 @@ class UsageBook:
             if usage.business in self._of_account:
                 self._of_account[usage.business][key] = usage
             else:
+                self._of_others.pop(key, None)
                 self._of_others[key] = usage
+                if len(self._of_others) > _MAX_OTHERS:
+                    del self._of_others[next(iter(self._of_others))]
                 self._of_account.setdefault(account, {})[key] = usage
 
     def forget_blocks(self, account: str) -> None:

@@ -69,7 +69,8 @@ class Graph(Model):
         seen: set[str] = set()
         for index, entry in enumerate(self.subscriptions):
             for waba in entry.waba:
-                if waba in seen:
+                # Not a digit: a list that was not opened, and stands for any.
+                if waba in seen and waba.isdigit():
                     raise fault(
                         f"the account {waba} stands in an entry above, too",
                         "keep one",

@@ -17,7 +17,7 @@ from gateway.spool.log_frames import commits_behind
 from gateway.spool.sql import MIGRATIONS, SCHEMA
 
 FILE_NAME = "spool.sqlite"
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 FIRST_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D574753
 """ASCII "MWGS"."""

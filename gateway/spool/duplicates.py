@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 PARTS = 8
 """Buckets a window: each append probes up to twice as many (by age and by count), a few microseconds each."""
 
+YOUNG_KEYS = 262_144
+"""Some seven to a page of a full bucket (20 million keys in eight), and 25 MB of memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -22,6 +25,8 @@ class Limits:
 
     window_ms: int
     max_keys: int
+    young_keys: int = YOUNG_KEYS
+    """How many gather in a list before they go into their bucket (young_keys.py)."""
 
     @property
     def enabled(self) -> bool:

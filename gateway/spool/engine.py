@@ -43,6 +43,7 @@ from gateway.spool.requests import (
 from gateway.spool.session import Draft, Session, json_rows
 from gateway.spool.storing import Storing
 from gateway.spool.tracing import find_mentions, trace
+from gateway.spool.window import Window
 
 _STORING = (Append, Restore, SendAgain)
 _VACUUM_PAGES = 256
@@ -67,8 +68,9 @@ class Engine:
         """`keep_ms`: how long what was delivered is kept; `now_ms` is asked while that is not 0."""
         self._file = Session(connection, path)
         self._limits = limits
-        self._storing = Storing(self._file, limits)
         try:
+            self._window = Window(self._file, limits)
+            self._storing = Storing(self._file, self._window)
             self._keeping = Keeping(
                 self._file,
                 keep_ms=keep_ms,
@@ -128,7 +130,8 @@ class Engine:
             return Effects(failure=failure)
 
     def tidy(self, now_ms: int) -> bool:
-        """Do one small step of upkeep: forget old keys, make filters, give pages back.
+        """Do one small step of upkeep: forget old keys, put young ones into their buckets, make filters,
+        give pages back.
 
         False where there is none left to do.
 
@@ -137,7 +140,7 @@ class Engine:
             SpoolBrokenError: as `run`.
         """
         if duplicates.excess(self._buckets, now_ms, self._limits) is not None:
-            self._in_transaction(lambda draft: self._storing.forget_excess(draft, now_ms))
+            self._in_transaction(lambda draft: self._window.forget_excess(draft, now_ms))
             return True
         try:
             has_stale = self._keeping.wants_tidy()
@@ -146,8 +149,8 @@ class Engine:
         if has_stale:
             self._in_transaction(self._keeping.tidy)
             return True
-        if self._storing.wants_filter(self._buckets):
-            self._in_transaction(self._storing.make_filters)
+        if self._window.wants_tidy(self._buckets):
+            self._in_transaction(self._window.tidy)
             return True
         try:
             if self._file.connection.pragma("freelist_count") <= _SPARE_PAGES:
@@ -193,7 +196,7 @@ class Engine:
             raise self._after_failure(error) from error
         self._next_seq = draft.next_seq
         self._buckets = draft.buckets
-        self._storing.adopt(draft)
+        self._window.adopt(draft)
         self._leasing.adopt(draft)
         return Effects(
             pending=draft.pending,

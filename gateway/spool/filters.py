@@ -3,10 +3,10 @@
 Almost every key is new, and to learn that from the B-tree takes a page from a random place in each bucket: at
 20 million keys 5 us a bucket from the system's cache, and a read of the disk without it.
 
-Only a bucket that takes no more keys gets a filter, made a slice at a time from what is in the file, then
-stored there beside it. Keys that leave a bucket stay in its filter: they only cost a look. So a filter never
-denies a key that its bucket has, and a bucket without one is looked up as if there were none. Pure; the SQL
-is in storing.py.
+A bucket's filter takes in each key that goes into the bucket; once that takes no more, it is stored beside it
+in the file. One that is not there is made anew, a slice at a time, from the keys in the file. Keys that leave
+a bucket stay in its filter: they only cost a look. So a filter never denies a key that its bucket has, and a
+bucket without one is looked up as if there were none. Pure; the SQL is in window.py.
 """
 
 import struct
@@ -42,6 +42,18 @@ class Filter:
             size *= 2
         return cls(bytearray(size))
 
+    def folded(self, number: int) -> bytes:
+        """Return the bits of a filter that is large enough for so many keys.
+
+        Of two halves it has what either has: a place is the lower bits of a digest.
+        """
+        bits = bytes(self.bits)
+        while len(bits) > MIN_BYTES and len(bits) * 4 >= number * BITS_PER_KEY:
+            half = len(bits) // 2
+            either = int.from_bytes(bits[:half], "little") | int.from_bytes(bits[half:], "little")
+            bits = either.to_bytes(half, "little")
+        return bits
+
     def add(self, keys: bytes) -> None:
         """Take in keys, one after the other."""
         bits, mask = self.bits, self.mask
@@ -60,6 +72,7 @@ class Filters:
         self._ready = {
             bucket: Filter(bytearray(bits)) for bucket, bits in stored if _is_power_of_two(len(bits))
         }
+        self._stored = set(self._ready)
         self._making: tuple[int, Filter, bytes] | None = None
 
     def __contains__(self, bucket: int) -> bool:
@@ -95,6 +108,18 @@ class Filters:
                         positions.append(position)
         return positions, found
 
+    def begin(self, bucket: Bucket, *, room: int) -> None:
+        """Give a bucket that has no keys yet a filter for so many."""
+        self._ready[bucket.id] = Filter.for_keys(room)
+
+    def add(self, bucket: int, keys: Iterable[bytes]) -> None:
+        """Take in keys that go into a bucket; where that is not committed, they cost a look at most."""
+        joined = b"".join(keys)
+        if (ready := self._ready.get(bucket)) is not None:
+            ready.add(joined)
+        elif self._making is not None and self._making[0] == bucket:
+            self._making[1].add(joined)
+
     def wanted(self, buckets: Buckets) -> tuple[Bucket, bytes] | None:
         """Return the bucket whose filter is to be made next, and the key after which to go on.
 
@@ -105,25 +130,36 @@ class Filters:
             if bucket is not None:
                 return bucket, self._making[2]
             self._making = None
-        for bucket in reversed(buckets[:-1]):  # the youngest first: it is looked up the longest
+        for bucket in reversed(buckets):  # the youngest first: it is looked up the longest
             if bucket.id not in self._ready and bucket.keys:
                 return bucket, b""
         return None
 
-    def take_in(self, bucket: Bucket, keys: bytes) -> None:
-        """Go on making a filter, with the keys that follow in the bucket."""
+    def take_in(self, bucket: Bucket, keys: bytes, *, room: int) -> None:
+        """Go on making a filter with the keys that follow in the bucket; `room`: how many it is to bear."""
         if self._making is None or self._making[0] != bucket.id:
-            self._making = (bucket.id, Filter.for_keys(bucket.keys), b"")
+            self._making = (bucket.id, Filter.for_keys(room), b"")
         making = self._making[1]
         making.add(keys)
         self._making = (bucket.id, making, keys[-KEY_BYTES:])
 
-    def finish(self, bucket: Bucket) -> bytes:
-        """Put the filter of a bucket to use that has no more keys; returns what is to be stored."""
+    def finish(self, bucket: Bucket) -> None:
+        """Put the filter of a bucket to use of which every key was taken in."""
         made = self._making[1] if self._making is not None else Filter.for_keys(0)
         self._making = None
         self._ready[bucket.id] = made
-        return bytes(made.bits)
+
+    def to_store(self, buckets: Buckets) -> Bucket | None:
+        """Return a bucket that takes no more keys, and whose filter is not in the file."""
+        return next(
+            (one for one in buckets[:-1] if one.id in self._ready and one.id not in self._stored), None
+        )
+
+    def folded(self, bucket: Bucket) -> bytes:
+        """Return the bits to store for a bucket that takes no more keys; they are used from then on."""
+        self._ready[bucket.id] = Filter(bytearray(self._ready[bucket.id].folded(bucket.keys)))
+        self._stored.add(bucket.id)
+        return bytes(self._ready[bucket.id].bits)
 
 
 def _is_power_of_two(number: int) -> bool:

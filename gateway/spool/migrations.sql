@@ -70,3 +70,10 @@ END;
 CREATE TRIGGER kept_gone AFTER DELETE ON kept BEGIN
     UPDATE notification SET deliveries = deliveries - 1 WHERE seq = OLD.notification;
 END;
+
+-- name: to_9
+CREATE TABLE seen_young (
+    row INTEGER PRIMARY KEY,
+    bucket INTEGER NOT NULL,
+    digests BLOB NOT NULL
+) STRICT;

@@ -15,6 +15,19 @@ WHERE EXISTS (
 INSERT INTO seen (bucket, digest) SELECT ?1, value FROM carray(?2) WHERE true
 ON CONFLICT DO NOTHING;
 
+-- name: young_keys
+-- Those whose bucket is there, oldest first.
+SELECT row, bucket, digests FROM seen_young WHERE bucket IN (SELECT id FROM seen_bucket) ORDER BY row;
+
+-- name: add_young_keys
+INSERT INTO seen_young (row, bucket, digests) VALUES (?1, ?2, ?3);
+
+-- name: forget_young_keys
+DELETE FROM seen_young WHERE row <= ?1;
+
+-- name: unlist_young_keys
+DELETE FROM seen_young WHERE bucket = ?1;
+
 -- name: forget_digests
 -- The first ?2 of a bucket, as one range.
 DELETE FROM seen

@@ -133,6 +133,13 @@ CREATE TABLE seen (
     PRIMARY KEY (bucket, digest)
 ) STRICT, WITHOUT ROWID;
 
+-- The youngest keys, a row a batch, until they are in their buckets: see young_keys.py.
+CREATE TABLE seen_young (
+    row INTEGER PRIMARY KEY,
+    bucket INTEGER NOT NULL,
+    digests BLOB NOT NULL             -- one after the other
+) STRICT;
+
 -- What a bucket that takes no more keys may hold: a Bloom filter, see filters.py.
 CREATE TABLE seen_filter (
     bucket INTEGER PRIMARY KEY,

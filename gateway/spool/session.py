@@ -11,6 +11,7 @@ import msgspec
 from gateway.errors import SpoolBrokenError
 from gateway.spool import database, duplicates
 from gateway.spool.sql import QUERIES
+from gateway.spool.young_keys import Generation
 
 Key = tuple[str, int, int, int]
 """Of a delivery: target, received_at_ms, notification, position."""
@@ -57,6 +58,14 @@ class Draft:
     """Targets with deliveries that became due at once."""
     stored: bool = False
     """Whether something new was stored."""
+    young: tuple[int, tuple[bytes, ...]] | None = None
+    """Bucket and keys that the list of young keys has got."""
+    merged: list[tuple[Generation, int]] = field(default_factory=list)
+    """Parts of generations that went into their buckets."""
+    rows_gone: int = 0
+    """Rows of that list until this one are gone."""
+    unlisted: int | None = None
+    """A bucket of which no row is left there."""
 
     def count(self, target: str, change: int, size_bytes: int) -> None:
         """Note deliveries that came (or went), with the bytes of their notifications."""

@@ -98,7 +98,7 @@ class GapLedger:
         self._metrics = metrics
         for live in self._slots.values():
             live.counter, live.gauge = self._series(live.track)
-            live.gauge.value = live.slot.last_ms / 1000
+            live.gauge.value = max(live.gauge.value, live.slot.last_ms / 1000)
 
     # -- on the way of an acknowledgement
 

@@ -297,6 +297,19 @@ def test_a_limit_stops_that_account_and_says_for_how_long(
     assert command("subscribe", "--waba-file", str(rest)).out == f"{WABA}\tdone\tsubscribe\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("list", "--app"), ("list", "--phone", PHONE), ("explain", "--phone", PHONE), ("check", "--all")],
+)
+def test_whoever_only_looks_is_told_for_how_long_too(
+    command: Command, meta: StandIn, arguments: tuple[str, ...]
+) -> None:
+    meta.scripted = [("GET", "/", limited(APP_ID, minutes=125))]
+    called = command(*arguments)
+    assert called.code == 1
+    assert "access again in 2 h 5 min" in called.out + called.err
+
+
 @pytest.mark.parametrize("code", [80008, 4, 17, 32, 613])
 def test_every_limit_stops(command: Command, meta: StandIn, code: int) -> None:
     meta.scripted = [("POST", "/", limited(WABA, code=code))]
@@ -357,6 +370,7 @@ def test_bad_ids_in_a_file_are_named_by_their_line_and_nothing_is_done(
         (("subscribe", "--waba", "1", "--verify-token", "x"), "is for --override-url"),
         (("subscribe", "--waba", "1", "--field", "messages"), "--field is for --app"),
         (("subscribe", "--waba", "1", "--app"), "one kind at a time"),
+        (("subscribe", "--app", "--keep-override"), "are for accounts"),
         (("subscribe", "--phone", "1"), "nothing but an override"),
         (("subscribe", "--app", "--override-url", HOOK), "--app has no override"),
         (("subscribe", "--waba-file", "/not/there"), "No such file"),

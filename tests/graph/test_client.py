@@ -278,6 +278,16 @@ async def test_a_certificate_of_another_ca_gets_no_token(
     assert stand_in.calls == []
 
 
+async def test_anchors_that_are_not_there_are_named(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "mistyped.pem"))
+    async with opened(stand_in) as graph:
+        with pytest.raises(NotSentError) as caught:
+            await graph.subscribe(WABA)
+    assert f"{tmp_path}/mistyped.pem, which is no file" in caught.value.remedy
+
+
 async def test_a_certificate_for_another_name_gets_no_token(
     graph_ca: trustme.CA, trusted: None, nursery: trio.Nursery
 ) -> None:

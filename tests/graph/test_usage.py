@@ -90,7 +90,7 @@ def test_no_text_whatever_makes_the_reader_raise(lines: list[str]) -> None:
 
 def test_an_endless_list_is_cut() -> None:
     many: dict[str, object] = {str(number): {} for number in range(3000)}
-    assert len(header(many)) == 1000
+    assert len(header(many)) == 50
 
 
 @given(st.floats(), st.floats())
@@ -132,6 +132,15 @@ def test_a_block_that_is_over_is_forgotten_and_the_rest_is_not() -> None:
     book.forget_blocks("1")
     assert book.blocked_minutes("1") == 0
     assert book.told_of("1") == (usage("1", kind="other", percent=85),)
+
+
+def test_what_is_remembered_of_others_is_bounded_and_the_latest() -> None:
+    book = UsageBook(["1"])
+    for number in range(3000):
+        book.note("1", [usage(f"b{number}", percent=81)])
+    others = {one.business for one in book.slowing("2")}
+    assert len(others) == 1000
+    assert "b2999" in others
 
 
 def test_what_is_told_of_the_account_and_of_our_limit_speaks_first() -> None:

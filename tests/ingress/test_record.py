@@ -5,7 +5,9 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
+from gateway.core.conditions import Grade
 from gateway.core.identity import Peer, Reason
+from gateway.core.ids import new_notification_id
 from gateway.core.signature import sign
 from gateway.spool.contract import Room
 from gateway.telemetry.ledger import ROOM
@@ -207,3 +209,33 @@ async def test_what_is_not_signed_does_not_count_against_required(edge: Edge) ->
     await edge.post(path=b"/webhooks/lax", peer=None, signature=[])
     assert edge.journal.recent["lax"].notifications == 0
     assert edge.journal.ledger.newest_first()[0].status == 401
+
+
+async def test_who_was_turned_away_is_graded_by_who_can_have_brought_it_about(edge: Edge) -> None:
+    await edge.post(signature=[])  # Meta, proved
+    await edge.post(path=b"/webhooks/lax", signature=[], peer=None)
+    await edge.post(peer=unproved_peer())
+    edge.spool.room_now = Room(free_bytes=0, total_bytes=1, enough=False, writable=True, detail="full")
+    await edge.post()
+    await edge.call("PUT", b"/webhooks/main")  # no notification of Meta's
+    await edge.post(path=b"/.env", peer=None)
+    assert {(kind.app, kind.word, kind.grade) for kind in edge.journal.turned_away.all()} == {
+        ("main", "signature", Grade.PROVED),
+        ("lax", "signature", Grade.CLAIMED),
+        ("main", "client_certificate", Grade.CLAIMED),
+        ("main", "unavailable", Grade.OURS),
+    }
+
+
+async def test_what_is_stored_stands_in_the_gap_ledger_and_can_be_followed_and_nothing_else(
+    edge: Edge,
+) -> None:
+    await edge.post()
+    await edge.post()  # a repeat
+    await edge.post(signature=[])
+    [slot] = edge.journal.gaps.slots()
+    assert (slot.app, slot.field, slot.count, slot.last_ms) == ("main", "messages", 1, NOW_MS)
+    notification_id = new_notification_id(NOW_MS, (1).to_bytes(10, "big"))
+    came = edge.journal.whereabouts.of(notification_id)
+    assert came is not None
+    assert (came.app, came.presented, came.targets) == ("main", "accepted", ("support", "audit"))

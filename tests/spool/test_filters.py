@@ -31,7 +31,7 @@ def made(*groups: list[bytes]) -> Filters:
     while (wanted := filters.wanted((*buckets, bucket(len(groups) + 1, 0)))) is not None:
         one, after = wanted
         slice_ = [key for key in rest[one.id] if key > after][:5]
-        filters.take_in(one, b"".join(slice_))
+        filters.take_in(one, b"".join(slice_), room=one.keys)
         if len(slice_) < 5:
             filters.finish(one)
     return filters
@@ -61,16 +61,50 @@ def test_hardly_any_other_key_is_let_through() -> None:
     assert len(positions) < 150
 
 
-def test_the_bucket_that_takes_keys_gets_none() -> None:
-    assert Filters(()).wanted((bucket(1, 9),)) is None
+def test_the_bucket_that_takes_keys_is_the_first_to_get_one() -> None:
+    assert Filters(()).wanted((bucket(1, 9), bucket(2, 9))) == (bucket(2, 9), b"")
+    assert Filters(()).wanted((bucket(1, 0),)) is None
     assert Filters(()).wanted(()) is None
+
+
+def test_what_goes_into_a_bucket_goes_into_its_filter_made_or_in_the_making() -> None:
+    filters = Filters(())
+    filters.begin(bucket(1, 0), room=9)
+    filters.add(1, [b"a" * 32])
+    filters.take_in(bucket(2, 9), b"b" * 32, room=9)
+    filters.add(2, [b"c" * 32])
+    filters.finish(bucket(2, 9))
+    assert filters.candidates([b"a" * 32, b"b" * 32, b"c" * 32, b"d" * 32], [1, 2]) == ([0, 1, 2], {1, 2})
+
+
+@given(taken=keys, room=st.integers(0, 3000))
+def test_a_folded_filter_is_the_one_that_would_have_been_made_for_so_many(
+    taken: list[bytes], room: int
+) -> None:
+    large, small = Filter.for_keys(room), Filter.for_keys(len(taken))
+    large.add(b"".join(taken))
+    small.add(b"".join(taken))
+    folded = large.folded(len(taken))
+    assert len(folded) == min(len(large.bits), len(small.bits))
+    if len(large.bits) >= len(small.bits):
+        assert folded == bytes(small.bits)
+
+
+def test_only_the_filter_of_a_bucket_that_takes_no_more_keys_is_stored_and_once() -> None:
+    filters = Filters(())
+    filters.begin(bucket(1, 0), room=4000)
+    assert filters.to_store((bucket(1, 1),)) is None
+    closed = bucket(1, 1), bucket(2, 0)
+    assert filters.to_store(closed) == bucket(1, 1)
+    assert len(filters.folded(bucket(1, 1))) == 64
+    assert filters.to_store(closed) is None
 
 
 def test_a_bucket_that_goes_while_its_filter_is_made_is_let_go() -> None:
     filters = Filters(())
-    filters.take_in(bucket(1, 9), b"k" * 32)
+    filters.take_in(bucket(1, 9), b"k" * 32, room=9)
     assert filters.wanted((bucket(1, 9), bucket(2, 1))) == (bucket(1, 9), b"k" * 32)
-    assert filters.wanted((bucket(2, 1),)) is None
+    assert filters.wanted((bucket(2, 1),)) == (bucket(2, 1), b"")
     filters.keep((bucket(2, 1),))
     assert 1 not in filters
 
@@ -111,13 +145,14 @@ def test_a_duplicate_is_known_with_the_filters_and_after_a_restart(
     last_ms = NOW_MS + 2 * PART_MS
     while with_upkeep and one.tidy(last_ms):
         pass
-    assert stored(one) == [1, 2]
+    if with_upkeep:
+        assert stored(one) == [1, 2]
     assert append(one, range(900), last_ms) == [Appended.DUPLICATE] * 900
     assert append(one, range(900, 901), last_ms) == [Appended.STORED]
     one.close(clean=True)
     again = engine(tmp_path)
-    assert stored(again) == [1, 2]
     assert append(again, range(901), last_ms) == [Appended.DUPLICATE] * 901
+    assert stored(again) == [1, 2]
     again.close(clean=True)
 
 

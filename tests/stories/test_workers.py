@@ -124,6 +124,7 @@ async def test_two_workers_count_pause_send_again_and_discard_as_one_gateway(rig
             wanted = await reach_both(rig)
             await wait_arrived(target, wanted)
             await metrics_are_sums(rig, len(wanted))
+            await the_ledger_and_a_trace_know_all_workers(rig, wanted)
             wanted |= await a_pause_holds_in_a_worker_that_starts_anew(rig, target, len(wanted))
             await all_that_is_kept_is_sent_again(rig, target, wanted)
 
@@ -145,6 +146,25 @@ async def metrics_are_sums(rig: Rig, number: int) -> None:
     anchors = (await rig.admin_get("/api/edge")).json()["anchors"]
     assert len(anchors) == 1
     assert anchors[0]["last_seen_at"] is not None
+
+
+async def the_ledger_and_a_trace_know_all_workers(rig: Rig, wanted: set[str]) -> None:
+    ledger = (await rig.admin_get("/api/ledger")).json()
+    [field], [line] = ledger["fields"], ledger["lines"]
+    assert (field["received"], line["received"]) == (len(wanted), len(wanted))
+    assert line["delivered"]["support"]["count"] == len(wanted)
+    assert [one["target"] for one in ledger["conditions"]] == ["former"]
+    workers = set()
+    for wamid in wanted:
+        found = json.loads((await rig.command("trace", wamid, "--json")).stdout)
+        [one] = found["notifications"]
+        workers.add(one["worker"])
+        assert one["client_certificate"] == "accepted"
+        assert {delivery["state"] for delivery in one["deliveries"]} <= {"delivered", "waiting", "under_way"}
+        assert found["searched"]["bodies"] == len(wanted)
+        if len(workers) == 2:
+            break
+    assert workers == {0, 1}
 
 
 async def a_pause_holds_in_a_worker_that_starts_anew(rig: Rig, target: Target, known: int) -> set[str]:

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from gateway.telemetry.audit import AuditLog, AuditLogError
+from gateway.telemetry.audit import TAIL_BYTES, TAIL_LINES, AuditLog, AuditLogError
 
 
 @pytest.fixture
@@ -97,3 +97,23 @@ def test_a_log_that_belongs_to_somebody_else_is_told_with_what_to_do(
     monkeypatch.setattr(os, "open", deny)  # root, who may run this, is denied nothing
     with pytest.raises(AuditLogError, match=r"Permission denied; chown it .* to the gateway's user; nothing"):
         AuditLog(path).record("replay")
+
+
+def test_the_tail_is_what_was_done_last_oldest_first(path: Path) -> None:
+    audit = AuditLog(path)
+    assert audit.tail() == [], "nothing has been done yet"
+    for number in range(TAIL_LINES + 5):
+        audit.record("pause", number=number)
+    assert [line["number"] for line in audit.tail()] == list(range(5, TAIL_LINES + 5))
+
+
+def test_the_tail_is_bounded_and_leaves_out_what_is_no_line(path: Path) -> None:
+    long = json.dumps({"action": "replay", "ids": ["x" * (2 * TAIL_BYTES)]})
+    lines = [b"{", long.encode(), b'{"action": "discard"}', b"\xff\xfe", b"[1]", b"null", b"[" * 5000]
+    path.write_bytes(b"\n".join(lines) + b"\n" + b'{"action": "cut in tw')
+    assert AuditLog(path).tail() == [{"action": "discard"}]
+
+
+def test_a_tail_that_cannot_be_read_is_our_fault_and_told(tmp_path: Path) -> None:
+    with pytest.raises(AuditLogError, match="cannot read"):
+        AuditLog(tmp_path).tail()

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.conditions import Grade
 from gateway.core.identity import LeafSummary, Reason, Refusal
 from gateway.telemetry.line_budget import BURST_LINES as BURST
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.turned_away import RecentlyTurnedAway
 from gateway.tls.refusals import LINES_PER_SECOND, RefusalLedger
 
 
@@ -114,3 +116,16 @@ def test_who_bears_the_name_of_a_client_is_counted_besides() -> None:
     for staged in ("yes", "no"):
         labels = {"client": "meta", "reason": "unknown_issuer", "staged": staged}
         assert metrics.registry.get_sample_value("meta_gateway_refused_clients_total", labels) == 1
+
+
+def test_who_may_be_meta_is_noted_for_the_judge_and_strangers_are_not() -> None:
+    seen = RecentlyTurnedAway()
+    ledger = RefusalLedger(metrics=Metrics(), log=Lines(), clock=Clock(), turned_away=seen, now_ms=lambda: 7)
+    for claims, would_admit in ((None, None), ("meta", None), ("meta", "meta ab12")):
+        refusal = Refusal(reason=Reason.UNKNOWN_ISSUER, detail="x", claims=claims, would_admit=would_admit)
+        ledger.refused(refusal, address="192.0.2.1", port=1, connection="c-1")
+        ledger.refused(refusal, address="192.0.2.1", port=1, connection="c-1", goes_on=True)
+    assert [(one.app, one.word, one.grade, one.times_ms) for one in seen.all()] == [
+        ("", "unknown_issuer", Grade.CLAIMED, [7]),
+        ("", "unknown_issuer", Grade.PROVED, [7]),
+    ]

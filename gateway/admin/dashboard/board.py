@@ -94,8 +94,7 @@ class Board:
                 log.warning("dashboard_not_sampled", error=str(error) or "no answer in time")
             else:
                 self.history.take(read_metrics(families, at_ms=self.sources.now_ms()))
-            # In the middle of the next slot, so that a late task does not skip one.
-            await trio.sleep((SLOT_MS - (now_ms + SLOT_MS // 2) % SLOT_MS) / 1000)
+            await trio.sleep(until_next_sample_seconds(now_ms))
 
     async def shown(self) -> Shown:
         """Return the overview as it is, or was a moment ago."""
@@ -142,13 +141,19 @@ class Board:
 
     async def _make(self) -> Shown:
         facts, missing = await self.facts()
+        # Some tens of milliseconds with many targets: not on the thread that acknowledges.
+        return await trio.to_thread.run_sync(self._render, facts, missing)
+
+    def _render(self, facts: Facts, missing: tuple[str, ...]) -> Shown:
         overview = make_overview(facts, self.history)
-        sections = await trio.to_thread.run_sync(self._render, overview, missing)
+        values = {"overview": overview, "now_ms": overview.now_ms, "missing": missing}
+        sections = {name: self._pages.render(f"part_{name}.html", values) for name in SECTIONS}
         return Shown(overview=overview, sections=sections, missing=missing)
 
-    def _render(self, overview: Overview, missing: Sequence[str]) -> Mapping[str, str]:
-        values = {"overview": overview, "now_ms": overview.now_ms, "missing": missing}
-        return {name: self._pages.render(f"part_{name}.html", values) for name in SECTIONS}
+
+def until_next_sample_seconds(now_ms: int) -> float:
+    """Return the time until the middle of the next slot: a task that is late still falls into its own."""
+    return (SLOT_MS - (now_ms + SLOT_MS // 2) % SLOT_MS) / 1000
 
 
 async def _given(asked: Callable[[], T | Awaitable[T]]) -> T:

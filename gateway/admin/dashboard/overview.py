@@ -36,9 +36,9 @@ _HEARING: Final = {"usual": Level.GOOD, "learning": Level.IDLE, "suspicious": Le
 _BREAKERS: Final = {
     "starting": "closed",
     "delivering": "closed",
-    "recovering": "closing: released gradually",
-    "failing": "open: probes alone",
-    "refusing": "open: it refuses everything",
+    "recovering": "released gradually",
+    "failing": "probes alone",
+    "refusing": "it refuses everything; probes alone",
 }
 
 

@@ -84,7 +84,9 @@ def latency(seconds: float) -> str:
 
 
 def interval(seconds: float) -> str:
-    """Return `340 ms`, `1.2 s`, `5 min`: a time between two events."""
+    """Return `340 ms`, `1.2 s`, `5 min`: a time between two events; `\u22122 s` where clocks differ."""
+    if seconds < 0:
+        return f"\u2212{interval(-seconds)}"
     return span(seconds) if seconds >= 10 else latency(seconds)
 
 

@@ -68,22 +68,7 @@ class Stage(Desk):
     token: bytes = TOKEN
 
     def __post_init__(self) -> None:
-        self.dashboard = Dashboard(
-            Sources(
-                health=lambda: self.checks,
-                render_metrics=self.render,
-                actions=self,
-                edge=self._edge,
-                ledger=self.ledger,
-                config=lambda: self.config,
-                callback_urls=lambda: {"main": "https://hooks.example.com/webhooks/main"},
-                letters=self,
-                changes=lambda: self.lines,
-                token=lambda: self.token,
-                token_place=lambda: "in the file /var/admin.token",
-                now_ms=lambda: NOW_MS,
-            )
-        )
+        self.dashboard = self.made()
         self.admin_app = build_admin_app(
             health=lambda: self.checks,
             render_metrics=self.render,
@@ -95,6 +80,24 @@ class Stage(Desk):
             ledger=self.ledger,
             pages=self.dashboard.routes(),
         )
+
+    def made(self, **changed: Any) -> Dashboard:
+        """Return a dashboard with some of its sources changed."""
+        sources: dict[str, Any] = {
+            "health": lambda: self.checks,
+            "render_metrics": self.render,
+            "actions": self,
+            "edge": self._edge,
+            "ledger": self.ledger,
+            "config": lambda: self.config,
+            "callback_urls": lambda: {"main": "https://hooks.example.com/webhooks/main"},
+            "letters": self,
+            "changes": lambda: self.lines,
+            "token": lambda: self.token,
+            "token_place": lambda: "in the file /var/admin.token",
+            "now_ms": lambda: NOW_MS,
+        }
+        return Dashboard(Sources(**{**sources, **changed}))
 
     async def status(self) -> Mapping[str, object]:
         self._act("status", None)

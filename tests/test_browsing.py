@@ -1,0 +1,169 @@
+"""Dead letters for the dashboard: newest first, filtered, bounded, and read from real files."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway import browsing
+from gateway.admin.dashboard.letters import Page, Wanted
+from gateway.browsing import Browser
+from gateway.core.routing import UNROUTED
+from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_record import DeadLetter, Reason, summarize
+from gateway.errors import UsageError
+from gateway.spool.contract import AttemptRecord
+
+NOW_MS = 1_795_000_000_000
+HOUR_MS = 3_600_000
+
+
+def body(field: str) -> bytes:
+    return b'{"object":"page","entry":[{"id":"1","changes":[{"field":"%b","value":{}}]}]}' % field.encode()
+
+
+def a_letter(
+    name: str, *, hours_ago: float = 0, target: str = "support", field: str = "messages"
+) -> DeadLetter:
+    content = body(field)
+    received_ms = NOW_MS - round(hours_ago * HOUR_MS)
+    return DeadLetter(
+        id=name,
+        notification_id="0191f0a0c0de70008000000000000001",
+        app="main",
+        target=target,
+        url=None if target == UNROUTED else "http://support.internal/",
+        summary=summarize(content),
+        reason=Reason.UNROUTED if target == UNROUTED else Reason.REFUSED,
+        received_at_ms=received_ms,
+        died_at_ms=received_ms + 1000,
+        attempts=(
+            AttemptRecord(
+                number=1, at_ms=received_ms, status=422, error="", duration_ms=7, response_excerpt="no"
+            ),
+        ),
+        headers={"Content-Type": "application/json"},
+        body=content,
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DeadLetterStore:
+    one = DeadLetterStore(tmp_path / "dead", b"key")
+    one.prepare()
+    return one
+
+
+def browser(store: DeadLetterStore) -> Browser:
+    return Browser(store, now_ms=lambda: NOW_MS)
+
+
+def ids(page: Page) -> list[str]:
+    return [row.id for row in page.rows]
+
+
+async def test_the_newest_hour_comes_first_and_pages_follow_without_gap_or_repeat(
+    store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsing, "ROWS", 3)
+    for hours, target in ((5, "a"), (5, "a-b"), (5, "a_b"), (2, "b"), (0, "a")):
+        for name in ("x", "x-1", "x_1", "X"):
+            store.write(a_letter(f"{name}-{hours}-{target}", hours_ago=hours, target=target))
+    found: list[str] = []
+    after, pages = "", 0
+    while True:
+        page = await browser(store).page(Wanted(after=after))
+        assert len(page.rows) <= 3
+        found += [f"{row.target}/{row.id}" for row in page.rows]
+        pages += 1
+        if not page.after:
+            break
+        after = page.after
+    assert len(found) == len(set(found)) == 20
+    assert [name.split("/")[0] for name in found[:4]] == ["a"] * 4, "of this hour"
+    assert found[4].startswith("b/")
+    assert pages == 7
+
+
+async def test_a_page_follows_though_the_last_one_is_gone(
+    store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsing, "ROWS", 2)
+    for number in range(5):
+        store.write(a_letter(f"x{number}-support"))
+    first = await browser(store).page(Wanted())
+    assert ids(first) == ["x4-support", "x3-support"]
+    gone = store.find("x3-support")
+    assert gone is not None
+    store.remove(gone)
+    second = await browser(store).page(Wanted(after=first.after))
+    assert ids(second) == ["x2-support", "x1-support"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Wanted(target="support"), ["new", "old"]),
+        (Wanted(target=UNROUTED), ["lost"]),
+        (Wanted(target="none"), []),
+        (Wanted(field="mess*"), ["new", "old"]),
+        (Wanted(reason="unrouted"), ["lost"]),
+        (Wanted(since="3h"), ["new"]),
+        (Wanted(until="3h"), ["lost", "old"]),
+        (Wanted(since="6h", until="4h"), ["lost", "old"]),
+        (Wanted(since="2026-11-18"), ["new", "lost", "old"]),
+    ],
+)
+async def test_a_filter_is_that_of_the_command(
+    store: DeadLetterStore, wanted: Wanted, found: list[str]
+) -> None:
+    store.write(a_letter("old", hours_ago=5))
+    store.write(a_letter("lost", hours_ago=5, target=UNROUTED, field="feed"))
+    store.write(a_letter("new"))
+    assert sorted(ids(await browser(store).page(wanted))) == sorted(found)
+
+
+@pytest.mark.parametrize("wanted", [Wanted(reason="bored"), Wanted(since="soon"), Wanted(until="\u0000")])
+async def test_a_filter_that_says_nothing_is_explained(store: DeadLetterStore, wanted: Wanted) -> None:
+    with pytest.raises(UsageError, match="is no"):
+        await browser(store).page(wanted)
+
+
+@pytest.mark.parametrize("after", ["x", "////", "2026-11-18/11/support/x/../y", "\u0000", "z/z/z/z"])
+async def test_a_place_that_is_none_of_ours_is_no_harm(store: DeadLetterStore, after: str) -> None:
+    store.write(a_letter("new"))
+    assert ids(await browser(store).page(Wanted(after=after))) in ([], ["new"])
+
+
+async def test_a_filter_that_takes_few_of_many_reads_so_many_and_says_where_to_go_on(
+    store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsing, "READ", 4)
+    for number in range(9):
+        store.write(a_letter(f"x{number}", field="feed" if number else "messages"))
+    page = await browser(store).page(Wanted(field="messages"))
+    assert (ids(page), page.looked_at) == ([], 4)
+    page = await browser(store).page(Wanted(field="messages", after=page.after))
+    page = await browser(store).page(Wanted(field="messages", after=page.after))
+    assert (ids(page), page.after) == (["x0"], "")
+
+
+async def test_a_file_that_cannot_be_read_is_listed_with_the_reason(store: DeadLetterStore) -> None:
+    store.write(a_letter("whole"))
+    store.write(a_letter("broken"))
+    found = store.find("broken")
+    assert found is not None
+    (store.directory / found.name).write_text("{")
+    rows = {row.id: row for row in (await browser(store).page(Wanted())).rows}
+    assert rows["broken"].problem
+    assert rows["whole"].last == "status 422"
+    assert rows["whole"].fields == ("messages",)
+
+
+async def test_one_is_found_by_its_id_and_nothing_else_is(store: DeadLetterStore) -> None:
+    store.write(a_letter("new"))
+    letter = await browser(store).find("new")
+    assert letter is not None
+    assert (letter.body, letter.attempts[0].excerpt) == (body("messages"), "no")
+    assert "no" not in repr(letter.attempts[0]).replace("now", "").split("duration")[1]
+    for name in ("none", "", "../x", "a/b", "\u0000", "x" * 300):
+        assert await browser(store).find(name) is None
