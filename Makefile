@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus recipes fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus deploy-check recipes fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,17 @@ recipes: setup ## docs/moving-in.md: the shadow beside an old stack, by a real n
 	@sh deploy/checks/install.sh nginx:nginx-light
 	$(BIN)/python -m pytest deploy/checks/test_shadow.py tests/stories/test_moving_in.py
 
+deploy-check: setup deploy/checks/.venv/.installed ## units, manifests and haproxy.cfg, by the programs that read them
+	@sh deploy/checks/install.sh systemd-analyze:systemd strace:strace haproxy:haproxy
+	$(BIN)/python -m pytest $(DEPLOY_CHECK) deploy/checks/test_deploy.py
+
+# Not to be had (no wheel, no network): what needs it is skipped, and says so.
+deploy/checks/.venv/.installed: deploy/checks/requirements.txt deploy/checks/schema.txt
+	$(PYTHON) -m venv deploy/checks/.venv
+	-deploy/checks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	-deploy/checks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r deploy/checks/schema.txt
+	@touch $@
+
 fuzz: setup fuzz/.venv/.installed ## look for inputs that break something; FUZZ="http1 --seconds 600"
 	nice fuzz/.venv/bin/python -m fuzz $(FUZZ)
 
@@ -107,6 +118,8 @@ lock: ## pin all dependencies anew (needs uv)
 	  --output-file bench/requirements.txt --upgrade bench/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file conformance/requirements.txt --upgrade conformance/requirements.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --output-file deploy/checks/requirements.txt --upgrade deploy/checks/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --output-file fuzz/requirements.txt --upgrade fuzz/requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

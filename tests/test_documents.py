@@ -17,20 +17,13 @@ GUIDES = sorted(
     (path for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if "```sh\n" in path.read_text()),
     key=lambda path: path.name,
 )
-UNIT = "/etc/systemd/system/meta-webhook-gateway.service"
+UNIT = ROOT / "deploy/systemd/meta-webhook-gateway.service"
 
 
 def blocks(guide: Path) -> list[str]:
     """Return the shell blocks of a document, lists' indentation taken away."""
     found = re.findall(r"^( *)```sh\n(.*?)^\1```$", guide.read_text(), re.MULTILINE | re.DOTALL)
     return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
-
-
-def heredoc(path: str) -> str:
-    """Return the file that the getting-started page writes to `path`."""
-    text = "\n".join(blocks(ROOT / "docs/getting-started.md"))
-    (content,) = re.findall(rf"^sudo tee {re.escape(path)} [^\n]*<<'EOF'\n(.*?)^EOF$", text, re.M | re.S)
-    return str(content)
 
 
 def calls_of_gateway(guide: Path) -> list[list[str]]:
@@ -83,10 +76,11 @@ def test_the_hook_that_the_pages_name_is_there_and_may_be_run() -> None:
 
 
 def test_the_unit_starts_what_the_page_installed() -> None:
-    unit = heredoc(UNIT)
+    unit = UNIT.read_text()
     page = (ROOT / "docs/getting-started.md").read_text()
     (program,) = re.findall(r"^ExecStart=(\S+)/\.venv/bin/gateway run$", unit, re.MULTILINE)
     assert f"sudo git clone <the repository> {program}\n" in page
+    assert f"sudo install -m 0644 {program}/{UNIT.relative_to(ROOT)} /etc/systemd/system/\n" in page
     assert "ExecReload=kill -HUP $MAINPID\n" in unit
     (user,) = re.findall(r"^User=(\S+)$", unit, re.MULTILINE)
     (state,) = re.findall(r"^StateDirectory=(\S+)$", unit, re.MULTILINE)

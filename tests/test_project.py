@@ -32,6 +32,7 @@ def test_the_runtime_lock_is_part_of_the_whole_lock() -> None:
         "bench/requirements.txt",
         "browser/requirements.txt",
         "conformance/requirements.txt",
+        "deploy/checks/requirements.txt",
         "fuzz/requirements.txt",
     ],
 )

@@ -1,9 +1,7 @@
 """The command line. A command's module is imported only when it is called: `gateway --help` stays fast."""
 
 import importlib
-import inspect
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,6 +11,7 @@ from typer.main import get_command
 
 from gateway.cli.defects import tell_without_texts
 from gateway.cli.ending import ending
+from gateway.cli.help_pages import help_page, with_exit_codes
 from gateway.cli.output import options, out
 
 _COMMANDS: Final = {
@@ -99,16 +98,20 @@ class _LazyCommand(TyperCommand):
             single.command(self.name)(module.command)
             command = get_command(single)
         command.name = self.name
-        _prepare(command)
+        _prepare(command, str(self.name))
         return command.make_context(info_name, args, parent=parent, **extra)
 
 
-def _prepare(command: Any) -> None:
-    """Let a command, and those below it, take `--config` too, and let the paragraphs of its help flow."""
-    command.help = _flowing(command.help)
+def _prepare(command: Any, name: str) -> None:
+    """Let a command, and those below it, take `--config` too, and complete its page of help."""
+    command.help = help_page(name, command.help)
     command.params.append(_config_option())
-    for below in getattr(command, "commands", {}).values():
-        _prepare(below)
+    below = getattr(command, "commands", None)
+    if below is None:
+        command.help = with_exit_codes(command.help)
+        return
+    for own_name, one in below.items():
+        _prepare(one, f"{name} {own_name}")
 
 
 def _config_option() -> Any:
@@ -137,14 +140,6 @@ def _config_option() -> Any:
 def _take_config(value: str | None) -> None:
     if value is not None:
         options.config, options.chosen = Path(value), True
-
-
-def _flowing(text: str | None) -> str:
-    """Join the lines of each paragraph: typer breaks them where the docstring does, and again where it
-    must. What is indented stays as it is: commands to copy.
-    """
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(re.sub(r"(?<=\S)\n(?=\S)", " ", paragraph) for paragraph in paragraphs)
 
 
 def build_group() -> TyperGroup:

@@ -196,11 +196,6 @@ def command(
     then. The notifications are new each time, signed as Meta signs, and go where the routes say: to real
     targets, where there are any.
 
-    Examples:
-        gateway bench --rate 3300 --duration 5m
-        gateway bench --verify          # counts what is lost, and what comes twice
-        gateway bench --url https://staging.example.com/webhooks/main --yes-really
-
     Exit code 0: PASS; 1: FAIL, or the first notification was not taken; 2: wrong usage; 130: Ctrl-C, which
     prints the report so far.
     """

@@ -123,9 +123,8 @@ def issue(
 ) -> None:
     """Issue one more client certificate in a development PKI.
 
-    To try what another name, a rotation or a revocation does:
-    gateway certs issue my-gateway/certs second, then gateway send --cert my-gateway/certs/second.pem
-    --key my-gateway/certs/second.key --field messages.
+    To try what another name, a rotation or a revocation does: gateway send --cert NAME.pem --key NAME.key
+    presents it.
     """
     from gateway.simulator.authorities import issue_client
     from gateway.simulator.pki import META_CLIENT_NAME

@@ -10,32 +10,11 @@ from pathlib import Path
 
 import pytest
 import trio
-import trustme
 
-from gateway.settings.model import META_NAME
-from gateway.simulator.pki import PkiFiles
+from tests.stories.public_pki import public_pki
 from tests.stories.rig import Config, Rig, message, message_id, open_target, unique_id, until
 
 CLIENTS = 4
-
-
-def public_pki(directory: Path) -> PkiFiles:
-    """Certificates that are not marked as a development PKI's: those are refused where the port may be
-    public, and systemd's may."""
-    files = PkiFiles.in_directory(directory)
-    directory.mkdir()
-    server_ca, meta_ca = trustme.CA(), trustme.CA()
-    server = server_ca.issue_cert("localhost", "127.0.0.1")
-    client = meta_ca.issue_cert(common_name=META_NAME)
-    for ca, path in ((server_ca, files.server_ca), (meta_ca, files.meta_ca)):
-        ca.cert_pem.write_to_path(str(path))
-    for leaf, chain, key in (
-        (server, files.server_certificate, files.server_key),
-        (client, files.client_certificate, files.client_key),
-    ):
-        chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        leaf.private_key_pem.write_to_path(str(key))
-    return files
 
 
 @dataclass
