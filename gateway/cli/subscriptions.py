@@ -94,6 +94,7 @@ def list_(
     from gateway.cli.subscription_report import print_apps
     from gateway.cli.subscription_run import go
     from gateway.graph.errands import Looker
+    from gateway.graph.own_app import OwnApp
 
     site = load_site()
     _one_kind(waba or waba_file, phone, app)
@@ -107,7 +108,7 @@ def list_(
 
         show_phones(site, choose_ids(phone, None, what="--phone"), wait=wait, as_json=as_json)
     accounts = choose_ids(waba or (), waba_file) or _configured(site)
-    ran = go(site, accounts, lambda client: Looker(calls=client, app_id=site.app_id), wait=wait)
+    ran = go(site, accounts, lambda client: Looker(calls=client, own=OwnApp(site.app_id)), wait=wait)
     print_apps(ran.results, ran.book, site.app_id, as_json=as_json)
     ran.end()
 

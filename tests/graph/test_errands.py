@@ -18,6 +18,7 @@ from gateway.graph.errands import (
     Run,
     attempt,
 )
+from gateway.graph.own_app import OwnApp
 from gateway.graph.plan import Existing, State, Step, Wish
 from gateway.graph.refusals import Limit, Refusal, RefusedError, Scope
 from gateway.graph.usage import UsageBook
@@ -96,7 +97,7 @@ class Told:
 
 def bringer(meta: Meta, wish: Wish | None = None, *, dry_run: bool = False) -> Bringer:
     wishes = dict.fromkeys(meta.accounts, wish or Wish())
-    return Bringer(calls=meta, app_id=US, wishes=wishes, tokens=TOKENS, dry_run=dry_run)
+    return Bringer(calls=meta, own=OwnApp(US), wishes=wishes, tokens=TOKENS, dry_run=dry_run)
 
 
 async def brought(meta: Meta, wish: Wish | None = None, *, wait: bool = False, dry_run: bool = False) -> Run:
@@ -289,7 +290,7 @@ async def test_what_is_done_so_far_is_known_when_it_is_interrupted() -> None:
 
 async def test_looking_changes_nothing_and_shows_everybody() -> None:
     meta = Meta({"1": {US: None, OTHERS: THERE}})
-    result = await attempt("1", Looker(calls=meta, app_id=None))
+    result = await attempt("1", Looker(calls=meta, own=OwnApp(None)))
     assert [app.app_id for app in result.apps] == [US, OTHERS]
     assert result.now == State(subscribed=None, override_url=THERE)
     assert meta.calls == [("look", "1")]
@@ -297,7 +298,7 @@ async def test_looking_changes_nothing_and_shows_everybody() -> None:
 
 async def test_which_of_several_is_ours_matters_only_where_something_could_be_lost() -> None:
     meta = Meta({"1": {US: None, OTHERS: THERE}})
-    unknown = Bringer(calls=meta, app_id=None, wishes={"1": Wish(existing=Existing.KEEP)}, tokens=TOKENS)
+    unknown = Bringer(calls=meta, own=OwnApp(None), wishes={"1": Wish(existing=Existing.KEEP)}, tokens=TOKENS)
     result = await attempt("1", unknown)
     assert result.outcome is Outcome.FAILED
     assert "app_id" in result.remedy

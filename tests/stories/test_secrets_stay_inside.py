@@ -28,10 +28,10 @@ from gateway.ingress import app
 
 append, send = app.Ingress._append, sender.Lane.send
 
-async def defective_append(self, head, what, body):
-    if b"crash-the-door" in body.raw:
-        raise RuntimeError(f"a defect that quotes what it had in hand: {body.raw!r} {vars(self)!r} {head!r}")
-    return await append(self, head, what, body)
+async def defective_append(self, *taken):
+    if b"crash-the-door" in taken[-1].raw:
+        raise RuntimeError(f"a defect that quotes what it had in hand: {taken!r} {taken[-1].raw!r}")
+    return await append(self, *taken)
 
 async def defective_send(self, request):
     if b"crash-the-sender" in request.body:
@@ -137,6 +137,7 @@ class Outputs:
                     "/nothing",
                     "/api/status",
                     "/api/config",
+                    "/api/config/source",
                     "/api/edge",
                     "/api/ledger",
                 ),
