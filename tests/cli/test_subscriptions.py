@@ -462,6 +462,17 @@ def test_ensure_shows_the_difference_brings_it_about_and_is_done(
     assert len(meta.asked("POST")) == posts
 
 
+def test_a_dry_run_needs_no_verify_token(
+    command: Command, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(subscriptions=[{"waba": WABA, "override_url": HOOK}])
+    monkeypatch.delenv("VERIFY_TOKEN")
+    assert command("ensure", "--dry-run").code == 0
+    called = command("ensure")
+    assert called.code == 2
+    assert "VERIFY_TOKEN is not set" in called.err
+
+
 def test_ensure_leaves_an_override_that_nobody_stated_unless_told(
     command: Command, write: Write, meta: StandIn
 ) -> None:
