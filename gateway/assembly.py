@@ -7,6 +7,7 @@ which `install` replaces while everything goes on.
 import os
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -28,7 +29,7 @@ from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.edge import Edge
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, SpoolUnavailableError
 from gateway.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
 from gateway.generation import Generation, callback_urls
 from gateway.ingress.app import build_ingress_app
@@ -241,6 +242,7 @@ class Assembly:
             hosts=frozenset(self._now.settings.admin.hosts),
             actions=self._operations,
             config=self._record.config,
+            source=self._record.source,
             edge=self._edge.report,
             ledger=self._observer.report,
             pages=dashboard.routes(),
@@ -365,15 +367,17 @@ class Assembly:
     async def render_metrics(self) -> bytes:
         """Return the text of `/metrics`."""
         set_readiness(self._metrics, self.health())
-        await update_gauges(
-            self._metrics,
-            edge=self._edge,
-            spool=self._spool,
-            targets=self._now.settings.targets,
-            dead_letters=self._dead_letters.counts(),
-            give_ups_ms=self._dispatcher.next_give_ups_ms(await self._spool.oldest_clock_ms()),
-            now_ms=unix_ms(),
-        )
+        # Where a database is away, what it says of the backlog stays as it was; the readiness tells of that.
+        with suppress(SpoolUnavailableError):
+            await update_gauges(
+                self._metrics,
+                edge=self._edge,
+                spool=self._spool,
+                targets=self._now.settings.targets,
+                dead_letters=self._dead_letters.counts(),
+                give_ups_ms=self._dispatcher.next_give_ups_ms(await self._spool.oldest_clock_ms()),
+                now_ms=unix_ms(),
+            )
         return self._metrics.render()
 
 

@@ -43,7 +43,7 @@ class ReloadRecord:
 
     def loaded(self, generation: Generation, *, at_ms: int) -> None:
         """Note what holds from now on."""
-        self._hash = generation.loaded.source.sha256
+        self._loaded = generation.loaded
         self._loaded_at_ms = at_ms
 
     def tried(self, outcome: Outcome) -> None:
@@ -56,7 +56,9 @@ class ReloadRecord:
         """Return what `/api/config` answers (`admin.app.Config`)."""
         last = self._last
         return {
-            "hash": self._hash,
+            "hash": self._loaded.source.sha256,
+            "file": str(self._loaded.source.file.absolute()),
+            "spool": str(self._loaded.settings.spool.directory),
             "loaded_at": rfc3339(self._loaded_at_ms),
             "last_reload": None
             if last is None
@@ -67,6 +69,10 @@ class ReloadRecord:
                 "problems": [problem.plain() for problem in last.problems],
             },
         }
+
+    def source(self) -> bytes:
+        """Return the file as it was loaded: what stands there now may be broken."""
+        return self._loaded.source.content
 
     def refusal(self) -> str:
         """Say why the last reload was refused; empty where it was not."""

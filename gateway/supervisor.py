@@ -200,6 +200,7 @@ class _Head:
             hosts=frozenset(self.generation.settings.admin.hosts),
             actions=gathering,
             config=self._record.config,
+            source=self._record.source,
             edge=gathering.edge,
             ledger=self._observer.report,
             pages=dashboard.routes(),

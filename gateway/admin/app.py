@@ -11,6 +11,7 @@
 | `POST /api/targets/discard` | `{"target": NAME, "limit": 100}` -> `{"discarded": 100, "left": 23}` |
 | `POST /api/replay` | sends again what was delivered: `ReplayKeptRequest` -> `{"counts": ...}` |
 | `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
+| `GET /api/config/source` | `{"content": TEXT}`, the file as it was loaded; needs the token |
 | `GET /api/ledger` | what is the matter, what Meta sends, and what targets take; no token (`LedgerReport`) |
 | `GET /api/trace?id=ID` | where a notification is, or those that hold a message id; needs the token |
 | `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
@@ -126,9 +127,10 @@ class Actions(Protocol):
 RenderMetrics = Callable[[], Awaitable[bytes]]
 
 Config = Callable[[], Mapping[str, object] | Awaitable[Mapping[str, object]]]
-"""Returns `{"hash", "loaded_at", "last_reload"}`, fit for JSON.
+"""Returns `{"hash", "file", "spool", "loaded_at", "last_reload"}`, fit for JSON.
 
-`hash` is that of `config_info`, times are RFC 3339. `last_reload` is null where none has been tried, else
+`hash` is that of `config_info`, `file` and `spool` are paths (a command sees by them whose gateway it asks),
+times are RFC 3339. `last_reload` is null where none has been tried, else
 `{"at", "success", "trigger": "signal" | "file", "problems": [...]}`, each problem as `gateway check --json`
 prints it.
 """
@@ -263,13 +265,14 @@ def build_admin_app(
     config: Config,
     edge: EdgeReport,
     ledger: LedgerReport,
+    source: Callable[[], bytes] = bytes,
     pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Make the app of the admin port; `token` is asked at every POST: a reload may change it.
 
-    `pages`: the dashboard's (`dashboard.desk`).
+    `source` returns the configuration as it was loaded. `pages`: the dashboard's (`dashboard.desk`).
     """
-    api = _Api(actions, token, config=config, edge=edge, ledger=ledger)
+    api = _Api(actions, token, config=config, source=source, edge=edge, ledger=ledger)
     routes = [
         Route("/api/status", api.status, methods=["GET"]),
         Route("/api/targets/pause", api.pause, methods=["POST"]),
@@ -277,6 +280,7 @@ def build_admin_app(
         Route("/api/targets/discard", api.discard_target, methods=["POST"]),
         Route("/api/replay", api.replay_kept, methods=["POST"]),
         Route("/api/config", api.config, methods=["GET"]),
+        Route("/api/config/source", api.source, methods=["GET"]),
         Route("/api/edge", api.edge, methods=["GET"]),
         Route("/api/trace", api.trace, methods=["GET"]),
         Route("/api/ledger", api.ledger, methods=["GET"]),
@@ -344,10 +348,12 @@ class _Api:
         token: Callable[[], bytes],
         *,
         config: Config,
+        source: Callable[[], bytes],
         edge: EdgeReport,
         ledger: LedgerReport,
     ) -> None:
         self._actions = actions
+        self._source = source
         self._edge = edge
         self._ledger = ledger
         self._token = token
@@ -383,6 +389,11 @@ class _Api:
 
     async def config(self, _: Request) -> Response:
         return _json(await _given(self._config()))
+
+    async def source(self, request: Request) -> Response:
+        if (refusal := self._refuse_without_token(request)) is not None:
+            return refusal
+        return _json({"content": self._source().decode("utf-8-sig", "replace")})
 
     async def edge(self, _: Request) -> Response:
         return _json(await _given(self._edge()))

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.admin.token import FILE_NAME, read_token
-from gateway.errors import PeerError, UsageError
+from gateway.cli.output import err
+from gateway.errors import ConfigurationError, GatewayError, PeerError, UsageError
 from gateway.settings.load import load_settings
 from gateway.settings.model import Settings
+from gateway.settings.salvage import salvage_admin
 from gateway.settings.values import Address
 
 TIMEOUT_SECONDS: Final = 60.0
@@ -117,6 +119,92 @@ def get_json(address: Address, path: str) -> tuple[int, dict[str, Any]]:
     return status, content if isinstance(content, dict) else {}
 
 
+def settings_of(path: Path) -> Settings:
+    """Return the settings without secrets: those of the file, or where it is broken, those that the gateway
+    which runs with it has loaded; that is told on stderr.
+
+    Raises:
+        ConfigurationError: the file is broken, and no gateway that was started with it can be asked.
+    """
+    try:
+        return load_settings(path, environ=os.environ, with_secrets=False).settings
+    except ConfigurationError as error:
+        content = loaded_content(path, error)
+        if content is None:
+            raise
+        return load_settings(path, environ=os.environ, with_secrets=False, content=content).settings
+
+
+def loaded_content(path: Path, error: ConfigurationError) -> bytes | None:
+    """Ask the gateway that was started with this file, which is broken now, what the file said then.
+
+    None where it cannot be asked: the admin port is looked for where the file says, as far as it can be
+    read, else at the default.
+    """
+    address = salvage_admin(path, environ=os.environ).address
+    try:
+        if not is_listening(address):
+            return None
+        _, served = get_json(address, "/api/config")
+        if not _is_same(served.get("file"), path):
+            return None
+        client = AdminClient(address=address, token=_salvaged_token(path, str(served["spool"])))
+        content = str(client.get("/api/config/source")["content"]).encode()
+    except GatewayError:
+        return None
+    first, more = error.problems[0], len(error.problems) - 1
+    err(f"remark: {first}" + (f" (and {more} more)" if more else ""))
+    err("remark: the file is broken as it stands; what follows is of the gateway that runs, as it loaded it")
+    return content
+
+
+def _salvaged_token(path: Path, spool: str) -> bytes:
+    token = salvage_admin(path, environ=os.environ, with_secrets=True).token
+    return token.reveal() if token is not None else read_token(Path(spool).parent / FILE_NAME)
+
+
+def stranger_at(address: Address, settings: Settings) -> str:
+    """Say whose gateway answers on the admin port, where it is not the one of these settings; else nothing.
+
+    Raises as `get_json`.
+    """
+    _, served = get_json(address, "/api/config")
+    spool = served.get("spool")
+    if not isinstance(spool, str) or _is_same(spool, settings.spool.directory):
+        return ""
+    return (
+        f"the gateway on the admin port {address} is another one: it serves {served.get('file')} and the"
+        f" spool {spool}, not {settings.spool.directory}"
+    )
+
+
+def refuse_stranger(settings: Settings) -> None:
+    """Refuse to ask a gateway that is not the one of these settings.
+
+    Where a token is configured, it decides: such a gateway may be asked from another machine, where paths are
+    others.
+
+    Raises:
+        UsageError: it is another one.
+        PeerError: it was not answered.
+    """
+    if settings.admin.token is None and (stranger := stranger_at(settings.admin.address, settings)):
+        raise UsageError(
+            stranger,
+            remedy="give each gateway an admin.address of its own, or name that one's file by --config",
+        )
+
+
+def _is_same(served: object, own: Path) -> bool:
+    """Whether a path that a gateway tells is one of ours, by whatever name."""
+    if not isinstance(served, str):
+        return False
+    try:
+        return own.samefile(served)
+    except OSError:
+        return Path(served) == own.absolute()
+
+
 def running_gateway(path: Path, settings: Settings) -> AdminClient | None:
     """Return a client to the gateway that runs, with the configured token or the one that it made at start.
 
@@ -125,15 +213,18 @@ def running_gateway(path: Path, settings: Settings) -> AdminClient | None:
 
     Raises:
         ConfigurationError: the token cannot be read.
-        UsageError: the admin port is not known.
+        UsageError: the admin port is not known, or another gateway answers there.
     """
     address = settings.admin.address
     if not is_listening(address):
         return None
+    refuse_stranger(settings)
     if settings.admin.token is None:
         return AdminClient(address=address, token=read_token(settings.spool.directory.parent / FILE_NAME))
-    complete = load_settings(path, environ=os.environ).settings
-    return AdminClient(address=address, token=complete.admin.token.reveal() if complete.admin.token else b"")
+    token = salvage_admin(path, environ=os.environ, with_secrets=True).token
+    if token is None:  # then what is wrong with it is told
+        token = load_settings(path, environ=os.environ).settings.admin.token
+    return AdminClient(address=address, token=token.reveal() if token is not None else b"")
 
 
 def _reachable(address: Address) -> tuple[str, int]:

@@ -1,7 +1,6 @@
 """`gateway dead-letters`: list, show, replay and discard what no target took."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -188,11 +187,11 @@ def discard(
 
 
 def _settings() -> "Settings":
-    from gateway.settings.load import load_settings
+    from gateway.cli.admin_client import settings_of
 
     # Secrets may be in the gateway's environment and not in ours; none is needed but, perhaps, the admin
     # token.
-    return load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    return settings_of(options.config)
 
 
 def _store(settings: "Settings") -> "DeadLetterStore":

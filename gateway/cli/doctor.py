@@ -32,15 +32,26 @@ def command(
     Call it as the gateway's user, so that it may measure the disk.
 
     Exit code 0: no problem (notes and warnings may be there); 1: problems; 2: the configuration cannot be
-    read.
+    read, and no gateway that has loaded it can be asked.
     """
     import trio
 
+    from gateway.cli.admin_client import loaded_content
     from gateway.doctor.examination import examine
+    from gateway.errors import ConfigurationError
     from gateway.preflight import load_and_examine
 
     # Neither secrets nor keys: an operator's shell has not the service's environment, nor its rights.
     loaded, problems = load_and_examine(options.config, environ=os.environ, with_secrets=False)
+    if (
+        loaded is None
+        and (content := loaded_content(options.config, ConfigurationError(problems))) is not None
+    ):
+        # The file is broken, and a finding of its own; the gateway goes on with what it has loaded.
+        loaded, others = load_and_examine(
+            options.config, environ=os.environ, with_secrets=False, content=content
+        )
+        problems = (*problems, *others)
     if loaded is None:
         for problem in problems:
             err(str(problem))
@@ -66,13 +77,16 @@ def command(
 
 def _way_to(settings: "Settings") -> "Ask | None":
     """Return the way to the running gateway; None where none listens."""
-    from gateway.cli.admin_client import get_json, is_listening
+    from gateway.cli.admin_client import get_json, is_listening, stranger_at
     from gateway.doctor.observed import Answer
     from gateway.errors import GatewayError
 
     address = settings.admin.address
     try:
         if not is_listening(address):
+            return None
+        if stranger := stranger_at(address, settings):
+            err(f"remark: {stranger}")
             return None
     except GatewayError as error:
         err(f"remark: {error}")

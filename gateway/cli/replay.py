@@ -1,6 +1,5 @@
 """`gateway replay`: send again what was delivered, while it is kept."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -81,10 +80,9 @@ def command(
     """
     import trio
 
-    from gateway.cli.admin_client import running_gateway
-    from gateway.settings.load import load_settings
+    from gateway.cli.admin_client import running_gateway, settings_of
 
-    settings = load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    settings = settings_of(options.config)
     wanted = _wanted(settings, target, since, until, app, field, kind, include_delivered)
     per_second = None if rate is None else quantities.rate(rate)
     gateway = running_gateway(options.config, settings)

@@ -1,6 +1,5 @@
 """`gateway status`: what is the matter, and how every target is, at a glance."""
 
-import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -36,9 +35,9 @@ def command(
     The running gateway is asked through its admin port. Where none runs, that is said, and what the spool and
     the files show.
     """
-    from gateway.settings.load import load_settings
+    from gateway.cli.admin_client import settings_of
 
-    settings = load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    settings = settings_of(options.config)
     if not watch:
         _show(look(settings), as_json=as_json)
         return
@@ -93,11 +92,13 @@ def look(settings: "Settings", *, alone: bool = True) -> dict[str, Any]:
 
     Raises:
         PeerError: something listens on the admin port, and does not answer as a gateway does.
+        UsageError: another gateway answers there.
     """
-    from gateway.cli.admin_client import is_listening
+    from gateway.cli.admin_client import is_listening, refuse_stranger
 
     address = settings.admin.address
     if is_listening(address):
+        refuse_stranger(settings)
         return _ask(address)
     found = _nothing()
     if alone:

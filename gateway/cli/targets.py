@@ -177,9 +177,9 @@ def discard(
 
 
 def _settings() -> "Settings":
-    from gateway.settings.load import load_settings
+    from gateway.cli.admin_client import settings_of
 
-    return load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    return settings_of(options.config)
 
 
 def _demand_target(settings: "Settings", name: str) -> None:

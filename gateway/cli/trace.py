@@ -1,6 +1,5 @@
 """`gateway trace`: where is this message?"""
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,14 +32,13 @@ def command(
     The running gateway is asked through its admin port; where none runs, the command looks into the spool
     itself. Exit code 0: found; 1: not found; 2: that is no id.
     """
-    from gateway.cli.admin_client import running_gateway
+    from gateway.cli.admin_client import running_gateway, settings_of
     from gateway.cli.trace_report import lines
     from gateway.clock import unix_ms
-    from gateway.settings.load import load_settings
     from gateway.tracing import read_asked
 
     asked = read_asked(id_).text
-    settings = load_settings(options.config, environ=os.environ, with_secrets=False).settings
+    settings = settings_of(options.config)
     gateway = running_gateway(options.config, settings)
     if gateway is None:
         err("no gateway runs: looking into the spool")

@@ -153,7 +153,11 @@ class LeaseLoop:
         return found[:startable]
 
     async def _sleep(self) -> None:
-        due_ms = await self._spool.next_due_ms(self._target)
+        try:
+            due_ms = await self._spool.next_due_ms(self._target)
+        except SpoolUnavailableError as error:  # the next look tells more
+            _log.error("lease_failed", target=self._target, error=error.message)
+            due_ms = self._now_ms() + round(SPOOL_PAUSE_SECONDS * 1000)
         seconds = LONGEST_SLEEP_SECONDS if due_ms is None else (due_ms - self._now_ms()) / 1000
         with trio.move_on_after(min(max(seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS)):
             await self._something_new.wait()

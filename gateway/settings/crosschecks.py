@@ -77,9 +77,13 @@ def _targets_exist(root: Root) -> Iterator[Found]:
 
 
 def _targets_are_used(root: Root) -> Iterator[Found]:
+    targets = _mapping(root, "targets")
     used = {name for _, name in _routes(root, "to")}
-    for name in _mapping(root, "targets") if root.get("routes") else ():
-        if name not in used:
+    # A slip of the pen, in a route or in the target's own name, is told where a route names what is not
+    # there; that nobody uses what was meant is no more than its consequence.
+    meant = {nearest(name, targets) for name in used - targets.keys()}
+    for name in targets if root.get("routes") else ():
+        if name not in used | meant:
             yield (
                 ("targets", name),
                 "no route uses this target",

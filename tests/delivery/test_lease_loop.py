@@ -192,3 +192,25 @@ async def test_a_clock_that_was_set_back_does_not_make_it_spin(
             await trio.sleep(1)
             rig.loop.stop()
     assert asked <= 1 + 1 / lease_loop.SHORTEST_SLEEP_SECONDS
+
+
+async def test_a_database_that_is_away_for_a_while_is_asked_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever of it fails: what to lease, or when to look again."""
+    async with looping(MemoryState()) as rig:
+        there = {"lease": rig.spool.lease, "next_due_ms": rig.spool.next_due_ms}
+
+        async def away(*_: object, **__: object) -> tuple[Lease, ...]:
+            await trio.lowlevel.checkpoint()
+            raise SpoolUnavailableError("the database is away")
+
+        for name, real in there.items():
+            monkeypatch.setattr(rig.spool, name, away)
+            rig.loop.wake()
+            await trio.sleep(30)
+            monkeypatch.setattr(rig.spool, name, real)
+            await trio.sleep(2)
+            await rig.spool.append(notification(name.encode(), "support"))
+            await trio.sleep(1)
+    assert len(rig.taken) == 2

@@ -239,3 +239,15 @@ async def test_what_is_stored_stands_in_the_gap_ledger_and_can_be_followed_and_n
     came = edge.journal.whereabouts.of(notification_id)
     assert came is not None
     assert (came.app, came.presented, came.targets) == ("main", "accepted", ("support", "audit"))
+
+
+async def test_strangers_who_crowd_each_other_out_are_no_fault_of_ours() -> None:
+    edge = Edge(max_held_bytes=len(MESSAGE))
+    assert (await edge.post(path=b"/webhooks/lax", peer=None)).status == 503
+    edge.max_held_bytes = 1
+    edge.__post_init__()
+    assert (await edge.post()).status == 503
+    assert {(kind.app, kind.word, kind.grade) for kind in edge.journal.turned_away.all()} == {
+        ("lax", "unavailable", Grade.CLAIMED),
+        ("main", "unavailable", Grade.OURS),
+    }

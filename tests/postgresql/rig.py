@@ -7,6 +7,7 @@ from gateway.settings.secret import Secret
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.migrations import migrate
 from gateway.spool.postgresql.spool import PostgresqlOptions, PostgresqlSpool, open_postgresql_spool
+from gateway.spool.postgresql.statements import MIGRATIONS
 from gateway.telemetry.metrics import Metrics
 from tests.postgresql.server import Server
 from tests.spool.rig import now_ms
@@ -59,6 +60,11 @@ class Database:
             "CREATE OR REPLACE FUNCTION clock_ms() RETURNS bigint LANGUAGE sql VOLATILE "
             f"AS 'SELECT {at_ms}::bigint'"
         )
+
+    def set_real_clock(self) -> None:
+        """Have it go on."""
+        made = next(part for part in MIGRATIONS[1].text.split(";\n") if "FUNCTION clock_ms" in part)
+        self.sql(made.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
 
     def refuse(self, sqlstate: str, *tables: str) -> None:
         """Have every statement fail that writes to one of these tables."""

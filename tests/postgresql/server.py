@@ -125,6 +125,22 @@ class Server:
         asked = [str(directory / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(asked, check=False, env={"LC_ALL": "C"}).returncode == 0
 
+    def standby(self, port: int) -> "Server":
+        """Return a standby of it beside it, not started yet; streaming."""
+        made = Server(self.directory / "standby", port=port, settings=self.settings)
+        made.directory.mkdir()
+        if _SOMEBODY is not None:
+            os.chown(made.directory, NOBODY, NOBODY)
+        self.run(
+            "pg_basebackup", "--pgdata", str(made.data), "--dbname", self.dsn(), "--write-recovery-conf",
+            "--checkpoint", "fast", "--wal-method", "stream", "--no-sync",
+        )  # fmt: skip
+        return made
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self.run("pg_ctl", "promote", "--pgdata", str(self.data), "--no-wait")
+
     def sql(self, text: str) -> list[str]:
         """Run statements; the lines that they print."""
         printed = self.run("psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-c", text, self.dsn())

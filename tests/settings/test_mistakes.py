@@ -431,7 +431,6 @@ def test_all_mistakes_are_told_at_once_in_order_of_position(good: str, load: Loa
     assert [problem.key_path for problem in caught.value.problems] == [
         "listen.max_connections",
         "apps.main.verify_token.env",
-        "targets.support",
         "targets.support.timeout",
         "routes[0].to[0]",
         "spol",

@@ -28,10 +28,10 @@ from gateway.ingress import app
 
 append, send = app.Ingress._append, sender.Lane.send
 
-async def defective_append(self, head, body):
-    if b"crash-the-door" in body.raw:
-        raise RuntimeError(f"a defect that quotes what it had in hand: {body.raw!r} {vars(self)!r} {head!r}")
-    return await append(self, head, body)
+async def defective_append(self, *taken):
+    if b"crash-the-door" in taken[-1].raw:
+        raise RuntimeError(f"a defect that quotes what it had in hand: {taken!r} {taken[-1].raw!r}")
+    return await append(self, *taken)
 
 async def defective_send(self, request):
     if b"crash-the-sender" in request.body:
@@ -137,7 +137,9 @@ class Outputs:
                     "/nothing",
                     "/api/status",
                     "/api/config",
+                    "/api/config/source",
                     "/api/edge",
+                    "/api/ledger",
                 ),
             ):
                 answer = await admin.get(path)
@@ -241,6 +243,10 @@ async def test_no_secret_and_no_message_comes_out(rig: Rig, monkeypatch: pytest.
             await outputs.command("dead-letters", "replay", "--target", "refusing")
             await outputs.command("targets", "pause", "dead", "--reason", "a test")
             await outputs.command("doctor", "--json")
+            await outputs.command("status", "--json")
+            await outputs.command("status")
+            await outputs.command("trace", rig.dead_letters[0]["notification_id"])
+            await outputs.command("trace", rig.dead_letters[0]["notification_id"], "--json")
             await outputs.command("certs", "show", str(rig.pki.server_key))
             await mistake(rig, planted, outputs)
             os.kill(process.pid, signal.SIGHUP)

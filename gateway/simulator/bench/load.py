@@ -28,6 +28,8 @@ BACKLOG_SECONDS: Final = 2.0
 """After the end, what is due and not yet begun is still begun for so long; the rest counts as never sent."""
 AGAIN_SECONDS: Final = 0.25
 """After a connection that failed: a gateway that is gone is not hammered."""
+IDLE_SECONDS: Final = 1.0
+"""Unused for so long, a connection is looked at first: the gateway closes idle ones, which is no fault."""
 HANDSHAKES_AT_ONCE: Final = 8
 """While the connections are opened, before the first request: a crowd of them is another measurement."""
 REMEMBERED: Final = 200
@@ -73,6 +75,7 @@ class Load:
         self._start = self._end = self._last = 0.0
         self._work_before = 0.0
         self._wires: list[Wire | None] = []
+        self._used = [0.0] * order.connections
         self._door: Door | None = None
 
     async def connect(self) -> None:
@@ -164,6 +167,8 @@ class Load:
         began = trio.current_time()
         wire = self._wires[at]
         try:
+            if wire is not None and wire.open and began - self._used[at] > IDLE_SECONDS and wire.is_gone():
+                wire.close()
             if wire is None or not wire.open:
                 assert self._door is not None  # noqa: S101 - connect comes first
                 wire = self._wires[at] = await self._connected(self._door)
@@ -172,7 +177,7 @@ class Load:
             tally.faults[error.fault] = tally.faults.get(error.fault, 0) + 1
             await trio.sleep(AGAIN_SECONDS)
             return
-        self._last = trio.current_time()
+        self._last = self._used[at] = trio.current_time()
         tally.answered += 1
         tally.sent_bytes += len(body)
         tally.statuses[status] = tally.statuses.get(status, 0) + 1

@@ -1,6 +1,6 @@
 """One TLS connection of Meta's to the gateway, HTTP/1.1 with keep-alive: as little as a load client needs.
 
-`simulator.client` is httpx, and says more of each request; this one costs a tenth of the CPU.
+`simulator.client` is httpx, and says more of each request; this one does nothing but count.
 """
 
 import errno
@@ -127,6 +127,16 @@ class Wire:
         except BaseException:
             self.close()  # in the middle of a request: of no use
             raise
+
+    def is_gone(self) -> bool:
+        """Say whether the other side has closed it while nothing was asked: idle ones have their time."""
+        try:
+            self._sock.recv(1)
+        except ssl.SSLWantReadError:
+            return False
+        except OSError:
+            return True
+        return True  # its end, or something that nobody asked for
 
     def close(self) -> None:
         """Close it without a word, as a client that goes away does."""

@@ -20,7 +20,7 @@ from gateway.spool.duplicates import Limits, alive
 from gateway.spool.postgresql import storing
 from gateway.spool.postgresql.keeping import Keeping
 from gateway.spool.postgresql.leasing import Leasing
-from gateway.spool.postgresql.link import ContendedError, Link, LinkLostError, arrays
+from gateway.spool.postgresql.link import ContendedError, Link, LinkHungError, LinkLostError, arrays
 from gateway.spool.postgresql.partitions import Days
 from gateway.spool.postgresql.session import Draft, Session
 from gateway.spool.postgresql.tracing import find_mentions, trace
@@ -74,6 +74,10 @@ class Engine:
         """Look at the database for the first time. Raises as `Link.rows`."""
         self._link.open()
         self._window.learn(self._link)
+
+    def try_again(self) -> None:
+        """Connect, if need be, without regard to a failure a moment ago; from any thread."""
+        self._link.try_again()
 
     def remembered(self, now_ms: int) -> Remembered:
         """Say how far back the duplicates window reaches; from any thread."""
@@ -182,8 +186,8 @@ class Engine:
             self._link.open()
             try:
                 [(clock_ms,)] = self._link.execute("BEGIN; SELECT clock_ms()")
-            except LinkLostError:
-                if last:
+            except LinkLostError as error:
+                if last or isinstance(error, LinkHungError):
                     raise
             else:
                 return int(clock_ms)

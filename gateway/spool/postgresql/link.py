@@ -84,6 +84,10 @@ class LinkLostError(SpoolUnavailableError):
     """The connection is gone, or was never made; what a commit that was under way has done is not known."""
 
 
+class LinkHungError(LinkLostError):
+    """The server, or the network on the way there, gave no answer in time."""
+
+
 class ContendedError(SpoolUnavailableError):
     """Another transaction was in the way; the whole of this one may be tried again at once."""
 
@@ -105,8 +109,9 @@ class Link:
         """
         if self._connection is not None and not self._connection.closed:
             return
-        if self._failure is not None and time.monotonic() - self._failed_at < RETRY_SECONDS:
-            raise LinkLostError(self._failure.message, remedy=self._failure.remedy)
+        failure = self._failure
+        if failure is not None and time.monotonic() - self._failed_at < RETRY_SECONDS:
+            raise LinkLostError(failure.message, remedy=failure.remedy)
         try:
             self._connection = self._connect()
         except LinkLostError as error:
@@ -127,6 +132,10 @@ class Link:
                 remedy="set it to on for the user of spool.dsn: ALTER ROLE ... SET synchronous_commit = on",
             )
         return connection
+
+    def try_again(self) -> None:
+        """Forget that it could not connect a moment ago: another one just has. From any thread."""
+        self._failure = None
 
     def close(self) -> None:
         """Close; a transaction under way is undone by the server."""
@@ -250,7 +259,9 @@ def _ours(error: psycopg.Error, *, lost: bool) -> GatewayError:
         return SpoolBrokenError(f"{_BROKEN[state]}: {words} ({state})", remedy=_BROKEN_REMEDY)
     text, remedy = _REMEDIES.get(state, ("", _UNAVAILABLE_REMEDY))
     if isinstance(error, errors._WaitTimeout):  # noqa: SLF001 - as above
-        words = f"no answer within {STATEMENT_SECONDS:g} s"
+        return LinkHungError(
+            f"the database: no answer within {STATEMENT_SECONDS:g} s", remedy=_UNAVAILABLE_REMEDY
+        )
     if isinstance(error, _CONTENDED):
         return ContendedError(f"the database: {words} ({state})", remedy=remedy)
     kind = LinkLostError if lost else SpoolUnavailableError

@@ -143,7 +143,7 @@ class PostgresqlSpool(SpoolFront):
             max_queued_requests=options.max_queued_requests,
             max_queued_bytes=options.max_queued_bytes,
         )
-        self._intake_engine = opened.intake
+        self._engines = (opened.intake, opened.delivery)
         self._sight = opened.sight
         self._intake, self._delivery = (
             Writer(
@@ -153,7 +153,7 @@ class PostgresqlSpool(SpoolFront):
                 broken=self._break,
                 now_ms=now_ms,
             )
-            for engine in (opened.intake, opened.delivery)
+            for engine in self._engines
         )
         self._scout = Scout(
             opened.scouting,
@@ -167,7 +167,7 @@ class PostgresqlSpool(SpoolFront):
 
     def remembered(self, now_ms: int) -> Remembered:
         """See `Spool.remembered`."""
-        return self._intake_engine.remembered(now_ms)
+        return self._engines[0].remembered(now_ms)
 
     def pending(self) -> Mapping[str, int]:
         """See `Spool.pending`: of all gateways; what others did counts within a second."""
@@ -218,6 +218,8 @@ class PostgresqlSpool(SpoolFront):
         """Take up what the scout has seen; whoever waits for something looks again."""
         self._sight = sight
         if self._server.reached():
+            for engine in self._engines:
+                engine.try_again()
             log.info("spool_reachable")
         waiting = frozenset(self.pending())
         if waiting and (sight.peers or any(number > 0 for number in sight.pending.values())):
@@ -241,6 +243,8 @@ class ServerRoom:
     def reached(self) -> bool:
         """Note that it answers; True where that is news."""
         news, self._unreachable = bool(self._unreachable), ""
+        if news:
+            self._failure = ""  # it came of that
         return news
 
     def lost(self, detail: str) -> bool:

@@ -137,6 +137,24 @@ async def test_a_connection_that_is_closed_is_a_fault_and_another_is_opened(
     assert tally.handshakes == 9
 
 
+class OneAnswerDoor(Door):
+    """Closes each connection some time after its first answer."""
+
+    async def handle(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with trio.move_on_after(0.2):
+            await super().handle(stream)
+        await stream.aclose()
+
+
+async def test_a_connection_that_the_gateway_closes_while_it_is_idle_is_no_fault(
+    pki: PkiFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_module, "IDLE_SECONDS", 0.1)
+    async with opened(OneAnswerDoor(), pki) as door:
+        tally = await run(order(door, pki, connections=1, rate=2.0, seconds=1.5))
+    assert (tally.accepted, tally.faults, tally.handshakes) == (3, {}, 3)
+
+
 async def test_stopped_it_begins_no_more(door: Door, pki: PkiFiles) -> None:
     load = Load(order(door, pki, seconds=3600.0))
     await load.connect()

@@ -1,0 +1,63 @@
+"""What the network between a gateway and its database may do to it: hang, lose, be slow."""
+
+import time
+
+import pytest
+import trio
+
+from gateway.errors import SpoolUnavailableError
+from gateway.spool.contract import Appended, Done
+from gateway.spool.postgresql import link
+from tests.postgresql.proxy import proxy
+from tests.postgresql.rig import Database, opened
+from tests.spool.rig import NOW_MS, in_an_hour, note
+
+
+async def test_a_network_that_hangs_is_503_after_the_deadline_and_goes_on_by_itself(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        proxy(database.server.port) as between,
+        opened(database, dsn=between.dsn) as cut_off,
+        opened(database) as other,
+    ):
+        assert await cut_off.append(note(b"before")) is Appended.STORED
+        [lease] = await cut_off.lease(
+            "support", now_ms=NOW_MS, limit=9, next_due_ms=in_an_hour, hold_ms=60_000
+        )
+        monkeypatch.setattr(link, "STATEMENT_SECONDS", 0.3)
+        between.hang()
+        started = time.monotonic()
+        with pytest.raises(SpoolUnavailableError, match=r"no answer within 0\.3 s"):
+            await cut_off.append(note(b"during"))
+        assert time.monotonic() - started < 5
+        assert not cut_off.room().writable
+        monkeypatch.setattr(link, "STATEMENT_SECONDS", 5.0)
+        assert await other.append(note(b"during")) is Appended.STORED
+        between.go()
+        with trio.fail_after(10):
+            while not cut_off.room().writable:  # noqa: ASYNC110 - it finds out by itself
+                await trio.sleep(0.05)
+        assert await cut_off.append(note(b"during")) is Appended.DUPLICATE
+        assert await cut_off.settle(lease, Done()), "nobody else had it meanwhile"
+        assert [one.raw for one in await other.lease(
+            "support", now_ms=NOW_MS, limit=9, next_due_ms=in_an_hour
+        )] == [b"during"]  # fmt: skip
+
+
+async def test_a_slow_database_makes_acknowledgements_slow_and_loses_none(database: Database) -> None:
+    async with proxy(database.server.port) as between, opened(database, dsn=between.dsn) as spool:
+        between.delay_seconds = 0.05
+        answers: list[Appended] = []
+
+        async def append(number: int) -> None:
+            answers.append(await spool.append(note(b"%d" % number)))
+
+        started = time.monotonic()
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(append, number)
+        assert time.monotonic() - started > 0.2
+        assert answers == [Appended.STORED] * 100
+        between.delay_seconds = 0
+        assert len(await spool.lease("support", now_ms=NOW_MS, limit=200, next_due_ms=in_an_hour)) == 100
