@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 Scene = Callable[[str], str]
 
 
-LOOKS = (("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400))
+LOOKS = (("light", 1280), ("dark", 1280), ("light", 400))
 
 
 @pytest.fixture(params=LOOKS, ids=str)

@@ -11,7 +11,7 @@ from gateway.cli.subscription_call import Site, call_meta, given_token, read_aga
 from gateway.cli.subscription_report import may_ask, print_rows
 from gateway.errors import UsageError
 from gateway.graph.answers import AppSubscription
-from gateway.graph.client import Api, NoAnswerError
+from gateway.graph.client import Api, NoAnswerError, app_token
 from gateway.graph.comparison import WHATSAPP, callback_url, expected_fields
 from gateway.graph.usage import UsageBook
 from gateway.settings.secret import Secret
@@ -24,20 +24,13 @@ _NO_ID: Final = "state apps.{}.app_id (App settings, Basic)"
 
 
 def app_api(site: Site, app_id: str) -> Api:
-    """Speak as the app itself: its token is `app_id|app_secret` (Meta, "Access tokens": app access tokens).
+    """Speak as the app itself.
 
     Raises:
         UsageError: the secret is not there.
     """
-    settings = site.needed("--app")
-    secret = read_again(settings.apps[site.app_name].app_secrets[0])
-    token = Secret(f"{app_id}|".encode() + secret.reveal(), source=f"the app's id and {secret.source}")
+    token = app_token(app_id, site.app_secret())
     return Api(base_url=site.graph.base_url, version=site.graph.version, token=token)
-
-
-def hidden_of(site: Site) -> tuple[Secret, ...]:
-    """Return the app's secret alone, which must not be printed either."""
-    return (read_again(site.needed("--app").apps[site.app_name].app_secrets[0]),)
 
 
 def look_at_app(site: Site, app_id: str) -> tuple[AppSubscription, ...]:
@@ -51,7 +44,9 @@ def look_at_app(site: Site, app_id: str) -> tuple[AppSubscription, ...]:
     async def work(client: "GraphClient", _: "Screen") -> None:
         found.extend(await client.app_subscriptions(app_id))
 
-    call_meta(site, UsageBook([app_id]), work, total=1, api=app_api(site, app_id), hidden=hidden_of(site))
+    call_meta(
+        site, UsageBook([app_id]), work, total=1, api=app_api(site, app_id), hidden=(site.app_secret(),)
+    )
     return tuple(found)
 
 
@@ -188,6 +183,6 @@ def _set(
         except NoAnswerError as error:
             err(f"{error.message}: looking whether it was done")
 
-    hidden = (*hidden_of(site), verify_token)
+    hidden = (site.app_secret(), verify_token)
     call_meta(site, UsageBook([app_id]), work, total=1, api=app_api(site, app_id), hidden=hidden)
     return whatsapp_of(look_at_app(site, app_id))

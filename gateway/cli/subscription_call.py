@@ -14,6 +14,7 @@ from gateway.cli.subscription_screen import Screen
 from gateway.errors import UsageError
 from gateway.graph.accounts import is_id, read_ids
 from gateway.graph.client import Api, GraphClient, Pacing, open_graph
+from gateway.graph.own_app import OwnApp
 from gateway.graph.usage import UsageBook
 from gateway.settings.graph import Graph
 from gateway.settings.load import load_settings
@@ -45,6 +46,25 @@ class Site:
     @property
     def app_id(self) -> str | None:
         return None if self.app is None else self.app.app_id
+
+    def app_secret(self) -> Secret:
+        """Read the app's secret, the first of them.
+
+        Raises:
+            UsageError: it is not there.
+        """
+        return read_again(self.needed("the app's secret").apps[self.app_name].app_secrets[0])
+
+    def own_app(self, client: GraphClient) -> OwnApp:
+        """Return who knows, or finds out, which subscribed app is ours."""
+        if self.app_id is not None or self.settings is None:
+            return OwnApp(self.app_id)
+        try:
+            secret = self.app_secret()
+        except UsageError:
+            return OwnApp(None)  # it cannot be proved then, and is not assumed
+        client.hide(secret)
+        return OwnApp(None, lambda app_id: client.is_app_of(app_id, secret))
 
     def needed(self, what: str) -> Settings:
         """Return the settings.

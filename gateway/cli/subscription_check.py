@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import typer
 
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
-from gateway.cli.subscription_app import look_at_app, whatsapp_of
+from gateway.cli.subscription_app import known_app_id, look_at_app, whatsapp_of
 from gateway.cli.subscription_call import Site
 from gateway.cli.subscription_report import tell_remedies, tell_usage
 from gateway.cli.subscription_run import go
-from gateway.errors import GatewayError, UsageError
+from gateway.errors import GatewayError
+from gateway.graph.client import GraphClient
 from gateway.graph.comparison import (
     Difference,
     compare_account,
@@ -17,7 +18,8 @@ from gateway.graph.comparison import (
     expected_accounts,
     wanted_overrides,
 )
-from gateway.graph.errands import GOOD, Looker, Result
+from gateway.graph.errands import GOOD, Errand, Looker, Result
+from gateway.graph.own_app import OwnApp
 from gateway.telemetry.redaction import visible
 
 
@@ -29,10 +31,15 @@ def check_all(site: Site, accounts: Sequence[str], *, with_app: bool, wait: bool
     )
     differences: list[Difference] = []
     failures: list[Result] = []
-    results: Sequence[Result] = ()
+    owns: list[OwnApp] = []
     interrupted = False
     if chosen:
-        ran = go(site, chosen, lambda client: Looker(calls=client, app_id=site.app_id), wait=wait)
+
+        def errand(client: GraphClient) -> Errand:
+            owns.append(site.own_app(client))
+            return Looker(calls=client, own=owns[0])
+
+        ran = go(site, chosen, errand, wait=wait)
         results, interrupted = ran.results, ran.interrupted
         tell_usage(results, ran.book)
         wanted = wanted_overrides(settings.graph)
@@ -44,7 +51,7 @@ def check_all(site: Site, accounts: Sequence[str], *, with_app: bool, wait: bool
     untold: list[str] = []
     if with_app and not interrupted:
         try:
-            app_id = site.app_id or _only_app(results, site)
+            app_id = (owns[0].app_id if owns else None) or known_app_id(site)
             subscription = whatsapp_of(look_at_app(site, app_id))
             differences += compare_app(subscription, settings, site.app_name)
         except GatewayError as error:
@@ -53,16 +60,6 @@ def check_all(site: Site, accounts: Sequence[str], *, with_app: bool, wait: bool
     if interrupted:
         raise KeyboardInterrupt
     raise typer.Exit(EXIT_FAILED if differences or failures or untold else EXIT_DONE)
-
-
-def _only_app(results: Sequence[Result], site: Site) -> str:
-    """Without a stated id: the one app that is subscribed. Its secret, shown next, proves it ours."""
-    ids = {app.app_id for result in results for app in result.apps}
-    if len(ids) != 1:
-        raise UsageError(
-            "the app's id is not stated", remedy=f"state apps.{site.app_name}.app_id (App settings, Basic)"
-        )
-    return ids.pop()
 
 
 def _print(

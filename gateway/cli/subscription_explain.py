@@ -11,7 +11,7 @@ from gateway.cli.subscription_run import go
 from gateway.graph.answers import PhoneConfiguration
 from gateway.graph.comparison import callback_url
 from gateway.graph.errands import Errand, Outcome, Result
-from gateway.graph.plan import State, state_of
+from gateway.graph.plan import State
 from gateway.graph.precedence import Level, Precedence, decide, overridable_fields
 from gateway.graph.usage import UsageBook
 from gateway.telemetry.redaction import visible
@@ -32,7 +32,7 @@ def explain_route(site: Site, waba: str | None, phone: str | None, *, as_json: b
         if phone is not None:
             seen["phone"] = await client.phone_configuration(phone)
         if waba is not None:
-            seen["waba"] = state_of(await client.subscribed_apps(waba), site.app_id)
+            seen["waba"] = await site.own_app(client).state_among(await client.subscribed_apps(waba))
 
     asked = [one for one in (waba, phone) if one is not None]
     call_meta(site, UsageBook(asked), work, total=len(asked))

@@ -89,7 +89,11 @@ def bring(site: Site, wishes: Mapping[str, Wish], tokens: Mapping[str, Secret], 
 
     def errand(wishes: Mapping[str, Wish]) -> Callable[[GraphClient], Errand]:
         return lambda client: Bringer(
-            calls=client, app_id=site.app_id, wishes=wishes, tokens=tokens, dry_run=manner.dry_run
+            calls=client,
+            own=site.own_app(client),
+            wishes=wishes,
+            tokens=tokens,
+            dry_run=manner.dry_run,
         )
 
     hidden = tuple(tokens.values())

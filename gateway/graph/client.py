@@ -27,8 +27,8 @@ from gateway.graph.usage import HEADER, Usage, UsageBook, pace_seconds, read_usa
 from gateway.network_faults import describe
 from gateway.settings.secret import Secret
 
-CALL_SECONDS: Final = 40.0
-"""A whole call: setting an override makes Meta verify the URL first, and that may take it ten seconds."""
+CALL_SECONDS: Final = 20.0
+"""A whole call: setting an override makes Meta verify the URL first; what takes longer is looked up."""
 CONNECT_SECONDS: Final = 10.0
 """Name, TCP and TLS, to a host that is always there."""
 MAX_ANSWER_BYTES: Final = 1024**2
@@ -91,6 +91,10 @@ class GraphClient:
         self._pacing = pacing
         self._hidden = tuple(map(_text, (api.token, *hidden)))
 
+    def hide(self, secret: Secret) -> None:
+        """Let a secret stand in nothing that is told of an answer."""
+        self._hidden = (*self._hidden, _text(secret))
+
     async def subscribed_apps(self, waba: str) -> tuple[SubscribedApp, ...]:
         """Return every app that is subscribed to an account, over all pages."""
         found: list[SubscribedApp] = []
@@ -137,6 +141,20 @@ class GraphClient:
         """Return what an app is subscribed to. The token must be the app's own."""
         return answers.read_app_subscriptions(await self._call("GET", app_id, f"/{app_id}/subscriptions"))
 
+    async def is_app_of(self, app_id: str, secret: Secret) -> bool:
+        """Say whether a secret is that of an app: its token is `app id|app secret`, and Meta takes no other.
+
+        False says nothing: the secret may have been changed, or the app may not be asked about.
+        """
+        token = app_token(app_id, secret)
+        try:
+            await self._call("GET", app_id, f"/{app_id}/subscriptions", token=token)
+        except RefusedError as error:
+            if error.refusal.limit is not None:
+                raise
+            return False
+        return True
+
     async def set_app_subscription(
         self, app_id: str, *, object_: str, callback_url: str, fields: tuple[str, ...], verify_token: Secret
     ) -> None:
@@ -157,6 +175,7 @@ class GraphClient:
         query: Mapping[str, str] | None = None,
         *,
         body: Mapping[str, object] | None = None,
+        token: Secret | None = None,
     ) -> object:
         """Make one call about one account; return the JSON of its good answer.
 
@@ -166,7 +185,7 @@ class GraphClient:
             UnreadableAnswerError: it is no JSON.
         """
         await self._keep_pace(account)
-        request = self._request(method, path, query, body)
+        request = self._request(method, path, query, body, token or self._api.token)
         answer, content = await self._exchange(request)
         usages = read_usage(answer.headers.get_list(HEADER))
         self._pacing.book.note(account, usages)
@@ -193,13 +212,18 @@ class GraphClient:
             await self._pacing.sleep(pause)
 
     def _request(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, object] | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, object] | None,
+        token: Secret,
     ) -> httpx.Request:
         url = httpx.URL(f"{self._api.base_url}/{self._api.version}{path}", params=query or None)
         content = b"" if body is None else json.dumps(body).encode()
         headers = [
             (b"Host", url.netloc),
-            (b"Authorization", b"Bearer " + self._api.token.reveal()),
+            (b"Authorization", b"Bearer " + token.reveal()),
             (b"Accept", b"application/json"),
             # What is unpacked has no bound that could be kept before it is unpacked.
             (b"Accept-Encoding", b"identity"),
@@ -225,6 +249,11 @@ class GraphClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ssl.SSLError) as error:
             raise NoAnswerError(f"no answer: {describe(error)}", remedy=_LOOK) from error
         return answer, content
+
+
+def app_token(app_id: str, secret: Secret) -> Secret:
+    """Make the token of an app itself (Meta, "Access tokens": app access tokens)."""
+    return Secret(f"{app_id}|".encode() + secret.reveal(), source=f"the app's id and {secret.source}")
 
 
 @asynccontextmanager

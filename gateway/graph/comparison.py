@@ -7,7 +7,7 @@ from typing import Final
 from gateway.core.fields import FIELDS
 from gateway.core.globs import compile_globs
 from gateway.graph.answers import AppSubscription
-from gateway.graph.plan import State
+from gateway.graph.plan import STATE_IT, WHICH_IS_OURS, State
 from gateway.settings.graph import Graph
 from gateway.settings.model import Route, Settings
 
@@ -58,8 +58,8 @@ def compare_account(account: str, state: State, wanted: Mapping[str, str | None]
         return (
             Difference(
                 subject=subject,
-                what="several apps are subscribed, and which is ours is not known",
-                remedy="state apps.NAME.app_id (App settings, Basic)",
+                what=WHICH_IS_OURS,
+                remedy=STATE_IT,
             ),
         )
     if not state.subscribed:

@@ -16,7 +16,20 @@ import trio
 from gateway.errors import GatewayError
 from gateway.graph.answers import SubscribedApp
 from gateway.graph.client import NoAnswerError
-from gateway.graph.plan import Plan, Question, State, Step, Unclear, Wish, after, fulfilled, plan, state_of
+from gateway.graph.own_app import OwnApp
+from gateway.graph.plan import (
+    STATE_IT,
+    WHICH_IS_OURS,
+    Plan,
+    Question,
+    State,
+    Step,
+    Unclear,
+    Wish,
+    after,
+    fulfilled,
+    plan,
+)
 from gateway.graph.refusals import Limit, RefusedError, Scope
 from gateway.graph.usage import UsageBook
 from gateway.settings.secret import Secret
@@ -216,11 +229,11 @@ class Looker:
     """Looks at one account, and does nothing."""
 
     calls: Calls
-    app_id: str | None
+    own: OwnApp
 
     async def __call__(self, account: str) -> Result:
         apps = await self.calls.subscribed_apps(account)
-        state = state_of(apps, self.app_id)
+        state = await self.own.state_among(apps)
         return Result(account=account, outcome=Outcome.UNCHANGED, what="", before=state, now=state, apps=apps)
 
 
@@ -229,7 +242,7 @@ class Bringer:
     """Brings one account to what is wished: looks, plans, does the steps."""
 
     calls: Calls
-    app_id: str | None
+    own: OwnApp
     wishes: Mapping[str, Wish]
     tokens: Mapping[str, Secret]
     """Override URL -> the token with which Meta verifies it."""
@@ -243,7 +256,8 @@ class Bringer:
                 return Result(
                     account=account,
                     outcome=Outcome.UNDECIDED,
-                    what=f"has the override {url}, which this would remove",
+                    what=f"has the override {url}, which this would remove"
+                    + ("" if before.subscribed else " if it is ours"),
                     remedy="--keep-override leaves it, --remove-override (or --yes) removes it",
                     before=before,
                     now=before,
@@ -252,8 +266,8 @@ class Bringer:
                 return Result(
                     account=account,
                     outcome=Outcome.FAILED,
-                    what="several apps are subscribed, and which is ours is not known",
-                    remedy="state apps.NAME.app_id (App settings, Basic)",
+                    what=WHICH_IS_OURS,
+                    remedy=STATE_IT,
                     before=before,
                     now=before,
                 )
@@ -261,7 +275,7 @@ class Bringer:
                 return await self._do(account, wish, before, steps)
 
     async def _look(self, account: str) -> State:
-        return state_of(await self.calls.subscribed_apps(account), self.app_id)
+        return await self.own.state_among(await self.calls.subscribed_apps(account))
 
     async def _do(self, account: str, wish: Wish, before: State, steps: tuple[Step, ...]) -> Result:
         state = before
@@ -303,7 +317,7 @@ class Bringer:
 def say_state(state: State) -> str:
     """Say in words how an account is."""
     if state.subscribed is None:
-        return "several apps are subscribed"
+        return WHICH_IS_OURS
     if not state.subscribed:
         return "not subscribed"
     return f"subscribed, override {state.override_url}" if state.override_url else "subscribed"
@@ -314,7 +328,9 @@ def say_steps(steps: Iterable[Step], before: State, wish: Wish) -> str:
     words = {
         Step.SUBSCRIBE: "subscribe",
         Step.SET_OVERRIDE: f"override {before.override_url or 'none'} -> {wish.override_url}",
-        Step.REMOVE_OVERRIDE: f"override {before.override_url} -> none",
+        Step.REMOVE_OVERRIDE: f"override {before.override_url} -> none"
+        if before.subscribed
+        else "subscribe, without an override",
         Step.UNSUBSCRIBE: "unsubscribe",
     }
     return "; ".join(words[step] for step in steps)

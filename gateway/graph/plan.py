@@ -8,8 +8,12 @@ nothing is planned without a look.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import Final
 
 from gateway.graph.answers import SubscribedApp
+
+WHICH_IS_OURS: Final = "apps are subscribed, and which of them is ours is not known"
+STATE_IT: Final = "state apps.NAME.app_id (App settings, Basic)"
 
 
 class Step(StrEnum):
@@ -34,7 +38,7 @@ class State:
     """What is so for one account."""
 
     subscribed: bool | None
-    """None: several apps are subscribed, and which is ours is not known."""
+    """None: apps are subscribed, and whether ours is among them is not known."""
     override_url: str | None
     """Ours; where that is not known, the first that there is."""
 
@@ -69,15 +73,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unclear:
-    """It cannot be told which of several subscribed apps is ours, and it matters."""
+    """It cannot be told which of the subscribed apps is ours, and it matters."""
 
 
 def state_of(apps: Sequence[SubscribedApp], app_id: str | None) -> State:
-    """Find our app among those subscribed; without its id, a single one is taken for ours."""
-    if app_id is None and len(apps) > 1:
+    """Find our app among those subscribed; without its id, any of them may be it."""
+    if app_id is None and apps:
         overrides = [app.override_url for app in apps if app.override_url]
         return State(subscribed=None, override_url=overrides[0] if overrides else None)
-    ours = [app for app in apps if app_id in (None, app.app_id)]
+    ours = [app for app in apps if app.app_id == app_id]
     return State(subscribed=bool(ours), override_url=ours[0].override_url if ours else None)
 
 

@@ -118,6 +118,10 @@ DISCONNECTED: Final = Refuse(status=499, word="disconnected", detail="body")
 """Counted, never sent: the client left before its body was here (499 is nginx's number for that)."""
 
 
+CROWDED: Final = "too many bodies under way"
+"""The detail of a 503 that strangers can bring upon each other, where no certificate is required."""
+
+
 def unavailable(detail: str) -> Refuse:
     """Refuse for now: Meta comes again."""
     retry_after = (b"retry-after", str(RETRY_AFTER_SECONDS).encode("ascii"))

@@ -462,6 +462,17 @@ def test_ensure_shows_the_difference_brings_it_about_and_is_done(
     assert len(meta.asked("POST")) == posts
 
 
+def test_a_dry_run_needs_no_verify_token(
+    command: Command, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(subscriptions=[{"waba": WABA, "override_url": HOOK}])
+    monkeypatch.delenv("VERIFY_TOKEN")
+    assert command("ensure", "--dry-run").code == 0
+    called = command("ensure")
+    assert called.code == 2
+    assert "VERIFY_TOKEN is not set" in called.err
+
+
 def test_ensure_leaves_an_override_that_nobody_stated_unless_told(
     command: Command, write: Write, meta: StandIn
 ) -> None:
@@ -484,16 +495,31 @@ def test_ensure_takes_accounts_from_a_file_and_a_token_of_their_own(
     assert meta.calls[-1].body["verify_token"] == "staging-token"
 
 
-def test_without_the_apps_id_a_single_app_is_taken_for_ours_and_several_are_not(
+def test_without_the_apps_id_its_secret_proves_which_app_is_ours(
     command: Command, write: Write, meta: StandIn
 ) -> None:
     write(subscriptions=[{"waba": WABA}], app_id=None)
-    assert command("ensure").code == 0
+    meta.accounts[WABA] = {OTHER_APP: ELSEWHERE}
+    assert "which this would remove if it is ours" in command("ensure").out
+    assert command("ensure", "--remove-override").out == f"{WABA}\tdone\tsubscribe, without an override\n"
+    assert meta.accounts[WABA] == {OTHER_APP: ELSEWHERE, APP_ID: None}
     assert command("ensure").out == f"{WABA}\tunchanged\tsubscribed\n"
+
+
+def test_without_any_proof_another_app_is_not_taken_for_ours(
+    command: Command, write: Write, meta: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_SECRET", "changed-meanwhile")
+    write(subscriptions=[{"waba": WABA}], app_id=None)
+    meta.accounts[WABA] = {OTHER_APP: None}
+    assert command("ensure").code == 0
+    assert meta.accounts[WABA] == {OTHER_APP: None, APP_ID: None}
     meta.accounts[WABA] = {OTHER_APP: ELSEWHERE, APP_ID: None}
+    assert command("ensure").code == 2, "that may be ours"
     called = command("ensure", "--keep-override")
     assert called.code == 1
     assert "state apps.NAME.app_id" in called.err
+    assert "which of them is ours is not known" in command("check", "--waba", WABA).out
 
 
 # -- check
@@ -547,10 +573,10 @@ def test_what_could_not_be_compared_is_no_success(command: Command, write: Write
 def test_check_finds_the_apps_id_where_it_is_not_stated(
     command: Command, write: Write, meta: StandIn
 ) -> None:
-    meta.accounts[WABA] = {APP_ID: None}
+    meta.accounts[WABA] = {OTHER_APP: None, APP_ID: None}
     write(subscriptions=[{"waba": WABA}], app_id=None, public=False)
     assert command("check", "--all").code == 0
-    meta.accounts[WABA] = {APP_ID: None, OTHER_APP: None}
+    meta.accounts[WABA] = {}
     called = command("check", "--all")
     assert called.code == 1
     assert "state apps.main.app_id" in called.out
@@ -630,6 +656,8 @@ def test_explain_says_whose_url_holds(
 def test_explain_takes_no_other_apps_override_for_ours(command: Command, write: Write, meta: StandIn) -> None:
     write(app_id=None)
     meta.accounts[WABA] = {OTHER_APP: ELSEWHERE, APP_ID: None}
+    assert "2. account       not set" in command("explain", "--waba", WABA).out
+    del meta.accounts[WABA][APP_ID]
     assert "2. account       not known" in command("explain", "--waba", WABA).out
 
 

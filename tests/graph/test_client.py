@@ -137,6 +137,24 @@ async def test_phone_numbers_and_the_app_itself(stand_in: StandIn) -> None:
     assert stand_in.calls[-2].body["fields"] == "messages,calls"
 
 
+async def test_the_apps_secret_proves_whose_app_it_is(stand_in: StandIn) -> None:
+    secret = Secret(APP_SECRET.encode(), source="env S")
+    async with opened(stand_in) as graph:
+        graph.hide(secret)
+        assert await graph.is_app_of(APP_ID, secret)
+        assert not await graph.is_app_of(OTHER_APP, secret)
+        assert not await graph.is_app_of(APP_ID, Secret(b"old", source="env S"))
+        stand_in.scripted = [("GET", "/", limited(APP_ID))]
+        with pytest.raises(RefusedError):
+            await graph.is_app_of(APP_ID, secret)
+        body = {"error": {"code": 1, "message": f"with {APP_SECRET}"}}
+        stand_in.scripted = [("GET", "/", Canned(status=500, body=body))]
+        with pytest.raises(RefusedError) as caught:
+            await graph.subscribed_apps(WABA)
+    assert stand_in.calls[0].headers["authorization"] == f"Bearer {APP_ID}|{APP_SECRET}"
+    assert APP_SECRET not in str(caught.value)
+
+
 async def test_a_refusal_is_told_without_the_token_that_meta_quotes(stand_in: StandIn) -> None:
     async with opened(stand_in, token="EAAwrong-one") as graph:
         with pytest.raises(RefusedError) as caught:

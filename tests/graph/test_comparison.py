@@ -69,7 +69,7 @@ def test_accounts_are_those_of_graph_and_of_routes_by_whole_id(load: Load) -> No
         (State(subscribed=True, override_url=HOOK), {"1": HOOK}, None),
         (State(subscribed=True, override_url=HOOK), {}, None),
         (State(subscribed=False, override_url=None), {}, "nothing comes from it"),
-        (State(subscribed=None, override_url=None), {}, "which is ours is not known"),
+        (State(subscribed=None, override_url=None), {}, "which of them is ours is not known"),
         (
             State(subscribed=True, override_url=None),
             {"1": HOOK},

@@ -2,10 +2,16 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.graph.answers import SubscribedApp
 from gateway.graph.client import NoAnswerError, NotSentError
@@ -18,6 +24,7 @@ from gateway.graph.errands import (
     Run,
     attempt,
 )
+from gateway.graph.own_app import OwnApp
 from gateway.graph.plan import Existing, State, Step, Wish
 from gateway.graph.refusals import Limit, Refusal, RefusedError, Scope
 from gateway.graph.usage import UsageBook
@@ -96,7 +103,7 @@ class Told:
 
 def bringer(meta: Meta, wish: Wish | None = None, *, dry_run: bool = False) -> Bringer:
     wishes = dict.fromkeys(meta.accounts, wish or Wish())
-    return Bringer(calls=meta, app_id=US, wishes=wishes, tokens=TOKENS, dry_run=dry_run)
+    return Bringer(calls=meta, own=OwnApp(US), wishes=wishes, tokens=TOKENS, dry_run=dry_run)
 
 
 async def brought(meta: Meta, wish: Wish | None = None, *, wait: bool = False, dry_run: bool = False) -> Run:
@@ -289,7 +296,7 @@ async def test_what_is_done_so_far_is_known_when_it_is_interrupted() -> None:
 
 async def test_looking_changes_nothing_and_shows_everybody() -> None:
     meta = Meta({"1": {US: None, OTHERS: THERE}})
-    result = await attempt("1", Looker(calls=meta, app_id=None))
+    result = await attempt("1", Looker(calls=meta, own=OwnApp(None)))
     assert [app.app_id for app in result.apps] == [US, OTHERS]
     assert result.now == State(subscribed=None, override_url=THERE)
     assert meta.calls == [("look", "1")]
@@ -297,11 +304,80 @@ async def test_looking_changes_nothing_and_shows_everybody() -> None:
 
 async def test_which_of_several_is_ours_matters_only_where_something_could_be_lost() -> None:
     meta = Meta({"1": {US: None, OTHERS: THERE}})
-    unknown = Bringer(calls=meta, app_id=None, wishes={"1": Wish(existing=Existing.KEEP)}, tokens=TOKENS)
+    unknown = Bringer(calls=meta, own=OwnApp(None), wishes={"1": Wish(existing=Existing.KEEP)}, tokens=TOKENS)
     result = await attempt("1", unknown)
     assert result.outcome is Outcome.FAILED
     assert "app_id" in result.remedy
     assert meta.calls == [("look", "1")]
+
+
+ERRORS = st.sampled_from(
+    [
+        lambda: NoAnswerError("lost"),
+        lambda: NotSentError("no"),
+        lambda: refusal(None),
+        lambda: refusal(Scope.ACCOUNT, 1),
+        lambda: refusal(Scope.EVERYTHING, 1),
+    ]
+)
+TROUBLE = st.tuples(
+    st.sampled_from(["look", "subscribe", "override", "unsubscribe"]),
+    st.sampled_from("123"),
+    ERRORS,
+    st.booleans(),
+)
+WISHES = st.sampled_from(
+    [
+        Wish(),
+        Wish(existing=Existing.KEEP),
+        Wish(existing=Existing.REMOVE),
+        Wish(override_url=HERE),
+        Wish(subscribed=False),
+    ]
+)
+BEFORE = st.dictionaries(st.sampled_from([US, OTHERS]), st.sampled_from([None, HERE, THERE]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    before=st.tuples(BEFORE, BEFORE, BEFORE),
+    wish=WISHES,
+    trouble=st.lists(TROUBLE, max_size=8),
+    wait=st.booleans(),
+)
+def test_whatever_happens_nothing_is_done_without_a_look_and_nothing_is_claimed_that_is_not_so(
+    before: tuple[dict[str, str | None], ...],
+    wish: Wish,
+    trouble: list[tuple[str, str, Callable[[], Exception], bool]],
+    wait: bool,
+) -> None:
+    meta = Meta({str(number): dict(apps) for number, apps in enumerate(before, 1)})
+    meta.trouble = [
+        (call, account, error(), done and call != "look" and isinstance(error(), NoAnswerError))
+        for call, account, error, done in trouble
+    ]
+    run = trio.run(
+        partial(brought, meta, wish, wait=wait), clock=trio.testing.MockClock(autojump_threshold=0)
+    )
+    for account, apps, result in zip("123", before, run.ordered, strict=True):
+        now = meta.accounts[account]
+        assert now.get(OTHERS, "none") == apps.get(OTHERS, "none"), "others' subscriptions are theirs"
+        if result.outcome in {Outcome.DONE, Outcome.UNCHANGED}:
+            assert (US in now) == wish.subscribed
+            assert wish.override_url in (None, now.get(US))
+            assert result.now == State(subscribed=US in now, override_url=now.get(US))
+        if (
+            apps.get(US)
+            and wish.subscribed
+            and not wish.override_url
+            and wish.existing is not Existing.REMOVE
+        ):
+            assert now[US] == apps[US], "an override that nobody gave up"
+        calls = [call for call, waba in meta.calls if waba == account]
+        assert not calls or calls[0] == "look"
+        for one, following in pairwise(calls):
+            # The same call follows itself nowhere: there is a look between.
+            assert one == "look" or one != following
 
 
 def test_a_result_is_fit_for_json() -> None:

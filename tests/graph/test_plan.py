@@ -38,7 +38,7 @@ def app(app_id: str, override_url: str | None = None) -> SubscribedApp:
     [
         ([], None, False, None),
         ([], "1", False, None),
-        ([app("1", HERE)], None, True, HERE),
+        ([app("1", HERE)], None, None, HERE),  # whose it is, is not known: nothing may be taken for done
         ([app("2", HERE)], "1", False, None),
         ([app("2", HERE), app("1")], "1", True, None),
         ([app("2"), app("1", THERE)], None, None, THERE),

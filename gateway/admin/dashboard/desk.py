@@ -287,7 +287,9 @@ class Desk:
             good=done == len(ids),
         )
         self.board.forget()
-        return redirect("/dead-letters")
+        # Back to the list as it was filtered; a letter's own page is gone with it.
+        back = first(form, "back")
+        return redirect(local_path(back) if back.startswith("/dead-letters?") else "/dead-letters")
 
     async def _act_on_target(self, request: Request) -> Response:
         form, session = await self._agreed(request)

@@ -228,6 +228,22 @@ async def test_replay_is_confirmed_and_told_without_javascript(stage: Stage) -> 
     assert "stored again" not in (await visitor.client.get("/dead-letters")).text, "told once"
 
 
+@pytest.mark.parametrize(
+    ("back", "leads_to"),
+    [
+        ("/dead-letters?target=support&field=mess*", "/dead-letters?target=support&field=mess*"),
+        (f"/dead-letters/{ID}", "/dead-letters"),
+        ("//evil.example/dead-letters?", "/dead-letters"),
+        ("/dead-letters?x=\\evil", "/"),
+        ("", "/dead-letters"),
+    ],
+)
+async def test_an_action_leads_back_to_the_list_as_it_was(stage: Stage, back: str, leads_to: str) -> None:
+    visitor = await stage.logged_in()
+    done = await visitor.post("/dead-letters/act", action="discard", id=ID, back=back)
+    assert done.headers["location"] == leads_to
+
+
 async def test_a_discard_that_found_nothing_says_so(stage: Stage) -> None:
     visitor = await stage.logged_in()
     await visitor.post("/dead-letters/act", action="discard", id=ID)
