@@ -20,9 +20,8 @@ from gateway.spool.duplicates import Bucket, Buckets, Limits
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.session import STORING_LOCK
 
-SHARE_BUCKET: Final = f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK}); " + (
-    "SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"
-)
+_SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK})"
+SHARE_BUCKET: Final = "; ".join((_SHARE, "SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"))
 """What a transaction that stores begins with. (Each statement sees what was committed before it began.)"""
 LEARN_SECONDS: Final = 5.0
 """How old the counts of the others may be."""
