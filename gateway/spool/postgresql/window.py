@@ -21,7 +21,7 @@ from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.session import STORING_LOCK
 
 _SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK})"
-SHARE_BUCKET: Final = "; ".join((_SHARE, "SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"))
+SHARE_BUCKET: Final = f"{_SHARE}; SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"  # noqa: S608 - ours
 """What a transaction that stores begins with. (Each statement sees what was committed before it began.)"""
 LEARN_SECONDS: Final = 5.0
 """How old the counts of the others may be."""
