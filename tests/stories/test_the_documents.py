@@ -98,7 +98,7 @@ class Place:
 
     def translated(self, statement: str) -> str:
         """Put what stands at the root of the server into ours."""
-        text = re.sub(r"(?<!\S)(/opt/meta-webhook-gateway/)?\.venv/bin/gateway", "gateway", statement)
+        text = re.sub(r"(?<![\w/.])(/opt/meta-webhook-gateway/)?\.venv/bin/gateway", "gateway", statement)
         text = text.replace("/opt/meta-webhook-gateway/deploy", str(ROOT / "deploy"))
         text = re.sub(r"(?<![\w./-])/(etc|var/lib)(?=[/\s]|$)", rf"{self.root}/\1", text)
         for long, short in IN_SHORT.items():
