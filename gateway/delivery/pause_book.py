@@ -35,11 +35,8 @@ class PauseBook:
 
     def adopt(self, pauses: Mapping[str, Pauses]) -> frozenset[str]:
         """Take over what another gateway on the same spool has changed; return of which targets."""
-        changed = frozenset(
-            target
-            for target in pauses.keys() | self._pauses.keys()
-            if pauses.get(target, ()) != self.of(target)
-        )
+        names = pauses.keys() | self._pauses.keys()
+        changed = frozenset(name for name in names if pauses.get(name, ()) != self.of(name))
         self._pauses = pauses
         return changed
 

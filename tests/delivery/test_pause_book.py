@@ -239,12 +239,14 @@ async def test_to_resume_a_target_makes_due_what_would_be_tried_in_hours(rig: Ri
             await dispatcher.drain(0)
 
 
-async def test_what_another_gateway_has_paused_on_the_same_spool_is_followed(rig: Rig) -> None:
+async def test_what_another_gateway_has_paused_on_the_same_spool_is_followed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serving(answer(200)) as target:
         targets = {"support": a_target(target.url)}
         async with rig.spool() as spool, trio.open_nursery() as nursery:
             told: list[Callable[[Mapping[str, Pauses]], None]] = []
-            spool.on_pauses = told.append  # type: ignore[method-assign]
+            monkeypatch.setattr(spool, "on_pauses", told.append)
             dispatcher = rig.dispatcher(spool, targets)
             await nursery.start(dispatcher.run)
             [tell] = told
