@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.admin.dashboard import wording
-from gateway.admin.dashboard.history import SLOT_MS, SLOTS, History
+from gateway.admin.dashboard.history import RECENT_SLOTS, SLOT_MS, SLOTS, History
 
 WIDTH: Final = 360
 """One unit a slot."""
@@ -203,7 +203,7 @@ def _nice_top(values: Sequence[float]) -> float:
 def _since(history: History) -> str:
     """Say when it begins, where that is not an hour ago."""
     began_ms = history.began_ms
-    if began_ms is None or history.until_ms - began_ms >= SLOTS * SLOT_MS:
+    if began_ms is None or history.until_ms - began_ms >= (SLOTS - RECENT_SLOTS) * SLOT_MS:
         return ""
     return f", since {wording.clock_time(began_ms)}"
 
