@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from gateway.core.pausing import Pause, Pauses
 from gateway.errors import GatewayError, SpoolUnavailableError
 from gateway.spool.contract import Remembered
 from gateway.spool.duplicates import Limits, alive
@@ -22,6 +21,7 @@ from gateway.spool.postgresql.keeping import Keeping
 from gateway.spool.postgresql.leasing import Leasing
 from gateway.spool.postgresql.link import ContendedError, Link, LinkHungError, LinkLostError, arrays
 from gateway.spool.postgresql.partitions import Days
+from gateway.spool.postgresql.pauses import read_pauses, write_pauses
 from gateway.spool.postgresql.session import Draft, Session
 from gateway.spool.postgresql.tracing import find_mentions, trace
 from gateway.spool.postgresql.window import SHARE_BUCKET, Window
@@ -245,9 +245,10 @@ class Engine:
         elif isinstance(request, FindMentions):
             request.result = find_mentions(session, request)
         elif isinstance(request, SetPauses):
-            _write_pauses(request, session)
+            session.draft.wrote = True
+            write_pauses(request, session.link)
         elif isinstance(request, GetPauses):
-            request.result = _read_pauses(session)
+            request.result = read_pauses(session.link)
 
     def _book(self, session: Session) -> None:
         """Book what came and went on this writer's own account."""
@@ -262,25 +263,6 @@ class Engine:
 
 def _latest_ms(appends: Sequence[Append]) -> int:
     return max(request.notification.received_at_ms for request in appends)
-
-
-def _read_pauses(session: Session) -> dict[str, Pauses]:
-    found: dict[str, Pauses] = {}
-    for target, from_ms, until_ms, reason, rate in session.rows("pauses"):
-        pause = Pause(from_ms=from_ms, until_ms=until_ms, reason=reason, rate_per_second=rate)
-        found[target] = (*found.get(target, ()), pause)
-    return found
-
-
-def _write_pauses(request: SetPauses, session: Session) -> None:
-    session.draft.wrote = True
-    session.rows("drop_pauses", name=request.target)
-    rows = [
-        (request.target, pause.from_ms, pause.until_ms, pause.reason, pause.rate_per_second)
-        for pause in request.pauses
-    ]
-    names = ("target", "from_ms", "until_ms", "reason", "rate_per_second")
-    session.rows("add_pauses", **arrays(rows, *names))
 
 
 def _fail(requests: Sequence[Request], failure: GatewayError) -> None:
