@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus deploy-check recipes fuzz lock
 
 help: ## show what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with hash-checked dependencies and the package
 

@@ -92,7 +92,9 @@ def describe_generation(metrics: Metrics, generation: Generation) -> None:
     metrics.start_series(
         version=__version__, apps=settings.apps, targets=settings.targets, clients=settings.tls.clients
     )
-    metrics.spool_min_free_bytes.set(settings.spool.min_free_bytes)
+    # The disk of a database is not ours to see: 0 of 0 says that nothing is short.
+    on_own_disk = settings.spool.engine == "sqlite"
+    metrics.spool_min_free_bytes.set(settings.spool.min_free_bytes if on_own_disk else 0)
     metrics.config_info.clear()
     metrics.config_info.labels(generation.loaded.source.sha256).set(1)
 

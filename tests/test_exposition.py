@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from gateway.admin.health import Check
 from gateway.errors import Problem
-from gateway.exposition import Outcome, ReloadRecord, set_readiness
+from gateway.exposition import Outcome, ReloadRecord, describe_generation, set_readiness
 from gateway.generation import Generation, build_generation
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
@@ -13,7 +15,7 @@ from gateway.telemetry.metrics import Metrics
 AT_MS = 1_795_000_000_000
 
 
-def a_generation(directory: Path) -> Generation:
+def a_generation(directory: Path, *, more: str = "") -> Generation:
     make_pki(directory / "certs")
     (directory / "gateway.yaml").write_text(
         """\
@@ -25,8 +27,11 @@ apps: {main: {path: /a, app_secrets: [{env: S}], verify_token: {env: S}}}
 targets: {support: {url: "http://a/"}}
 routes: [{to: [support]}]
 """
+        + more
     )
-    return build_generation(load_settings(directory / "gateway.yaml", environ={"S": "s"}))
+    return build_generation(
+        load_settings(directory / "gateway.yaml", environ={"S": "s", "DSN": "postgresql://db/gateway"})
+    )
 
 
 def a_problem(message: str) -> Problem:
@@ -64,3 +69,14 @@ def test_the_metrics_say_what_readiness_says_and_forget_what_is_no_check_any_mor
     assert value("meta_gateway_readiness", {"check": "listener"}) == 1
     assert value("meta_gateway_readiness", {"check": "spool"}) == 0
     assert value("meta_gateway_readiness", {"check": "workers"}) is None
+
+
+@pytest.mark.parametrize(
+    ("spool", "bytes_"),
+    [("", 256 * 1024**2), ("spool: {engine: postgresql, dsn: {env: DSN}}\n", 0)],
+)
+def test_what_must_be_free_is_told_where_the_disk_is_ours(tmp_path: Path, spool: str, bytes_: int) -> None:
+    """With a database no free space is told either, and `0 < 4 * min_free` would be an alert for ever."""
+    metrics = Metrics()
+    describe_generation(metrics, a_generation(tmp_path, more=spool))
+    assert metrics.registry.get_sample_value("meta_gateway_spool_min_free_bytes") == bytes_

@@ -9,9 +9,12 @@ for pair in "$@"; do
 done
 [ -z "$wanted" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  # A package that brings a service must not start it.
-  RUNLEVEL=1
-  export RUNLEVEL
+  # A package that brings a service must not start it: Prometheus's port is the gateway's admin port. (invoke-rc.d(8))
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
   apt-get update -qq
   # shellcheck disable=SC2086
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null ||

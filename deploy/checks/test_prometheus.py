@@ -89,7 +89,8 @@ async def ask(client: httpx.AsyncClient, query: str) -> list[dict[str, Any]]:
             except httpx.TransportError:
                 result: list[dict[str, Any]] = []
             else:
-                result = answer.json().get("data", {}).get("result", [])
+                # 503, and no JSON, while it starts.
+                result = answer.json()["data"]["result"] if answer.is_success else []
             if result:
                 return result
             await trio.sleep(0.2)

@@ -191,7 +191,8 @@ of notifications. Counts and times of `fields` and `lines` outlive restarts, tho
 `lines` are those heard of last, 500 at most. docs/observing.md says how silence is judged.
 """
 
-DeliveryId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z")]
+DELIVERY_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z"
+DeliveryId = Annotated[str, msgspec.Meta(pattern=DELIVERY_ID)]
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

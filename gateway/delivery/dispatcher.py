@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 from gateway.core.merging import Merging
+from gateway.core.pausing import Pauses
 from gateway.core.retry import RetryPolicy, give_up_at_ms
 from gateway.core.routing import UNROUTED
 from gateway.delivery.attempts import Surroundings, TargetAttempts
@@ -105,6 +106,7 @@ class Dispatcher:
         """
         self._spool.on_ready(self._ready)
         await self._book.load()
+        self._spool.on_pauses(self._follow_pauses)
         for name in self._gates:
             self._note_pauses(name)
         self._tell_of_unknown()
@@ -282,6 +284,11 @@ class Dispatcher:
             _log.error("lease_failed", target=name, error=error.message)
             return  # the rate stands until it can be taken back
         self._note_pauses(name)
+
+    def _follow_pauses(self, pauses: Mapping[str, Pauses]) -> None:
+        for name in self._book.adopt(pauses):
+            _log.info("target_pauses_followed", target=name)
+            self._note_pauses(name)
 
     def _note_pauses(self, name: str) -> None:
         if (gate := self._gates.get(name)) is not None:

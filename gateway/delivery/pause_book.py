@@ -33,6 +33,13 @@ class PauseBook:
         """Read what the spool has."""
         self._pauses = await self._spool.pauses()
 
+    def adopt(self, pauses: Mapping[str, Pauses]) -> frozenset[str]:
+        """Take over what another gateway on the same spool has changed; return of which targets."""
+        names = pauses.keys() | self._pauses.keys()
+        changed = frozenset(name for name in names if pauses.get(name, ()) != self.of(name))
+        self._pauses = pauses
+        return changed
+
     def of(self, target: str) -> Pauses:
         """Return the pauses of a target."""
         return self._pauses.get(target, ())

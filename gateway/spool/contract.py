@@ -428,6 +428,13 @@ class Spool(Protocol):
         """
         ...
 
+    def on_pauses(self, callback: Callable[[Mapping[str, Pauses]], None]) -> None:
+        """Call back, on the Trio thread, with all pauses where another opening may have changed them (31).
+
+        Must not raise; may be called though nothing has changed.
+        """
+        ...
+
     def room(self) -> Room:
         """Whether there is room; cheap enough for every request (looks at the disk once a second at most)."""
         ...

@@ -68,6 +68,7 @@ class SpoolFront:
         self._max_queued_requests = max_queued_requests
         self._max_queued_bytes = max_queued_bytes
         self._callbacks: list[Callable[[frozenset[str]], None]] = []
+        self._pause_callbacks: list[Callable[[Mapping[str, Pauses]], None]] = []
         self._queued_requests = 0
         self._queued_bytes = 0
         self._failure: SpoolBrokenError | None = None
@@ -223,6 +224,10 @@ class SpoolFront:
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """See `Spool.on_ready`."""
         self._callbacks.append(callback)
+
+    def on_pauses(self, callback: Callable[[Mapping[str, Pauses]], None]) -> None:
+        """See `Spool.on_pauses`."""
+        self._pause_callbacks.append(callback)
 
     def room(self) -> Room:
         """See `Spool.room`."""

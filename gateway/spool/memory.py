@@ -385,6 +385,9 @@ class MemorySpool:
         """See `Spool.on_ready`."""
         self._callbacks.append(callback)
 
+    def on_pauses(self, callback: Callable[[Mapping[str, Pauses]], None]) -> None:
+        """See `Spool.on_pauses`: nobody shares it."""
+
     def room(self) -> Room:
         """See `Spool.room`."""
         trouble = (

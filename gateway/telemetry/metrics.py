@@ -203,7 +203,8 @@ class Metrics:
         self.spool_bytes = gauge("spool_bytes", "Bytes of the spool on disk.")
         self.spool_free_bytes = gauge("spool_free_bytes", "Free bytes on the spool's file system.")
         self.spool_min_free_bytes = gauge(
-            "spool_min_free_bytes", "With less than so many bytes free, Meta is answered 503."
+            "spool_min_free_bytes",
+            "With less than so many bytes free, Meta is answered 503; 0 where the spool is in a database.",
         )
         self.spool_commit_seconds = histogram(
             "spool_commit_seconds", "One group commit, fsync included.", COMMIT_BUCKETS_SECONDS

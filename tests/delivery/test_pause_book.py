@@ -1,11 +1,13 @@
 """Pauses between a real spool and a real target: kept, ended, and considerate afterwards."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import trio
 
 from gateway.core.breaker import BreakerPolicy
+from gateway.core.pausing import Pause, Pauses
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.view import TargetState
 from gateway.errors import UsageError
@@ -235,3 +237,24 @@ async def test_to_resume_a_target_makes_due_what_would_be_tried_in_hours(rig: Ri
             await emptied(spool)
             assert len(target.requests) == 5
             await dispatcher.drain(0)
+
+
+async def test_what_another_gateway_has_paused_on_the_same_spool_is_followed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(answer(200)) as target:
+        targets = {"support": a_target(target.url)}
+        async with rig.spool() as spool, trio.open_nursery() as nursery:
+            told: list[Callable[[Mapping[str, Pauses]], None]] = []
+            monkeypatch.setattr(spool, "on_pauses", told.append)
+            dispatcher = rig.dispatcher(spool, targets)
+            await nursery.start(dispatcher.run)
+            [tell] = told
+            tell({"support": (Pause(from_ms=unix_ms(), until_ms=None, reason="deploy"),)})
+            assert state(dispatcher) is TargetState.PAUSED
+            await spool.append(notification(BODY, "support"))
+            assert await until_asked_no_more(target) == 0
+            tell({})
+            await emptied(spool)
+            nursery.cancel_scope.cancel()
+        assert len(target.requests) == 1

@@ -1,5 +1,7 @@
 """What the public port counts and logs."""
 
+from typing import get_args
+
 import pytest
 import trio
 import trio.testing
@@ -11,6 +13,7 @@ from gateway.core.ids import new_notification_id
 from gateway.core.signature import sign
 from gateway.spool.contract import Room
 from gateway.telemetry.ledger import ROOM
+from gateway.telemetry.notification_lines import NotificationLog, is_told
 from tests.ingress.rig import MESSAGE, META, NOW_MS, SECRET, VERIFY_TOKEN, Edge, meta_peer, unproved_peer
 
 
@@ -126,25 +129,27 @@ async def test_a_scanner_cannot_fill_the_disk_nor_hide_what_meta_is_refused(
     assert edge.sample("requests_total", app="none", status="404") == 1002
 
 
-@pytest.mark.parametrize(("setting", "count"), [("problems", 0), ("sample", 2), ("all", 201)])
-async def test_accepted_notifications_are_logged_as_configured(setting: str, count: int) -> None:
+@pytest.mark.parametrize("setting", get_args(NotificationLog))
+async def test_accepted_notifications_are_logged_as_configured(setting: NotificationLog) -> None:
     edge = Edge(log_notifications=setting)
     with capture_logs() as lines:
         for number in range(201):
             await edge.post(numbered(number))
-    assert [line["event"] for line in lines] == ["notification_accepted"] * count
+    told = [one for one in edge.spool.stored if is_told(setting, one.id)]
+    assert [line["notification"] for line in lines] == [one.id for one in told]
+    assert len(told) in {"problems": range(1), "sample": range(1, 10), "all": range(201, 202)}[setting]
     if lines:
         assert lines[0] == {
             "event": "notification_accepted",
             "log_level": "info",
             "component": "ingress",
             "connection": "c-7",
-            "notification": edge.spool.stored[0 if setting == "all" else 99].id,
+            "notification": told[0].id,
             "app": "main",
             "address": "192.0.2.7",
             "changes": 1,
             "deliveries": 2,
-            "bytes": len(numbered(0 if setting == "all" else 99)),
+            "bytes": len(told[0].body.raw),
         }
 
 

@@ -25,7 +25,8 @@ NOT_RUN = {
     r"^make (demo|test)\b": "the test suite itself; the demo has tests of its own",
     r"^\. \.venv/bin/activate": "the environment that the tests run in",
     r"sudo docker|<the repository>|^sudo sed .*gateway\.yaml": "needs Docker, or a repository on a server",
-    r"apt-get|^sudo useradd|^cd /opt/|^sudo make setup": "changes this machine",
+    r"apt-get|^sudo useradd|^cd /opt/|^sudo make |\bgit (rev-parse|pull|-C)": "changes this machine",
+    r"^kubectl": "needs a cluster; tests/deploy looks at the manifests",
     r"certbot": "needs Let's Encrypt and a public name; tests/deploy runs the hook",
     r"^read ": "asks somebody to type",
     r"^sudoedit": "opens an editor",
@@ -47,6 +48,9 @@ ENDS_WITH = {r"\b(doctor|status)\b": {0, 1}, r"\btrace\b": {1}}
 
 IN_SHORT = {"--duration 30s": "--duration 1s", "--duration 5s": "--duration 1s", "--rate 300 ": "--rate 30 "}
 """So that it does not take minutes, on machines that have more to do."""
+
+SYSTEM = re.compile(r"(?<![\w.-])/(etc|var|opt|usr|lib|root|home|boot)\b")
+"""Where nothing of a test has to be."""
 
 SHIMS = {
     "sudo": 'while true; do case "$1" in -u) shift 2;; *=*) export "$1"; shift;; *) exec "$@";; esac; done',
@@ -94,8 +98,9 @@ class Place:
 
     def translated(self, statement: str) -> str:
         """Put what stands at the root of the server into ours."""
-        text = re.sub(r"(?<!\S)(/opt/meta-webhook-gateway/)?\.venv/bin/gateway", "gateway", statement)
-        text = re.sub(r"(?<![\w/])/(etc|var/lib)/(meta-webhook-gateway|systemd)", rf"{self.root}/\1/\2", text)
+        text = re.sub(r"(?<![\w/.])(/opt/meta-webhook-gateway/)?\.venv/bin/gateway", "gateway", statement)
+        text = text.replace("/opt/meta-webhook-gateway/deploy", str(ROOT / "deploy"))
+        text = re.sub(r"(?<![\w./-])/(etc|var/lib)(?=[/\s]|$)", rf"{self.root}/\1", text)
         for long, short in IN_SHORT.items():
             text = text.replace(long, short)
         return text
@@ -103,6 +108,8 @@ class Place:
     def follow(self, statement: str) -> None:
         """Run one command, and have it end well."""
         text = self.translated(statement)
+        ours = text.replace(str(self.root), "ours").replace(str(ROOT), "ours")
+        assert not SYSTEM.search(ours), f"{statement}\nwould be done to this machine: see NOT_RUN"
         if re.match(r"gateway (--config \S+ )?run\b", text):
             self.serve(text)
             return
@@ -120,6 +127,9 @@ class Place:
         assert done.returncode in allowed, f"{statement}\n{done.stdout}\n{done.stderr}"
         if re.search(r"gateway init (?!--production)", text):
             self.move_ports()
+        elif re.search(r"gateway init --production", text):
+            config = self.root / "etc/meta-webhook-gateway/gateway.yaml"
+            config.write_text(config.read_text().replace("/var/lib", f"{self.root}/var/lib"))
 
     def init(self) -> None:
         """Do what the documents presume: `gateway init my-gateway`."""
@@ -192,6 +202,18 @@ def getting_started(place: Place) -> None:
     authority.cert_pem.write_to_path(place.directory / "meta-outbound-api-ca-2025-12.pem")
 
 
+def operations(place: Place) -> None:
+    """A gateway that was installed as the first page says."""
+    getting_started(place)
+    place.follow("sudo -u gateway gateway init --production /etc/meta-webhook-gateway")
+    etc = place.root / "etc/meta-webhook-gateway"
+    (etc / "secrets/app_secret").write_text("the app secret")
+    anchor = place.directory / "meta-outbound-api-ca-2025-12.pem"
+    anchor.rename(etc / "certs" / anchor.name)
+    (place.root / "var/lib/meta-webhook-gateway").mkdir()
+    place.environ["GATEWAY_CONFIG"] = str(etc / "gateway.yaml")
+
+
 def moving_in(place: Place) -> None:
     (place.directory / "certs").mkdir()
     for name in ("old.ids", "gateway.ids"):
@@ -205,6 +227,7 @@ SCENES: Mapping[str, Callable[[Place], None]] = {
     "getting-started.md": getting_started,
     "moving-in.md": moving_in,
     "observing.md": observing,
+    "operations.md": operations,
 }
 """What a page presumes; nothing where it is not here."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.admin.dashboard import wording
-from gateway.admin.dashboard.history import SLOT_MS, SLOTS, History
+from gateway.admin.dashboard.history import RECENT_SLOTS, SLOT_MS, SLOTS, History
 
 WIDTH: Final = 360
 """One unit a slot."""
@@ -74,7 +74,7 @@ def rate_chart(history: History) -> Chart:
     top = _nice_top([*accepted, *delivered])
     return Chart(
         title="Accepted and delivered",
-        unit="per second",
+        unit=f"per second{_since(history)}",
         lines=(
             _line("accepted", "a", accepted, _linear(top), wording.rate(history.now("accepted"))),
             _line("delivered", "b", delivered, _linear(top), wording.rate(history.now("delivered"))),
@@ -198,6 +198,14 @@ def _nice_top(values: Sequence[float]) -> float:
         return _LEAST_TOP
     power = 10.0 ** math.floor(math.log10(highest))
     return next(step * power for step in (1, 2, 4, 5, 8, 10) if step * power >= highest)
+
+
+def _since(history: History) -> str:
+    """Say when it begins, where that is not an hour ago."""
+    began_ms = history.began_ms
+    if began_ms is None or history.until_ms - began_ms >= (SLOTS - RECENT_SLOTS) * SLOT_MS:
+        return ""
+    return f", since {wording.clock_time(began_ms)}"
 
 
 def _steps(top: float) -> tuple[Tick, ...]:

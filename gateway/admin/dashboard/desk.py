@@ -157,7 +157,6 @@ class Desk:
             "next_query": urlencode({**filters, "after": page.after}) if page and page.after else "",
             "first_query": urlencode(filters),
             "targets": [row.name for row in shown.overview.targets],
-            "counts": shown.overview.dead_letters,
             "reasons": self._sources.letters.reasons(),
         }
         return await self._page(request, "letters.html", values, 400 if problem else 200)

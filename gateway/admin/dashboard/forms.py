@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.admin.app import DELIVERY_ID
 from gateway.admin.body import BodyRefusedError, read_body
 from gateway.admin.dashboard import wording
 from gateway.admin.dashboard.pages import SECURITY_HEADERS, visible_text
@@ -20,7 +21,6 @@ MAX_IDS: Final = 100
 """Of one action: two pages of the list."""
 MAX_FIELDS: Final = 400
 """Of one form: the ids, what was typed, and some."""
-_DELIVERY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 _LOCAL_PATH: Final = re.compile(r"/(?:[A-Za-z0-9_.~%?=&+*:-][A-Za-z0-9_.~%?=&+*:/-]*)?")
 """Where a login may lead to: on this port, and to no other host (`//host` is none)."""
 _JSON_PART: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\[\]|\{\}|[][{},:]|[^][{},:"]+')
@@ -86,7 +86,7 @@ def chosen_ids(form: Form) -> list[str]:
     ids = dict.fromkeys(form.get("id", ()))
     if len(ids) > MAX_IDS:
         raise UsageError(f"{len(ids)} dead letters are more than {MAX_IDS}", remedy="choose fewer at a time")
-    return [identifier for identifier in ids if _DELIVERY_ID.fullmatch(identifier)]
+    return [identifier for identifier in ids if re.match(DELIVERY_ID, identifier)]
 
 
 def readable(body: bytes) -> str:

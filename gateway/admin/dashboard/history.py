@@ -157,10 +157,6 @@ class History:
         known = [value for value in self.values(*key)[-RECENT_SLOTS:] if not math.isnan(value)]
         return sum(known) / len(known) if known else None
 
-    def keys(self, name: str) -> list[Key]:
-        """Return the series of a name that have parts."""
-        return sorted(key for key in self._series if key[0] == name and len(key) > 1)
-
     def _put(self, key: Key, slot: int, value: float) -> None:
         kept = self._series.get(key)
         if kept is None:

@@ -240,7 +240,13 @@ def target_rows(facts: Facts, history: History) -> Iterable[TargetRow]:
     """Return the targets: in trouble first, else in the order of the configuration."""
     rows = [_target_row(name, target, history) for name, target in facts.status.get("targets", {}).items()]
     trouble = (Level.BAD, Level.WATCH)
-    return sorted(rows, key=lambda row: trouble.index(row.level) if row.level in trouble else len(trouble))
+    return sorted(
+        rows,
+        key=lambda row: (
+            row.name == _UNROUTED,
+            trouble.index(row.level) if row.level in trouble else len(trouble),
+        ),
+    )
 
 
 def _target_row(name: str, target: Mapping[str, Any], history: History) -> TargetRow:

@@ -151,7 +151,8 @@ def _targets(failing: Sequence[Condition], states: Mapping[str, str]) -> Answer:
     ):
         found = [name for name, one in states.items() if one == state]
         if found:
-            word = f"{len(found)} of {wording.plural(total, 'target')} {says}"
+            verb = "is" if len(found) == 1 else "are"
+            word = f"{len(found)} of {wording.plural(total, 'target')} {verb} {says}"
             return Answer(who="", word=word, detail=", ".join(found), level=level)
     if not total:
         return Answer(who="", word="No target", detail="none is configured", level=Level.IDLE)

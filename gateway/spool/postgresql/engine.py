@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from gateway.core.pausing import Pause, Pauses
 from gateway.errors import GatewayError, SpoolUnavailableError
 from gateway.spool.contract import Remembered
 from gateway.spool.duplicates import Limits, alive
@@ -22,9 +21,10 @@ from gateway.spool.postgresql.keeping import Keeping
 from gateway.spool.postgresql.leasing import Leasing
 from gateway.spool.postgresql.link import ContendedError, Link, LinkHungError, LinkLostError, arrays
 from gateway.spool.postgresql.partitions import Days
+from gateway.spool.postgresql.pauses import read_pauses, write_pauses
 from gateway.spool.postgresql.session import Draft, Session
 from gateway.spool.postgresql.tracing import find_mentions, trace
-from gateway.spool.postgresql.window import Window
+from gateway.spool.postgresql.window import SHARE_BUCKET, Window
 from gateway.spool.requests import (
     Append,
     AskKept,
@@ -69,6 +69,8 @@ class Engine:
         self._keeping = Keeping(keep_ms=keep_ms)
         self._leasing = Leasing(self._keeping)
         self._now_ms = now_ms
+        self._newest: int | None = None
+        """Bucket, as of the last transaction that shares it."""
 
     def learn(self) -> None:
         """Look at the database for the first time. Raises as `Link.rows`."""
@@ -142,7 +144,7 @@ class Engine:
         appends = [request for request in batch if isinstance(request, Append)]
         for _ in range(SETTING_UP):
             draft = Draft()
-            with self._begun(draft) as session:
+            with self._begun(draft, shares=bool(appends)) as session:
                 if any(isinstance(request, _STORING) for request in batch) and not self._days.known(
                     session.day
                 ):
@@ -170,27 +172,29 @@ class Engine:
         )
 
     @contextmanager
-    def _begun(self, draft: Draft) -> Iterator[Session]:
-        """Have a transaction around, committed where nothing is raised."""
+    def _begun(self, draft: Draft, *, shares: bool = False) -> Iterator[Session]:
+        """Have a transaction around, committed where nothing is raised. `shares`: it keeps the newest bucket
+        of the window open."""
         try:
-            clock_ms = self._begin()
-            yield Session(self._link, draft, own_ms=self._now_ms(), clock_ms=clock_ms)
+            clock_ms, self._newest = self._begin(SHARE_BUCKET if shares else "SELECT clock_ms(), NULL")
+            yield Session(self._link, draft, writer=self._writer, own_ms=self._now_ms(), clock_ms=clock_ms)
             self._link.execute("COMMIT")
         except BaseException:
             self._link.rollback()
             raise
 
-    def _begin(self) -> int:
-        """Begin, on a new connection where the old one has died while it was idle; the database's clock."""
+    def _begin(self, first: str) -> tuple[int, int | None]:
+        """Begin, on a new connection where the old one has died while it was idle; the database's clock, and
+        its newest bucket."""
         for last in (False, True):
             self._link.open()
             try:
-                [(clock_ms,)] = self._link.execute("BEGIN; SELECT clock_ms()")
+                [(clock_ms, newest)] = self._link.execute(f"BEGIN; {first}")
             except LinkLostError as error:
                 if last or isinstance(error, LinkHungError):
                     raise
             else:
-                return int(clock_ms)
+                return int(clock_ms), newest
         raise AssertionError("unreachable")
 
     def _enter_window(self, appends: Sequence[Append], session: Session) -> bool:
@@ -198,7 +202,7 @@ class Engine:
         if not self._window.limits.enabled:
             return True
         now_ms = _latest_ms(appends)
-        is_fit = self._window.enter(self._link, now_ms)
+        is_fit = self._window.enter(self._link, now_ms, self._newest)
         session.draft.buckets = self._window.buckets
         session.draft.alive = alive(self._window.buckets, now_ms, self._window.limits)
         return is_fit or storing.are_known(appends, session)
@@ -218,7 +222,7 @@ class Engine:
                 self._leasing.take_oldest(request, session)
         for request in batch:
             self._answer(request, session)
-        self._count_up(session)
+        self._book(session)
 
     def _answer(self, request: Request, session: Session) -> None:
         """Do what asks or changes nothing of deliveries."""
@@ -241,47 +245,24 @@ class Engine:
         elif isinstance(request, FindMentions):
             request.result = find_mentions(session, request)
         elif isinstance(request, SetPauses):
-            _write_pauses(request, session)
+            session.draft.wrote = True
+            write_pauses(request, session.link)
         elif isinstance(request, GetPauses):
-            request.result = _read_pauses(session)
+            request.result = read_pauses(session.link)
 
-    def _count_up(self, session: Session) -> None:
+    def _book(self, session: Session) -> None:
         """Book what came and went on this writer's own account."""
-        draft = session.draft
         changed = [
-            (target, change, draft.pending_bytes[target]) for target, change in sorted(draft.pending.items())
+            (target, deliveries, size_bytes)
+            for target, (deliveries, size_bytes) in sorted(session.draft.to_book.items())
         ]
-        if changed or draft.keys:
-            session.rows(
-                "count_up",
-                writer=self._writer,
-                bucket=draft.buckets[-1].id if draft.buckets else 0,
-                keys=draft.keys,
-                **arrays(changed, "target", "deliveries", "bytes"),
-            )
+        if changed:
+            columns = arrays(changed, "target", "deliveries", "bytes")
+            session.rows("book", writer=self._writer, **columns)
 
 
 def _latest_ms(appends: Sequence[Append]) -> int:
     return max(request.notification.received_at_ms for request in appends)
-
-
-def _read_pauses(session: Session) -> dict[str, Pauses]:
-    found: dict[str, Pauses] = {}
-    for target, from_ms, until_ms, reason, rate in session.rows("pauses"):
-        pause = Pause(from_ms=from_ms, until_ms=until_ms, reason=reason, rate_per_second=rate)
-        found[target] = (*found.get(target, ()), pause)
-    return found
-
-
-def _write_pauses(request: SetPauses, session: Session) -> None:
-    session.draft.wrote = True
-    session.rows("drop_pauses", name=request.target)
-    rows = [
-        (request.target, pause.from_ms, pause.until_ms, pause.reason, pause.rate_per_second)
-        for pause in request.pauses
-    ]
-    names = ("target", "from_ms", "until_ms", "reason", "rate_per_second")
-    session.rows("add_pauses", **arrays(rows, *names))
 
 
 def _fail(requests: Sequence[Request], failure: GatewayError) -> None:

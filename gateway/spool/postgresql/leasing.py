@@ -301,21 +301,18 @@ class Leasing:
         if not wanted:
             return []
         held = self._late(request.target, session)
-        due: list[_Due] = []
-        for lane in request.lanes:
-            found = session.rows(
+        due = _dues(
+            session.rows(
                 "due",
                 target=request.target,
-                lane=int(lane),
+                lanes=[int(lane) for lane in request.lanes],
                 now_ms=session.theirs(request.now_ms),
                 clock_ms=session.clock_ms,
                 held=held,
                 wanted=wanted,
                 overdue=max(OVERDUE_SLICE, wanted),
             )
-            due += _dues(found)
-            if len(due) >= wanted:
-                break
+        )
         posts = plan_groups(due, limit=request.limit, merging=merging)
         groups = self._members(request.target, [post[0] for post in posts], session)
         chosen = []

@@ -17,9 +17,11 @@ from typing import Final
 
 import trio
 
+from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolUnavailableError
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.partitions import Days, look_after_partitions
+from gateway.spool.postgresql.pauses import read_pauses
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks: how much later than at once another gateway takes up what this one leaves."""
@@ -44,6 +46,9 @@ class Sight:
     size_bytes: int
     peers: int
     """Writers of others."""
+    pauses: dict[str, Pauses]
+    looked_at: float
+    """By `time.monotonic`: before it began."""
 
 
 class Scout:
@@ -167,6 +172,7 @@ class Scout:
 
 def look(link: Link, writers: Sequence[int]) -> Sight:
     """Look at what the writers but these have added up. Raises as `Link.rows`."""
+    looked_at = time.monotonic()
     found = link.rows("counts", writers=list(writers))
     [(size_bytes,)] = link.rows("size")
     [(peers,)] = link.rows("peers", writers=list(writers))
@@ -175,4 +181,6 @@ def look(link: Link, writers: Sequence[int]) -> Sight:
         pending_bytes={target: size for target, _, size in found},
         size_bytes=size_bytes,
         peers=peers,
+        pauses=read_pauses(link),
+        looked_at=looked_at,
     )

@@ -49,8 +49,6 @@ class Draft:
     buckets: tuple[Bucket, ...] = ()
     alive: list[int] = field(default_factory=list)
     """Those whose keys count as seen."""
-    keys: int = 0
-    """New ones in the last of the buckets."""
     leased: dict[int, Held] = field(default_factory=dict)
     """By token."""
     ended: set[int] = field(default_factory=set)
@@ -58,21 +56,27 @@ class Draft:
     pending: dict[str, int] = field(default_factory=dict)
     pending_bytes: dict[str, int] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
+    to_book: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """What of it the writer's account in the database has not, by target: deliveries and bytes."""
     stored: bool = False
     wrote: bool = False
 
-    def count(self, target: str, change: int, size_bytes: int) -> None:
+    def count(self, target: str, change: int, size_bytes: int, *, booked: bool = False) -> None:
         """Note deliveries that came (or went), with the bytes of their notifications."""
         self.pending[target] = self.pending.get(target, 0) + change
         self.pending_bytes[target] = self.pending_bytes.get(target, 0) + size_bytes
+        if not booked:
+            deliveries, total = self.to_book.get(target, (0, 0))
+            self.to_book[target] = (deliveries + change, total + size_bytes)
 
 
 class Session:
     """A transaction under way."""
 
-    def __init__(self, link: Link, draft: Draft, *, own_ms: int, clock_ms: int) -> None:
+    def __init__(self, link: Link, draft: Draft, *, writer: int, own_ms: int, clock_ms: int) -> None:
         """`own_ms` and `clock_ms`: the time by our clock, and by the database's, at the same moment."""
         self.link = link
+        self.writer = writer
         self.draft = draft
         self.own_ms = own_ms
         self.clock_ms = clock_ms

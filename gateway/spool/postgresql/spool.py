@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from gateway.core.pausing import Pauses
 from gateway.errors import GatewayError
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.settings.secret import Secret
@@ -145,6 +146,7 @@ class PostgresqlSpool(SpoolFront):
         )
         self._engines = (opened.intake, opened.delivery)
         self._sight = opened.sight
+        self._pauses_set_at = float("-inf")
         self._intake, self._delivery = (
             Writer(
                 engine,
@@ -185,6 +187,13 @@ class PostgresqlSpool(SpoolFront):
             target: others.get(target, 0) + self._pending_bytes.get(target, 0) for target in self.pending()
         }
 
+    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+        """See `Spool.set_pauses`. What the scout saw before is older."""
+        try:
+            await super().set_pauses(target, pauses)
+        finally:
+            self._pauses_set_at = time.monotonic()
+
     def size_bytes(self) -> int:
         """See `Spool.size_bytes`: of the tables, as of the last look."""
         return self._sight.size_bytes
@@ -221,6 +230,9 @@ class PostgresqlSpool(SpoolFront):
             for engine in self._engines:
                 engine.try_again()
             log.info("spool_reachable")
+        if sight.looked_at > self._pauses_set_at:
+            for callback in self._pause_callbacks:
+                callback(sight.pauses)
         waiting = frozenset(self.pending())
         if waiting and (sight.peers or any(number > 0 for number in sight.pending.values())):
             self._tell_ready(waiting)

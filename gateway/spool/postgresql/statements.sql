@@ -3,13 +3,6 @@
 -- name: clock
 SELECT clock_ms();
 
--- name: lock_storing
--- Shared by all who store, so that the current bucket stays current until they have committed.
-SELECT pg_advisory_xact_lock_shared(%(lock)s::bigint);
-
--- name: newest_bucket
-SELECT max(id) FROM seen_bucket;
-
 -- name: lock_buckets
 SELECT pg_advisory_xact_lock(%(lock)s::bigint);
 
@@ -68,19 +61,25 @@ WITH given AS MATERIALIZED (
                 %(ordered)s::bool[], %(delivery_id)s::text[], %(selection)s::text[])
         AS p (nth, position, target, changes, lane, ordered, id, selection)
     JOIN numbered AS n ON n.nth = p.nth
+    RETURNING target, seq
+), t AS (
+    INSERT INTO tally (writer, target, deliveries, bytes)
+    SELECT %(writer)s::bigint, d.target, count(*), sum(length(n.raw))
+    FROM d JOIN numbered AS n ON n.seq = d.seq GROUP BY d.target
+    ON CONFLICT (writer, target) DO UPDATE
+        SET deliveries = tally.deliveries + excluded.deliveries, bytes = tally.bytes + excluded.bytes
+), s AS (
+    INSERT INTO seen_tally (bucket, writer, keys)
+    SELECT %(bucket)s::int, %(writer)s::bigint, count(*) FROM fresh HAVING count(*) > 0
+    ON CONFLICT (bucket, writer) DO UPDATE SET keys = seen_tally.keys + excluded.keys
 )
 SELECT chosen.nth, numbered.seq FROM chosen LEFT JOIN numbered ON numbered.nth = chosen.nth;
 
--- name: count_up
-WITH counted AS (
-    INSERT INTO tally (writer, target, deliveries, bytes)
-    SELECT %(writer)s, * FROM unnest(%(target)s::text[], %(deliveries)s::bigint[], %(bytes)s::bigint[])
-    ON CONFLICT (writer, target) DO UPDATE
-        SET deliveries = tally.deliveries + excluded.deliveries, bytes = tally.bytes + excluded.bytes
-)
-INSERT INTO seen_tally (bucket, writer, keys)
-SELECT %(bucket)s::int, %(writer)s, %(keys)s::bigint WHERE %(keys)s::bigint > 0
-ON CONFLICT (bucket, writer) DO UPDATE SET keys = seen_tally.keys + excluded.keys;
+-- name: book
+INSERT INTO tally (writer, target, deliveries, bytes)
+SELECT %(writer)s, * FROM unnest(%(target)s::text[], %(deliveries)s::bigint[], %(bytes)s::bigint[])
+ON CONFLICT (writer, target) DO UPDATE
+    SET deliveries = tally.deliveries + excluded.deliveries, bytes = tally.bytes + excluded.bytes;
 
 -- name: lock_turns
 -- One who stores or ends deliveries with order shuts out the others who would, for the same keys.
@@ -145,14 +144,15 @@ WHERE delivery.seq = k.seq AND delivery.position = k.position AND delivery.due_m
 SELECT id FROM delivery WHERE id = ANY(%(ids)s::text[]);
 
 -- name: due
--- In one lane, of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue the
+-- Lane by lane, of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue the
 -- longest; nothing that somebody holds, or has his hand on at this moment.
 SELECT d.seq, d.position, d.received_at_ms, d.changes, d.attempt, d.attempt_at_ms, d.due_ms, d.group_key, d.id,
     n.app, n.object, n.raw_bytes, d.lane
-FROM (
+FROM unnest(%(lanes)s::int[]) WITH ORDINALITY AS lanes (lane, turn)
+CROSS JOIN LATERAL (
     SELECT * FROM (
         SELECT * FROM delivery
-        WHERE target = %(target)s AND lane = %(lane)s AND due_ms = 0 AND held_until_ms <= %(clock_ms)s
+        WHERE target = %(target)s AND delivery.lane = lanes.lane AND due_ms = 0 AND held_until_ms <= %(clock_ms)s
             AND NOT token = ANY(%(held)s::bigint[])
         ORDER BY received_at_ms, seq, position LIMIT %(wanted)s FOR UPDATE SKIP LOCKED
     ) AS at_once
@@ -160,7 +160,7 @@ FROM (
     SELECT * FROM (
         SELECT later.* FROM (
             SELECT seq, position FROM delivery
-            WHERE target = %(target)s AND lane = %(lane)s AND due_ms > 0 AND due_ms <= %(now_ms)s
+            WHERE target = %(target)s AND delivery.lane = lanes.lane AND due_ms > 0 AND due_ms <= %(now_ms)s
                 AND held_until_ms <= %(clock_ms)s AND NOT token = ANY(%(held)s::bigint[])
             ORDER BY due_ms LIMIT %(overdue)s
         ) AS overdue
@@ -170,7 +170,7 @@ FROM (
     ) AS again
 ) AS d
 LEFT JOIN notification AS n ON n.seq = d.seq
-ORDER BY d.received_at_ms, d.seq, d.position LIMIT %(wanted)s;
+ORDER BY lanes.turn, d.received_at_ms, d.seq, d.position LIMIT %(wanted)s;
 
 -- name: group_members
 -- Of some groups (their key, and where they stand) all members, with those on whom nobody else has his hand.
@@ -492,6 +492,51 @@ WHERE n.seq BETWEEN %(first)s AND %(last)s AND EXISTS (
     SELECT 1 FROM unnest(%(needles)b::bytea[]) AS each (needle) WHERE position(needle IN b.raw) > 0
 )
 ORDER BY n.seq DESC;
+
+-- name: moved_so_far
+SELECT seq, notifications, deliveries, checksum FROM moved WHERE source = %(source)s;
+
+-- name: note_moved
+INSERT INTO moved (source, seq, notifications, deliveries, checksum)
+VALUES (%(source)s, %(seq)s, %(notifications)s, %(deliveries)s, %(checksum)s)
+ON CONFLICT (source) DO UPDATE SET seq = excluded.seq, notifications = moved.notifications + excluded.notifications,
+    deliveries = moved.deliveries + excluded.deliveries, checksum = moved.checksum + excluded.checksum;
+
+-- name: draw_seqs
+SELECT nextval('notification_seq') FROM generate_series(1, %(number)s);
+
+-- name: take_notifications
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%(seq)s::bigint[], %(id)s::text[], %(app)s::text[], %(received_at_ms)s::bigint[],
+        %(raw_crc32)s::bigint[], %(deliveries)s::int[], %(object)s::text[], %(raw)b::bytea[])
+        AS given (seq, id, app, received_at_ms, raw_crc32, deliveries, object, raw)
+), b AS (
+    INSERT INTO body (day, seq, raw) SELECT %(day)s::int, seq, raw FROM given
+)
+INSERT INTO notification (seq, id, app, received_at_ms, raw_crc32, raw_bytes, deliveries, day, object)
+SELECT seq, id, app, received_at_ms, raw_crc32, length(raw), deliveries, %(day)s::int, object FROM given;
+
+-- name: take_deliveries
+INSERT INTO delivery (seq, position, target, received_at_ms, due_ms, clock_started_ms, attempt, attempt_at_ms, changes,
+    lane, ordered, id, selection, group_key)
+SELECT * FROM unnest(%(seq)s::bigint[], %(position)s::int[], %(target)s::text[], %(received_at_ms)s::bigint[],
+    %(due_ms)s::bigint[], %(clock_started_ms)s::bigint[], %(attempt)s::int[], %(attempt_at_ms)s::bigint[],
+    %(changes)s::int[], %(lane)s::smallint[], %(ordered)s::bool[], %(id)s::text[], %(selection)s::text[],
+    %(group_key)s::text[]);
+
+-- name: take_kept
+INSERT INTO kept (seq, position, received_at_ms, target, id, selection, changes, lane, delivered_at_ms)
+SELECT * FROM unnest(%(seq)s::bigint[], %(position)s::int[], %(received_at_ms)s::bigint[], %(target)s::text[],
+    %(id)s::text[], %(selection)s::text[], %(changes)s::int[], %(lane)s::smallint[], %(delivered_at_ms)s::bigint[]);
+
+-- name: take_keys
+WITH came AS (
+    INSERT INTO seen (bucket, digest)
+    SELECT %(bucket)s::int, digest FROM unnest(%(digests)b::bytea[]) AS each (digest) ORDER BY digest
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+INSERT INTO seen_tally (bucket, writer, keys) SELECT %(bucket)s::int, 0, count(*) FROM came
+ON CONFLICT (bucket, writer) DO UPDATE SET keys = seen_tally.keys + excluded.keys;
 
 -- name: new_writer
 INSERT INTO writer (id, name, version, seen_at_ms)

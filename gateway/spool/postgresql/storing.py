@@ -48,7 +48,6 @@ def append(requests: Sequence[Append], session: Session) -> None:
         if number in stored:
             request.result = Appended.STORED
     if draft.buckets:
-        draft.keys = len(stored)
         draft.buckets = with_new(draft.buckets, len(stored))
 
 
@@ -156,6 +155,7 @@ def _store(items: Sequence[_Item], session: Session, *, windowed: bool) -> froze
         bucket=None if newest is None else newest.id,
         alive=draft.alive,
         day=session.day,
+        writer=session.writer,
         **arrays(
             notifications,
             *("digest", "id", "app", "received_at_ms", "raw_crc32", "deliveries", "clock_started_ms"),
@@ -171,7 +171,7 @@ def _store(items: Sequence[_Item], session: Session, *, windowed: bool) -> froze
     for nth, seq in found:
         item = items[nth - 1]
         for position, new in enumerate(item.deliveries):
-            draft.count(new.target, 1, len(item.notification.body.raw))
+            draft.count(new.target, 1, len(item.notification.body.raw), booked=True)
             draft.ready.add(new.target)
             again.append(((seq, position), new))
     _queue_up(again, session, step_back=False)

@@ -20,6 +20,9 @@ from gateway.spool.duplicates import Bucket, Buckets, Limits
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.session import STORING_LOCK
 
+_SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK})"
+SHARE_BUCKET: Final = f"{_SHARE}; SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"  # noqa: S608 - ours
+"""What a transaction that stores begins with. (Each statement sees what was committed before it began.)"""
 LEARN_SECONDS: Final = 5.0
 """How old the counts of the others may be."""
 
@@ -59,10 +62,9 @@ class Window:
         self._learnt_at = time.monotonic()
         return self._buckets
 
-    def enter(self, link: Link, now_ms: int) -> bool:
-        """Inside a transaction: keep the newest bucket open; False where it may take no more keys."""
-        link.rows("lock_storing", lock=STORING_LOCK)
-        [(newest,)] = link.rows("newest_bucket")
+    def enter(self, link: Link, now_ms: int, newest: int | None) -> bool:
+        """Take part in a transaction that keeps the newest bucket open (`SHARE_BUCKET`, which has said which
+        that is); False where it may take no more keys."""
         known = self._buckets[-1].id if self._buckets else None
         if newest != known or time.monotonic() - self._learnt_at > LEARN_SECONDS:
             self.learn(link)

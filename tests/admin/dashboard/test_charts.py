@@ -31,6 +31,7 @@ def test_a_line_begins_where_something_is_known_and_ends_now() -> None:
     assert "highest in the last hour 20/s" in chart.summary
     assert [tick.text for tick in chart.up] == ["10", "20"]
     assert not chart.empty
+    assert chart.unit == "per second, since 11:06"
 
 
 def test_a_gap_parts_the_line() -> None:

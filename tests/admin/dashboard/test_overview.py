@@ -29,7 +29,7 @@ def test_a_gateway_that_says_nothing_still_has_a_page() -> None:
 
 
 def test_targets_in_trouble_come_first_and_the_others_as_configured() -> None:
-    states = {"a": "delivering", "b": "paused", "c": "open", "d": "delivering", "_unrouted": ""}
+    states = {"_unrouted": "", "a": "delivering", "b": "paused", "c": "open", "d": "delivering"}
     targets: dict[str, Any] = {name: {"state": state} for name, state in states.items()}
     rows = list(target_rows(Facts(now_ms=NOW_MS, status={"targets": targets}), History()))
     assert [row.name for row in rows] == ["c", "b", "a", "d", "_unrouted"]

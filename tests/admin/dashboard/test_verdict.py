@@ -89,7 +89,7 @@ def test_a_gateway_that_stops_is_no_alarm() -> None:
 def test_what_is_not_well_but_no_failure_is_watched(state: str) -> None:
     verdict = said(states={"support": "delivering", "billing": state})
     assert verdict.level is Level.WATCH
-    assert verdict.sentence.startswith("Nothing is failing; 1 of 2 targets")
+    assert verdict.sentence.startswith("Nothing is failing; 1 of 2 targets is ")
 
 
 def test_a_fresh_gateway_says_what_to_do_next() -> None:

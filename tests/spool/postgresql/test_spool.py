@@ -4,10 +4,12 @@ What one gateway alone is promised is held by tests/contracts.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 import trio
 
+from gateway.core.pausing import Pause, Pauses
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Appended, Done, Lease, Release, RetryLater, Spool
 from gateway.spool.postgresql.spool import PostgresqlSpool, ServerRoom
@@ -199,6 +201,21 @@ async def test_31_one_that_waits_is_told_what_another_has_stored(database: Datab
         await one.append(note())
         with trio.fail_after(0.9):  # before the next look
             await told.wait()
+
+
+async def test_31_a_pause_set_by_one_is_told_to_the_others(database: Database) -> None:
+    lunch = (Pause(from_ms=NOW_MS, until_ms=None, reason="lunch"),)
+    seen: list[Mapping[str, Pauses]] = []
+    async with opened(database) as one, opened(database) as other:
+        other.on_pauses(seen.append)
+        await one.set_pauses("support", lunch)
+        with trio.fail_after(5):
+            while not seen or seen[-1] != {"support": lunch}:  # noqa: ASYNC110 - another gateway
+                await trio.sleep(0.05)
+        await one.set_pauses("support", ())
+        with trio.fail_after(5):
+            while seen[-1]:  # noqa: ASYNC110 - as above
+                await trio.sleep(0.05)
 
 
 async def until_peers(spool: PostgresqlSpool) -> None:
