@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from gateway.cli.dead_letter_rows import visible_lines
+from gateway.cli.dead_letters.rows import visible_lines
 from gateway.cli.output import EXIT_FAILED, err, out
 
 

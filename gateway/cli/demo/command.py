@@ -11,7 +11,7 @@ from typing import Annotated, Protocol
 import trio
 import typer
 
-from gateway.cli.demo_plain import JsonTeller, PlainTeller
+from gateway.cli.demo.plain import JsonTeller, PlainTeller
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err
 from gateway.clock import unix_ms
 from gateway.simulator.demo import Demo
@@ -67,7 +67,7 @@ def _choose_teller(*, as_json: bool) -> Teller:
         return JsonTeller()
     draws = os.environ.get("TERM") != "dumb" and sys.stdout.encoding.lower().startswith("utf")
     if sys.stdout.isatty() and draws:
-        from gateway.cli.demo_screen import ScreenTeller
+        from gateway.cli.demo.screen import ScreenTeller
 
         return ScreenTeller()
     return PlainTeller()

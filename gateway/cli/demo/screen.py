@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.demo_plain import (
+from gateway.cli.demo.plain import (
     tell_addresses,
     tell_answers,
     tell_counts,

@@ -59,15 +59,15 @@ def command(
     ask = _way_to(loaded.settings)
     report = trio.run(partial(examine, loaded, problems, ask=ask, offline=offline))
     if json:
-        from gateway.cli.doctor_report import as_json
+        from gateway.cli.doctor.report import as_json
 
         out_json(as_json(report))
     elif sys.stdout.isatty():
-        from gateway.cli.doctor_report import show
+        from gateway.cli.doctor.report import show
 
         show(report)
     else:
-        from gateway.cli.doctor_report import lines
+        from gateway.cli.doctor.report import lines
 
         for line in lines(report):
             out(line)

@@ -1,17 +1,17 @@
-"""docs/fields.md, written from the table of known fields: `python -m gateway.cli.fields_page`."""
+"""docs/fields.md, written from the table of known fields: `python -m gateway.cli.fields.page`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.fields import say
+from gateway.cli.fields.command import say
 from gateway.core.fields import FIELDS, Field
 from gateway.simulator.payloads import MAIN_OBJECT, samples_of
 
 _HEAD: Final = """\
 # Webhook fields
 
-<!-- Written by gateway/cli/fields_page.py from gateway/core/fields.py; a test holds it. Change the table. -->
+<!-- Written by gateway/cli/fields/page.py from gateway/core/fields.py; a test holds it. Change the table. -->
 
 What Meta may send, and what each field means; the same table stands behind `gateway fields`, the samples of
 `gateway send --field`, and the labels of metrics. **A field that is not listed is welcome all the same**: it

@@ -99,7 +99,7 @@ def _write_development(directory: Path) -> list[Path]:
     certs = PkiFiles.in_directory(directory / "certs")
     pki = list(certs.all)
     files = {
-        directory / "gateway.yaml": (_template("init_development.yaml"), 0o644),
+        directory / "gateway.yaml": (_template("development.yaml"), 0o644),
         directory / "secrets" / "app_secret": (_random_secret(), 0o600),
         directory / "secrets" / "verify_token": (_random_secret(), 0o600),
     }
@@ -112,7 +112,7 @@ def _write_development(directory: Path) -> list[Path]:
 
 def _write_production(directory: Path) -> list[Path]:
     files = {
-        directory / "gateway.yaml": (_template("init_production.yaml"), 0o644),
+        directory / "gateway.yaml": (_template("production.yaml"), 0o644),
         directory / "secrets" / "verify_token": (_random_secret(), 0o600),
     }
     _refuse_to_overwrite(list(files))
@@ -123,7 +123,7 @@ def _write_production(directory: Path) -> list[Path]:
 
 
 def _template(name: str) -> str:
-    return resources.files("gateway.cli").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("gateway.cli.init").joinpath(name).read_text(encoding="utf-8")
 
 
 def _random_secret() -> str:

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import typer
 
 from gateway.cli import quantities
-from gateway.cli.completing import complete_target
-from gateway.cli.meta_part import SOURCES, Call, beside_config, resolve
+from gateway.cli.completion.proposals import complete_target
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, err, options, out, out_json
+from gateway.cli.simulator.meta_part import SOURCES, Call, beside_config, resolve
 from gateway.clock import unix_ms
 from gateway.errors import UsageError
 from gateway.simulator.bench.mix import (
@@ -256,7 +256,7 @@ def command(
 
 
 def _tell(figures: "Figures", *, as_json: bool) -> None:
-    from gateway.cli.bench_report import lines
+    from gateway.cli.simulator.bench_report import lines
 
     if as_json:
         out_json(figures.as_json())

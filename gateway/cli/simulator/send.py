@@ -11,9 +11,9 @@ from typing import Annotated, Final
 import trio
 import typer
 
-from gateway.cli.completing import complete_sample
-from gateway.cli.meta_part import SOURCES, beside_config, read_reference, resolve
+from gateway.cli.completion.proposals import complete_sample
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
+from gateway.cli.simulator.meta_part import SOURCES, beside_config, read_reference, resolve
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
 from gateway.simulator.client import Exchange, MetaClient

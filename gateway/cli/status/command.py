@@ -50,7 +50,7 @@ def command(
             "--watch draws on a terminal, and this is none", remedy="add --json: a line each time"
         )
     else:
-        from gateway.cli.status_report import draw
+        from gateway.cli.status.report import draw
 
         draw(_looks(settings))
 
@@ -59,11 +59,11 @@ def _show(seen: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         out_json(seen)
     elif sys.stdout.isatty():
-        from gateway.cli.status_report import show
+        from gateway.cli.status.report import show
 
         show(seen)
     else:
-        from gateway.cli.status_report import lines
+        from gateway.cli.status.report import lines
 
         for line in lines(seen):
             out(line)
@@ -151,7 +151,7 @@ def _ask(address: "Address") -> dict[str, Any]:
 
 
 def _targets_alone(settings: "Settings") -> dict[str, Any]:
-    from gateway.cli.targets import look_at_spool
+    from gateway.cli.targets.commands import look_at_spool
 
     if not settings.spool.directory.exists():
         return {}

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.targets import brief_note
+from gateway.cli.targets.commands import brief_note
 from gateway.doctor.finding import plural, say_duration
 from gateway.telemetry.redaction import visible
 

@@ -7,8 +7,8 @@ import typer
 
 from gateway.cli.agreement import demand_agreement
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
-from gateway.cli.subscription_call import Site, call_meta, given_token, read_again
-from gateway.cli.subscription_report import may_ask, print_rows
+from gateway.cli.subscriptions.call import Site, call_meta, given_token, read_again
+from gateway.cli.subscriptions.report import may_ask, print_rows
 from gateway.errors import UsageError
 from gateway.graph.answers import AppSubscription
 from gateway.graph.client import Api, NoAnswerError, app_token
@@ -17,7 +17,7 @@ from gateway.graph.usage import UsageBook
 from gateway.settings.secret import Secret
 
 if TYPE_CHECKING:
-    from gateway.cli.subscription_screen import Screen
+    from gateway.cli.subscriptions.screen import Screen
     from gateway.graph.client import GraphClient
 
 _NO_ID: Final = "state apps.{}.app_id (App settings, Basic)"

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from gateway.cli.meta_part import read_reference
 from gateway.cli.output import DEFAULT_CONFIG, err, options
-from gateway.cli.subscription_screen import Screen
+from gateway.cli.simulator.meta_part import read_reference
+from gateway.cli.subscriptions.screen import Screen
 from gateway.errors import UsageError
 from gateway.graph.accounts import is_id, read_ids
 from gateway.graph.client import Api, GraphClient, Pacing, open_graph

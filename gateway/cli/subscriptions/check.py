@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import typer
 
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
-from gateway.cli.subscription_app import known_app_id, look_at_app, whatsapp_of
-from gateway.cli.subscription_call import Site
-from gateway.cli.subscription_report import tell_remedies, tell_usage
-from gateway.cli.subscription_run import go
+from gateway.cli.subscriptions.app import known_app_id, look_at_app, whatsapp_of
+from gateway.cli.subscriptions.call import Site
+from gateway.cli.subscriptions.report import tell_remedies, tell_usage
+from gateway.cli.subscriptions.run import go
 from gateway.errors import GatewayError
 from gateway.graph.client import GraphClient
 from gateway.graph.comparison import (

@@ -9,7 +9,7 @@ import typer
 from gateway.errors import UsageError
 
 if TYPE_CHECKING:
-    from gateway.cli.subscription_call import Site
+    from gateway.cli.subscriptions.call import Site
     from gateway.graph.plan import Existing
     from gateway.settings.secret import Secret
 
@@ -90,21 +90,21 @@ def list_(
 
     Without any of them: the accounts that the configuration names.
     """
-    from gateway.cli.subscription_call import choose_ids, load_site
-    from gateway.cli.subscription_report import print_apps
-    from gateway.cli.subscription_run import go
+    from gateway.cli.subscriptions.call import choose_ids, load_site
+    from gateway.cli.subscriptions.report import print_apps
+    from gateway.cli.subscriptions.run import go
     from gateway.graph.errands import Looker
     from gateway.graph.own_app import OwnApp
 
     site = load_site()
     _one_kind(waba or waba_file, phone, app)
     if app:
-        from gateway.cli.subscription_app import show_app
+        from gateway.cli.subscriptions.app import show_app
 
         show_app(site, as_json=as_json)
         return
     if phone:
-        from gateway.cli.subscription_explain import show_phones
+        from gateway.cli.subscriptions.explain import show_phones
 
         show_phones(site, choose_ids(phone, None, what="--phone"), wait=wait, as_json=as_json)
     accounts = choose_ids(waba or (), waba_file) or _configured(site)
@@ -142,8 +142,8 @@ def subscribe(
     With --app the fields that the routes name are added to those that are subscribed; the callback URL is
     listen.public_url and the app's path.
     """
-    from gateway.cli import subscription_call as calls
-    from gateway.cli.subscription_run import Manner, bring, bring_phones
+    from gateway.cli.subscriptions import call as calls
+    from gateway.cli.subscriptions.run import Manner, bring, bring_phones
     from gateway.graph.plan import Wish
 
     site = calls.load_site()
@@ -162,7 +162,7 @@ def subscribe(
             "--field is for --app: fields are subscribed for the app as a whole", remedy="give --app, too"
         )
     if app:
-        from gateway.cli.subscription_app import set_app
+        from gateway.cli.subscriptions.app import set_app
 
         if override_url is not None:
             raise UsageError(
@@ -200,10 +200,10 @@ def unsubscribe(
 
     On a terminal it asks first. It concerns this app alone; others that are subscribed stay so.
     """
-    from gateway.cli import subscription_call as calls
     from gateway.cli.agreement import demand_agreement
-    from gateway.cli.subscription_report import may_ask
-    from gateway.cli.subscription_run import Manner, bring, bring_phones
+    from gateway.cli.subscriptions import call as calls
+    from gateway.cli.subscriptions.report import may_ask
+    from gateway.cli.subscriptions.run import Manner, bring, bring_phones
     from gateway.graph.plan import Wish
 
     site = calls.load_site()
@@ -239,8 +239,8 @@ def ensure(
     Repeating it changes nothing. An account that stands there without override_url shall have none: one that
     is there is asked about, as with subscribe. Accounts that do not stand there are left alone.
     """
-    from gateway.cli.subscription_call import load_site
-    from gateway.cli.subscription_run import Manner, bring
+    from gateway.cli.subscriptions.call import load_site
+    from gateway.cli.subscriptions.run import Manner, bring
     from gateway.graph.plan import Wish
 
     site = load_site()
@@ -283,8 +283,8 @@ def check(
     Accounts are those under graph.subscriptions and those that routes name by their whole id; fields are
     those that routes name for the app.
     """
-    from gateway.cli.subscription_call import choose_ids, load_site
-    from gateway.cli.subscription_check import check_all
+    from gateway.cli.subscriptions.call import choose_ids, load_site
+    from gateway.cli.subscriptions.check import check_all
 
     site = load_site()
     site.needed("check")
@@ -308,8 +308,8 @@ def explain(
 
     That holds for messaging-type fields; all others always go to the app's own URL.
     """
-    from gateway.cli.subscription_call import choose_ids, load_site
-    from gateway.cli.subscription_explain import explain_route
+    from gateway.cli.subscriptions.call import choose_ids, load_site
+    from gateway.cli.subscriptions.explain import explain_route
 
     if waba is None and phone is None:
         raise UsageError("explain what?", remedy="give --waba ID, --phone ID, or both")

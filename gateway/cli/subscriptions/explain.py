@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gateway.cli.output import EXIT_DONE, out, out_json
-from gateway.cli.subscription_call import Site, call_meta
-from gateway.cli.subscription_report import exit_code, print_rows, tell_remedies, tell_usage
-from gateway.cli.subscription_run import go
+from gateway.cli.subscriptions.call import Site, call_meta
+from gateway.cli.subscriptions.report import exit_code, print_rows, tell_remedies, tell_usage
+from gateway.cli.subscriptions.run import go
 from gateway.graph.answers import PhoneConfiguration
 from gateway.graph.comparison import callback_url
 from gateway.graph.errands import Errand, Outcome, Result
@@ -17,7 +17,7 @@ from gateway.graph.usage import UsageBook
 from gateway.telemetry.redaction import visible
 
 if TYPE_CHECKING:
-    from gateway.cli.subscription_screen import Screen
+    from gateway.cli.subscriptions.screen import Screen
     from gateway.graph.client import GraphClient
 
 _WIDTH: Final = 78

@@ -8,9 +8,9 @@ from typing import Final, NoReturn
 import typer
 
 from gateway.cli.output import err
-from gateway.cli.subscription_call import Site, call_meta, choose_ids
-from gateway.cli.subscription_report import exit_code, may_ask, print_results, write_rest
-from gateway.cli.subscription_screen import Screen
+from gateway.cli.subscriptions.call import Site, call_meta, choose_ids
+from gateway.cli.subscriptions.report import exit_code, may_ask, print_results, write_rest
+from gateway.cli.subscriptions.screen import Screen
 from gateway.graph.client import GraphClient
 from gateway.graph.errands import Bringer, Errand, Outcome, Result, Run, not_tried
 from gateway.graph.phones import PhoneBringer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gateway.cli import quantities
-from gateway.cli.completing import complete_target
+from gateway.cli.completion.proposals import complete_target
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.cli.table import print_table
 from gateway.clock import unix_ms
@@ -145,7 +145,7 @@ def discard(
     letters say discarded_target; once a target of that name is back they can be replayed. It may be
     interrupted and repeated.
     """
-    from gateway.cli.discarding import ask_first, demand_lost, discard_alone, discard_by_asking, shown
+    from gateway.cli.targets.discarding import ask_first, demand_lost, discard_alone, discard_by_asking, shown
 
     settings = _settings()
     gateway = _gateway(settings)

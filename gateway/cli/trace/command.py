@@ -33,7 +33,7 @@ def command(
     itself. Exit code 0: found; 1: not found; 2: that is no id.
     """
     from gateway.cli.admin_client import running_gateway, settings_of
-    from gateway.cli.trace_report import lines
+    from gateway.cli.trace.report import lines
     from gateway.clock import unix_ms
     from gateway.tracing import read_asked
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.completing import (
+from gateway.cli.completion import proposals
+from gateway.cli.completion.proposals import (
     complete_app,
     complete_field,
     complete_kind,
@@ -31,7 +32,9 @@ def context(config: Path | None) -> Any:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("gateway.cli.completing.options", GlobalOptions(config=tmp_path / "elsewhere"))
+    monkeypatch.setattr(
+        "gateway.cli.completion.proposals.options", GlobalOptions(config=tmp_path / "elsewhere")
+    )
     (tmp_path / "gateway.yaml").write_text(CONFIG)
     return tmp_path / "gateway.yaml"
 
@@ -49,7 +52,7 @@ def test_what_is_no_name_is_never_typed_into_a_shell(config: Path) -> None:
 def test_an_option_after_the_command_goes_before_the_one_in_front(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.cli.completing.options", GlobalOptions(config=config, chosen=True))
+    monkeypatch.setattr(proposals, "options", GlobalOptions(config=config, chosen=True))
     assert complete_app(context(Path("/nowhere")), "m") == ["main"]
 
 

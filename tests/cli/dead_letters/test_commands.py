@@ -19,8 +19,9 @@ from typer.testing import CliRunner, Result
 from bench.dead_letters import write_many
 from gateway.admin.app import build_admin_app
 from gateway.admin.token import load_or_make_token
-from gateway.cli import dead_letter_rows, dead_letters
-from gateway.cli.dead_letters import commands
+from gateway.cli.dead_letters import commands as dead_letters
+from gateway.cli.dead_letters import rows as dead_letter_rows
+from gateway.cli.dead_letters.commands import commands
 from gateway.cli.output import options
 from gateway.cli.state_owner import user_name
 from gateway.core.routing import UNROUTED
@@ -537,7 +538,7 @@ def test_what_dies_again_while_it_is_replayed_does_not_come_round_again(
     """A target that still refuses would have the command replay the same letters for ever."""
     fill(rig)
     rig.stop_listening()
-    monkeypatch.setattr("gateway.cli.dead_letter_choice.unix_ms", lambda: EPOCH_MS)
+    monkeypatch.setattr("gateway.cli.dead_letters.choice.unix_ms", lambda: EPOCH_MS)
     assert rig.json("discard", "--all", "--yes") == {"results": {}, "counts": {}}
     assert len(list(rig.store.iterate())) == 3
 

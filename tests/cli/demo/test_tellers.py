@@ -7,9 +7,9 @@ import json
 import pytest
 from rich.console import Console
 
-from gateway.cli.demo import Teller
-from gateway.cli.demo_plain import JsonTeller, PlainTeller
-from gateway.cli.demo_screen import ScreenTeller
+from gateway.cli.demo.command import Teller
+from gateway.cli.demo.plain import JsonTeller, PlainTeller
+from gateway.cli.demo.screen import ScreenTeller
 from gateway.simulator.journeys import DeadLetterFile, Journey, State
 from gateway.simulator.report import Report, Step
 

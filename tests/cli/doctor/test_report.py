@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from gateway.cli.doctor_report import as_json, lines, show, summary
+from gateway.cli.doctor.report import as_json, lines, show, summary
 from gateway.doctor.examination import judge
 from gateway.doctor.finding import Report
 from tests.doctor.seen import HOST, anchor, certificate, look, running, sound

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from gateway.cli.fields_page import render_page
+from gateway.cli.fields.page import render_page
 
-PAGE = Path(__file__).parents[2] / "docs/fields.md"
+PAGE = Path(__file__).parents[3] / "docs/fields.md"
 
 
 def test_the_committed_page_is_what_the_table_says() -> None:
-    assert PAGE.read_text() == render_page(), "write it anew: python -m gateway.cli.fields_page"
+    assert PAGE.read_text() == render_page(), "write it anew: python -m gateway.cli.fields.page"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.init import command
+from gateway.cli.init.command import command
 from gateway.errors import UsageError
 from gateway.settings.load import load_settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEVELOPMENT = {
     "gateway.yaml", "secrets/app_secret", "secrets/verify_token",
     "certs/authority/issuing.key", "certs/authority/issuing.pem", "certs/ca.pem",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.cli.bench_report import lines
+from gateway.cli.simulator.bench_report import lines
 from gateway.simulator.bench.figures import Figures, Wanted
 from gateway.simulator.bench.latencies import Latencies
 from gateway.simulator.bench.receiver import Verified

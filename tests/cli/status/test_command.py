@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from gateway.cli.output import options
-from gateway.cli.status import look
-from gateway.cli.status_report import lines, report
+from gateway.cli.status.command import look
+from gateway.cli.status.report import lines, report
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
 from tests.cli.calling import call

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.cli import subscription_app, subscription_run
+from gateway.cli.subscriptions import app as subscription_app
+from gateway.cli.subscriptions import run as subscription_run
 from tests.cli.calling import Called, call
 from tests.graph.stand_in import (
     APP_ID,

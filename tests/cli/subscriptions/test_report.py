@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import subscription_report as report
+from gateway.cli.subscriptions import report
 from gateway.graph.accounts import read_ids
 from gateway.graph.errands import Outcome, Result
 from gateway.graph.usage import UsageBook

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.cli.subscription_screen import Screen, say_countdown
+from gateway.cli.subscriptions.screen import Screen, say_countdown
 from gateway.graph.errands import Outcome, Result
 from gateway.graph.usage import Usage
 

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from gateway.cli.output import options
-from gateway.cli.targets import brief_next, brief_note
+from gateway.cli.targets.commands import brief_next, brief_note
 from gateway.spool.contract import AttemptRecord, RetryLater
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics

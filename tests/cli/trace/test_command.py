@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.trace_report import lines
+from gateway.cli.trace.report import lines
 from gateway.tracing import NOT_FOUND
 
 NOW_MS = 1_770_000_000_000
