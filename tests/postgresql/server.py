@@ -22,6 +22,7 @@ _SOMEBODY = NOBODY if os.geteuid() == 0 else None
 START_SECONDS = 20.0
 DATABASE = "postgres"
 USER = "gateway"
+TEMPORARY = Path("/tmp")  # noqa: S108 - directories of our own are made in it
 FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 """For what is no matter of crashes."""
 
@@ -162,7 +163,7 @@ class Server:
 
 
 @contextmanager
-def directory_of_somebody(parent: Path = Path("/tmp")) -> Iterator[Path]:
+def directory_of_somebody(parent: Path = TEMPORARY) -> Iterator[Path]:
     """Give a directory that the server may use; its path is short, for the sake of the socket in it."""
     made = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     if os.geteuid() == 0:
@@ -174,7 +175,7 @@ def directory_of_somebody(parent: Path = Path("/tmp")) -> Iterator[Path]:
 
 
 @contextmanager
-def server(settings: Mapping[str, str] = FAST, parent: Path = Path("/tmp")) -> Iterator[Server]:
+def server(settings: Mapping[str, str] = FAST, parent: Path = TEMPORARY) -> Iterator[Server]:
     """Give a server that runs."""
     with directory_of_somebody(parent) as directory:
         made = Server(directory, settings=settings)
