@@ -394,7 +394,7 @@ class Fleet:
                 nursery.start_soon(self._hurry, hurry)
                 nursery.start_soon(self._await_end, nursery.cancel_scope)
         for worker in self.workers:
-            if worker.state != "ended":
+            if worker.process is not None:
                 log.error("worker_killed", number=worker.number)
                 worker.kill()
         await self._ended.wait()

@@ -32,7 +32,7 @@ _COMMANDS: Final = {
     "targets": ("targets", "List the targets, pause one, resume it, give up a former one."),
     "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
     "replay": ("replay", "Send a target again what was delivered, while it is kept."),
-    "spool": ("spool", "Bring the spool's schema up to date."),
+    "spool": ("spool", "Bring the spool's schema up to date, or carry a spool over."),
     "subscriptions": (
         "subscriptions",
         "Subscribe the app to accounts at Meta, and compare that with the routes.",

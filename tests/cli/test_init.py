@@ -148,8 +148,8 @@ def test_production_prints_the_steps_in_the_order_that_meta_demands(tmp_path: Pa
 def test_a_production_configuration_says_where_its_state_is_to_every_user_alike(tmp_path: Path) -> None:
     """systemd's unit makes that directory; a command by hand does not see its $STATE_DIRECTORY."""
     gateway("init", "x", "--production", cwd=tmp_path)
-    guide = (ROOT / "docs/getting-started.md").read_text()
-    (name,) = re.findall(r"^ *StateDirectory=(\S+)$", guide, re.MULTILINE)
+    unit = (ROOT / "deploy/systemd/meta-webhook-gateway.service").read_text()
+    (name,) = re.findall(r"^StateDirectory=(\S+)$", unit, re.MULTILINE)
     for environ in ({}, {"STATE_DIRECTORY": str(tmp_path / "elsewhere")}):
         settings = load_settings(tmp_path / "x/gateway.yaml", environ=environ, with_secrets=False).settings
         assert settings.spool.directory == Path("/var/lib") / name / "spool"

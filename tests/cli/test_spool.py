@@ -76,3 +76,22 @@ def test_what_keeps_it_from_the_database_is_told_with_the_next_step(
     assert "127.0.0.1" in said
     assert "see that the server runs" in said
     assert "s3cr3t" not in said
+
+
+def test_a_spool_is_carried_over_and_set_aside(
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = write_schema_1(tmp_path / "spool")
+    monkeypatch.setenv("DSN", database.dsn.reveal().decode())
+    written = config(tmp_path, {"engine": "postgresql", "dsn": {"env": "DSN"}})
+    command = ("--config", str(written), "spool", "move", "--from", f"sqlite:{tmp_path / 'spool'}", "--to")
+    assert call(capsys, *command, "sqlite").code == 2
+    done = call(capsys, *command, "postgresql")
+    assert done.code == 0
+    assert f"{file}: 3 notifications with 3 deliveries have arrived" in done.out
+    assert (file.exists(), file.with_name("spool.sqlite.moved").exists()) == (False, True)
+    assert database.sql("SELECT count(*) FROM delivery") == [(3,)]
+    assert json.loads(call(capsys, *command, "postgresql", "--json").out) == {"files": []}

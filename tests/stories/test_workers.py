@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -373,3 +374,22 @@ def damage(rig: Rig, worker: int) -> None:
 
 def mend(rig: Rig, worker: int) -> None:
     (rig.spool_directory / str(worker) / "spool.sqlite").unlink()
+
+
+async def test_a_sigterm_before_the_first_worker_serves_ends_the_gateway_in_order(rig: Rig) -> None:
+    rig.write(targets={"support": "http://127.0.0.1:9/"}, change=two_workers)
+    async with rig.running(ready=None) as process:
+        await until(lambda: "--worker" in commands_of_children(process.pid))
+        os.kill(process.pid, signal.SIGTERM)
+        assert await process.wait() == 0
+    assert "worker_killed" not in rig.log
+
+
+def commands_of_children(pid: int) -> str:
+    """Return the command lines of a process's children, whichever thread has started them."""
+    found = ""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(OSError):
+                found += Path(f"/proc/{child}/cmdline").read_text()
+    return found

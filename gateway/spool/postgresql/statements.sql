@@ -494,6 +494,51 @@ WHERE n.seq BETWEEN %(first)s AND %(last)s AND EXISTS (
 )
 ORDER BY n.seq DESC;
 
+-- name: moved_so_far
+SELECT seq, notifications, deliveries, checksum FROM moved WHERE source = %(source)s;
+
+-- name: note_moved
+INSERT INTO moved (source, seq, notifications, deliveries, checksum)
+VALUES (%(source)s, %(seq)s, %(notifications)s, %(deliveries)s, %(checksum)s)
+ON CONFLICT (source) DO UPDATE SET seq = excluded.seq, notifications = moved.notifications + excluded.notifications,
+    deliveries = moved.deliveries + excluded.deliveries, checksum = moved.checksum + excluded.checksum;
+
+-- name: draw_seqs
+SELECT nextval('notification_seq') FROM generate_series(1, %(number)s);
+
+-- name: take_notifications
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%(seq)s::bigint[], %(id)s::text[], %(app)s::text[], %(received_at_ms)s::bigint[],
+        %(raw_crc32)s::bigint[], %(deliveries)s::int[], %(object)s::text[], %(raw)b::bytea[])
+        AS given (seq, id, app, received_at_ms, raw_crc32, deliveries, object, raw)
+), b AS (
+    INSERT INTO body (day, seq, raw) SELECT %(day)s::int, seq, raw FROM given
+)
+INSERT INTO notification (seq, id, app, received_at_ms, raw_crc32, raw_bytes, deliveries, day, object)
+SELECT seq, id, app, received_at_ms, raw_crc32, length(raw), deliveries, %(day)s::int, object FROM given;
+
+-- name: take_deliveries
+INSERT INTO delivery (seq, position, target, received_at_ms, due_ms, clock_started_ms, attempt, attempt_at_ms, changes,
+    lane, ordered, id, selection, group_key)
+SELECT * FROM unnest(%(seq)s::bigint[], %(position)s::int[], %(target)s::text[], %(received_at_ms)s::bigint[],
+    %(due_ms)s::bigint[], %(clock_started_ms)s::bigint[], %(attempt)s::int[], %(attempt_at_ms)s::bigint[],
+    %(changes)s::int[], %(lane)s::smallint[], %(ordered)s::bool[], %(id)s::text[], %(selection)s::text[],
+    %(group_key)s::text[]);
+
+-- name: take_kept
+INSERT INTO kept (seq, position, received_at_ms, target, id, selection, changes, lane, delivered_at_ms)
+SELECT * FROM unnest(%(seq)s::bigint[], %(position)s::int[], %(received_at_ms)s::bigint[], %(target)s::text[],
+    %(id)s::text[], %(selection)s::text[], %(changes)s::int[], %(lane)s::smallint[], %(delivered_at_ms)s::bigint[]);
+
+-- name: take_keys
+WITH came AS (
+    INSERT INTO seen (bucket, digest)
+    SELECT %(bucket)s::int, digest FROM unnest(%(digests)b::bytea[]) AS each (digest) ORDER BY digest
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+INSERT INTO seen_tally (bucket, writer, keys) SELECT %(bucket)s::int, 0, count(*) FROM came
+ON CONFLICT (bucket, writer) DO UPDATE SET keys = seen_tally.keys + excluded.keys;
+
 -- name: new_writer
 INSERT INTO writer (id, name, version, seen_at_ms)
 VALUES (nextval('writer_seq'), %(name)s, %(version)s, clock_ms()) RETURNING id;

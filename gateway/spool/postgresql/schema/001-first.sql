@@ -144,3 +144,12 @@ CREATE TABLE seen_tally (
     keys bigint NOT NULL,
     PRIMARY KEY (bucket, writer)
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+
+-- How far a spool of another kind has been carried over, by the mark that was written into it.
+CREATE TABLE moved (
+    source text PRIMARY KEY,
+    seq bigint NOT NULL,              -- the last of its notifications that is here
+    notifications bigint NOT NULL,
+    deliveries bigint NOT NULL,       -- those that are kept included
+    checksum numeric NOT NULL         -- sum of the CRC-32 of the bytes as they were read back here
+);
