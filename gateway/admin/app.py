@@ -21,7 +21,8 @@
 
 Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
 
-On the admin port, in this order: `Host` neither loopback nor configured 421, unknown path 404, method 405;
+On the admin port, in this order: `Host` neither loopback nor configured 421, drawn in by another site's page
+403, unknown path 404, method 405;
 for a POST also: token 401, not `application/json` 415, body too large 413, not here in time 408, not what is
 asked for 400. The metrics port has the first three paths and nothing else, and asks for no `Host`: there is
 nothing to protect from a browser.
@@ -41,7 +42,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admin.body import BodyRefusedError, read_body
-from gateway.admin.guard import host_is_ours, is_json, token_is_right
+from gateway.admin.guard import host_is_ours, is_drawn_in, is_json, token_is_right
 from gateway.admin.health import Health
 from gateway.core.change import Kind
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
@@ -456,7 +457,8 @@ def _results(results: Mapping[str, ActionResult]) -> Response:
 
 
 class _HostGuard:
-    """Turns away requests for hosts that are not ours, before anything looks at them (RFC 9110, 15.5.20)."""
+    """Turns away requests for hosts that are not ours (RFC 9110, 15.5.20), and what other sites' pages draw
+    in, before anything looks at them."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self._app = app
@@ -465,6 +467,14 @@ class _HostGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not host_is_ours(_values(scope, b"host"), hosts=self._hosts):
             refusal = _error(421, "host", "ask for a loopback address, or name the host in admin.hosts")
+            await refusal(scope, receive, send)
+            return
+        if scope["type"] == "http" and is_drawn_in(
+            fetch_sites=_values(scope, b"sec-fetch-site"),
+            fetch_modes=_values(scope, b"sec-fetch-mode"),
+            destinations=_values(scope, b"sec-fetch-dest"),
+        ):
+            refusal = _error(403, "other_site", "nothing here is for pages of other sites")
             await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)

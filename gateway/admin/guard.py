@@ -44,6 +44,19 @@ def is_json(values: Sequence[bytes]) -> bool:
     return len(values) == 1 and values[0].split(b";")[0].strip().lower() == b"application/json"
 
 
+def is_drawn_in(
+    *, fetch_sites: Sequence[bytes], fetch_modes: Sequence[bytes], destinations: Sequence[bytes]
+) -> bool:
+    """Judge whether another site's page has a browser fetch this besides (an image, a script, a frame), by
+    `Sec-Fetch-Site`, `-Mode` and `-Dest`; a link that somebody follows is none such.
+
+    It could read nothing of the answer; but each costs us something, and a stream takes a place.
+    """
+    if list(fetch_sites) not in ([b"cross-site"], [b"same-site"]):
+        return False
+    return list(fetch_modes) != [b"navigate"] or list(destinations) != [b"document"]
+
+
 def _is_loopback(name: str) -> bool:
     try:
         return ipaddress.ip_address(name).is_loopback

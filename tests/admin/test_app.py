@@ -22,6 +22,28 @@ REPLAY, DISCARD = "/api/dead-letters/replay", "/api/dead-letters/discard"
 ID = "0191f0a0c0de70008000000000000001-support"
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/api/status", "/api/ledger", "/healthz", "/nowhere"])
+@pytest.mark.parametrize(
+    ("site", "mode", "destination", "refused"),
+    [
+        ("cross-site", "no-cors", "image", True),
+        ("same-site", "no-cors", "script", True),
+        ("cross-site", "cors", "empty", True),
+        ("cross-site", "navigate", "iframe", True),
+        ("cross-site", "navigate", "document", False),
+        ("same-origin", "cors", "empty", False),
+        ("none", "navigate", "document", False),
+    ],
+)
+async def test_nothing_is_fetched_for_other_sites_pages(
+    desk: Desk, path: str, site: str, mode: str, destination: str, refused: bool
+) -> None:
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": destination}
+    async with desk.client() as client:
+        answer = await client.get(path, headers=headers)
+    assert (answer.status_code == 403) is refused
+
+
 # -- health, readiness, metrics: on both ports
 
 

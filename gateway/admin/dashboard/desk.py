@@ -218,12 +218,12 @@ class Desk:
         form = await read_form(request)
         leads_to = local_path(first(form, "next"))
         now_seconds = trio.current_time()
-        if not self._sessions.may_try(now_seconds):
-            problem = "Too many tries: wait ten seconds."
-            return await self._login_page(request, leads_to, problem, 429)
         word = self._sessions.open(first(form, "token").strip(), now_seconds)
         if word is None:
             self._tell_of_token(request)
+            if not self._sessions.may_be_wrong(now_seconds):
+                problem = "That is not the token either: wait ten seconds, and look where it is."
+                return await self._login_page(request, leads_to, problem, 429)
             return await self._login_page(request, leads_to, "That is not the token.", 401)
         answer = redirect(leads_to)
         answer.set_cookie(

@@ -23,6 +23,8 @@ MAX_FIELDS: Final = 400
 """Of one form: the ids, what was typed, and some."""
 _LOCAL_PATH: Final = re.compile(r"/(?:[A-Za-z0-9_.~%?=&+*:-][A-Za-z0-9_.~%?=&+*:/-]*)?")
 """Where a login may lead to: on this port, and to no other host (`//host` is none)."""
+_JSON_PART: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|\[\]|\{\}|[][{},:]|[^][{},:"]+')
+"""Of JSON without blanks; what is empty stays in one piece."""
 
 Form = Mapping[str, Sequence[str]]
 
@@ -90,9 +92,33 @@ def chosen_ids(form: Form) -> list[str]:
 def readable(body: bytes) -> str:
     """Return a payload for people: JSON indented, what is no JSON as it is, and both bounded."""
     try:
-        formatted = msgspec.json.format(body, indent=2)
+        compact = msgspec.json.format(body, indent=-1)
     except (msgspec.DecodeError, RecursionError):
-        formatted = body
-    text = visible_text(formatted[:PAYLOAD_SHOWN_BYTES].decode("utf-8", "replace"))
-    more = len(formatted) - PAYLOAD_SHOWN_BYTES
+        shown, more = body[:PAYLOAD_SHOWN_BYTES], len(body) - PAYLOAD_SHOWN_BYTES
+    else:
+        shown, more = _indented(compact)
+    text = visible_text(shown.decode("utf-8", "replace"))
     return f"{text}\n\u2026 {wording.plural(more, 'more byte')}" if more > 0 else text
+
+
+def _indented(compact: bytes) -> tuple[bytes, int]:
+    """Indent as much of sound JSON as is shown, and count the bytes that are left.
+
+    Not the whole: what is nested a thousand deep would have a thousand blanks before each of its values.
+    """
+    shown, depth = bytearray(), 0
+    for part in _JSON_PART.finditer(compact):
+        text = part[0]
+        if text in (b"[", b"{"):
+            depth += 1
+        elif text in (b"]", b"}"):
+            depth -= 1
+            shown += b"\n" + b"  " * depth
+        shown += b": " if text == b":" else text
+        if text in (b"[", b"{", b","):
+            shown += b"\n" + b"  " * depth
+        if len(shown) >= PAYLOAD_SHOWN_BYTES:
+            cut = len(shown) - PAYLOAD_SHOWN_BYTES
+            more = len(compact) - part.end() + min(cut, len(text))
+            return bytes(shown[:PAYLOAD_SHOWN_BYTES]), more
+    return bytes(shown), 0

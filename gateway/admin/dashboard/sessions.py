@@ -21,7 +21,8 @@ MAX_SESSIONS: Final = 32
 """The one that was used least recently gives way: nobody can fill the memory, who needs the token to try."""
 TRIES_AT_ONCE: Final = 5
 TRIES_PER_SECOND: Final = 0.5
-"""Nobody guesses 43 characters; a shorter token of the operator's own is not to be had so, either."""
+"""Of wrong tokens that are answered as such. The right one always opens: otherwise whoever may reach the port
+could keep the operator out by being wrong."""
 
 
 @dataclass(slots=True)
@@ -56,8 +57,8 @@ class Sessions:
         self._kept: dict[bytes, Session] = {}
         self._tries = LineBudget(lines_per_second=TRIES_PER_SECOND, burst_lines=TRIES_AT_ONCE)
 
-    def may_try(self, now_seconds: float) -> bool:
-        """Whether a token may be tried now; uses the try up."""
+    def may_be_wrong(self, now_seconds: float) -> bool:
+        """Whether a wrong token is one try more, and not one too many; uses the try up."""
         return self._tries.take(now_seconds) is not None
 
     def open(self, presented: str, now_seconds: float) -> str | None:

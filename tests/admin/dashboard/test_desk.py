@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 
 import pytest
-import trio
-import trio.testing
 from structlog.testing import capture_logs
 
 from gateway.admin.dashboard.pages import SECURITY_HEADERS
@@ -185,16 +183,13 @@ async def test_a_wrong_token_opens_nothing_and_is_on_record(stage: Stage) -> Non
     assert "guess" not in repr(lines)
 
 
-async def test_tokens_are_not_tried_fast(stage: Stage, autojump_clock: trio.testing.MockClock) -> None:
+async def test_whoever_is_wrong_keeps_nobody_out_who_is_right(stage: Stage) -> None:
     async with stage.client() as client:
-        statuses = [(await client.post("/login", data={"token": "x"})).status_code for _ in range(9)]
-        assert statuses[:5] == [401] * 5
-        assert set(statuses[5:]) == {429}
-        right = {"token": TOKEN.decode()}
-        answer = await client.post("/login", data=right)
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "10")
-        await trio.sleep(10)
-        assert (await client.post("/login", data=right)).status_code == 303
+        answers = [await client.post("/login", data={"token": "x"}) for _ in range(9)]
+        assert [one.status_code for one in answers] == [401] * 5 + [429] * 4
+        assert answers[-1].headers["retry-after"] == "10"
+    async with stage.client() as client:
+        assert (await client.post("/login", data={"token": TOKEN.decode()})).status_code == 303
 
 
 async def test_logging_out_makes_the_cookie_worthless(stage: Stage) -> None:
