@@ -73,6 +73,7 @@ def examine(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
         *_found(material),
         *_examine_targets(settings, with_keys=with_keys),
         *_examine_directories(settings),
+        *_examine_shared_spool(settings),
     ]
     return _placed(loaded, found)
 
@@ -89,7 +90,42 @@ def remarks(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
     found += remarks_settings(loaded)
     found += _remark_public_name(settings)
     found += _found(_remark_open_files(settings, with_keys=with_keys))
+    found += _remark_left_spool(settings)
     return _placed(loaded, found)
+
+
+def _examine_shared_spool(settings: Settings) -> Iterator[Found]:
+    """See that PostgreSQL could be spoken to; whether it is there is seen at the start."""
+    if settings.spool.engine != "postgresql" or settings.spool.dsn is None:
+        return
+    try:
+        from gateway.spool.postgresql.link import check_dsn
+    except ImportError as error:
+        from gateway.spool.opening import not_installed
+
+        told = not_installed(error)
+        yield ("spool", "engine"), told.message, told.remedy
+        return
+    if fault := check_dsn(settings.spool.dsn):
+        yield (
+            ("spool", "dsn"),
+            f"{fault} ({settings.spool.dsn.source})",
+            "write postgresql://USER:PASSWORD@HOST/DATABASE there, with %40 for an @ in the password",
+        )
+
+
+def _remark_left_spool(settings: Settings) -> Iterator[Found]:
+    """Notice what a gateway with SQLite has left where nobody delivers from it any more."""
+    if settings.spool.engine != "postgresql":
+        return
+    from gateway.spool.sqlite import workers_with_files  # what `check` has no other use for
+
+    if workers_with_files(settings.spool.directory):
+        yield (
+            ("spool", "directory"),
+            f"{settings.spool.directory} has files of engine sqlite, which nobody delivers from",
+            f"carry them over: gateway spool move --from sqlite:{settings.spool.directory} --to postgresql",
+        )
 
 
 def _remark_public_name(settings: Settings) -> Iterator[Found]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -293,3 +294,45 @@ def test_a_public_url_that_the_certificate_is_not_for_calls_for_a_remark(remarke
     assert "hooks.example.com is none of the names" in remark.message
     assert "localhost" in remark.message
     assert remarked(GOOD.replace('8443"', '8443", public_url: "https://localhost:8443"')) == ()
+
+
+ON_POSTGRESQL = GOOD.replace(
+    "  directory: var/spool", "  {directory: var/spool, engine: postgresql, dsn: {env: DSN}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        ("postgresql://gateway:pa55word@db-1,db-2/gateway", []),
+        ("host=db dbname=gateway", []),
+        ("postgresql://gateway:pa55word@[db", ["spool.dsn"]),
+        ("db.internal", ["spool.dsn"]),
+    ],
+)
+def test_a_connection_string_is_read_before_it_is_used(site: Path, dsn: str, expected: list[str]) -> None:
+    (site / "gateway.yaml").write_text(ON_POSTGRESQL)
+    loaded, problems = load_and_examine(site / "gateway.yaml", environ={"SECRET": "s", "DSN": dsn})
+    assert loaded is not None
+    assert [problem.key_path for problem in problems] == expected
+    assert all("pa55" not in str(problem) for problem in problems)
+
+
+def test_a_driver_that_is_not_installed_is_told_with_the_extra(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gateway.spool.postgresql.link", None)
+    (site / "gateway.yaml").write_text(ON_POSTGRESQL)
+    _, [problem] = load_and_examine(site / "gateway.yaml", environ={"SECRET": "s", "DSN": "host=db"})
+    assert problem.key_path == "spool.engine"
+    assert "meta-webhook-gateway[postgresql]" in problem.remedy
+
+
+def test_files_of_sqlite_beside_another_engine_are_noticed(site: Path) -> None:
+    (site / "gateway.yaml").write_text(ON_POSTGRESQL)
+    loaded = load_settings(site / "gateway.yaml", environ={"SECRET": "s", "DSN": "host=db"})
+    assert remarks(loaded) == ()
+    (site / "var/spool/0").mkdir(parents=True)
+    (site / "var/spool/0/spool.sqlite").touch()
+    [remark] = remarks(loaded)
+    assert "gateway spool move" in remark.remedy

@@ -43,6 +43,7 @@ def _all_secrets(settings: Settings) -> Iterator[tuple[KeyPath, object]]:
         for header, value in target.headers.items():
             yield ("targets", name, "headers", header), value
         yield ("targets", name, "signing_secret"), target.signing_secret
+    yield ("spool", "dsn"), settings.spool.dsn
     yield ("admin", "token"), settings.admin.token
 
 

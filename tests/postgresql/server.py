@@ -22,6 +22,7 @@ _SOMEBODY = NOBODY if os.geteuid() == 0 else None
 START_SECONDS = 20.0
 DATABASE = "postgres"
 USER = "gateway"
+TEMPORARY = Path("/tmp")  # noqa: S108 - directories of our own are made in it
 FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 """For what is no matter of crashes."""
 
@@ -162,9 +163,9 @@ class Server:
 
 
 @contextmanager
-def directory_of_somebody() -> Iterator[Path]:
+def directory_of_somebody(parent: Path = TEMPORARY) -> Iterator[Path]:
     """Give a directory that the server may use; its path is short, for the sake of the socket in it."""
-    made = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     if os.geteuid() == 0:
         os.chown(made, NOBODY, NOBODY)
     try:
@@ -174,9 +175,9 @@ def directory_of_somebody() -> Iterator[Path]:
 
 
 @contextmanager
-def server(settings: Mapping[str, str] = FAST) -> Iterator[Server]:
+def server(settings: Mapping[str, str] = FAST, parent: Path = TEMPORARY) -> Iterator[Server]:
     """Give a server that runs."""
-    with directory_of_somebody() as directory:
+    with directory_of_somebody(parent) as directory:
         made = Server(directory, settings=settings)
         made.create()
         made.start()

@@ -84,8 +84,8 @@ class Chosen:
         """Return how many there can be, judged by the names of the files alone."""
         if self.ids is not None:
             return len(self.ids)
-        found = self.store.iterate(target=self.selection.target)
-        return sum(1 for one in found if self.selection.may_hold(one))
+        found = self.store.iterate(target=self.selection.target, may_hold=self.selection.may_hold)
+        return sum(1 for _ in found)
 
 
 def choose(
