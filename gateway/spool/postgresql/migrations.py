@@ -135,7 +135,7 @@ def _check_owner(link: Link) -> None:
             told = f"{other} may make things there" if is_trusted else f"it belongs to {owner}"
             raise SpoolUnavailableError(
                 f"the schema {SCHEMA_NAME} is not for the gateway alone: {told}",
-                remedy="look what is in it; then let the user of spool.dsn own it (ALTER SCHEMA ... OWNER TO),"
+                remedy="look what is in it; then let the user of spool.dsn own it (ALTER SCHEMA ... OWNER TO)"
                 " and nobody else make things there (REVOKE CREATE ON SCHEMA)",
             )
 
