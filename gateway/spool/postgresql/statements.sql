@@ -146,16 +146,17 @@ SELECT id FROM delivery WHERE id = ANY(%(ids)s::text[]);
 
 -- name: due
 -- Lane by lane, of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue the
--- longest; nothing that somebody holds, or has his hand on at this moment.
+-- longest; nothing that somebody holds, or has his hand on at this moment. (due_ms < 1, and first in the order: one index
+-- alone answers that. With due_ms = 0 the planner may take the one without lanes, and read all for a lane that has none.)
 SELECT d.seq, d.position, d.received_at_ms, d.changes, d.attempt, d.attempt_at_ms, d.due_ms, d.group_key, d.id,
     n.app, n.object, n.raw_bytes, d.lane
 FROM unnest(%(lanes)s::int[]) WITH ORDINALITY AS lanes (lane, turn)
 CROSS JOIN LATERAL (
     SELECT * FROM (
         SELECT * FROM delivery
-        WHERE target = %(target)s AND delivery.lane = lanes.lane AND due_ms = 0 AND held_until_ms <= %(clock_ms)s
+        WHERE target = %(target)s AND delivery.lane = lanes.lane AND due_ms < 1 AND held_until_ms <= %(clock_ms)s
             AND NOT token = ANY(%(held)s::bigint[])
-        ORDER BY received_at_ms, seq, position LIMIT %(wanted)s FOR UPDATE SKIP LOCKED
+        ORDER BY due_ms, received_at_ms, seq, position LIMIT %(wanted)s FOR UPDATE SKIP LOCKED
     ) AS at_once
     UNION ALL
     SELECT * FROM (

@@ -4,14 +4,26 @@ import time
 
 import trio
 
+from gateway.core.lanes import ORDER
 from gateway.spool.contract import Spool
 from tests.postgresql.rig import Database, opened
-from tests.spool.rig import note
+from tests.spool.rig import NOW_MS, in_an_hour, note
 
 BATCHES = 12
 """After five of a statement the server settles on a plan."""
 BATCH = 64
 KEYS = 20_000
+WAITING = 20_000
+_WAITING = f"""
+TRUNCATE notification, delivery;
+INSERT INTO notification SELECT n, 'n' || n, 'main', n, 0, 1, 1, 0, NULL
+    FROM generate_series(1, {WAITING}) AS n;
+INSERT INTO delivery (seq, position, target, received_at_ms, due_ms, clock_started_ms, changes, lane, id)
+    SELECT n, 0, 'support', n / 50, 0, n / 50, 1, {int(ORDER[-1])}, md5(n::text)
+    FROM generate_series(1, {WAITING}) AS n;
+SELECT setval('notification_seq', {WAITING});
+ANALYZE notification, delivery
+"""  # noqa: S608
 
 
 def rows_read(database: Database, table: str) -> int:
@@ -47,3 +59,15 @@ async def test_a_batch_does_not_read_through_the_duplicates_window(database: Dat
         )
         await append(spool, "after")
     assert rows_read(database, f"seen_{bucket}") < KEYS
+
+
+async def test_a_lease_does_not_read_through_what_waits_in_other_lanes(database: Database) -> None:
+    """It did: where all that waited was in one lane, an empty one was looked for among all of it."""
+    database.sql(_WAITING)
+    before = rows_read(database, "delivery")
+    async with opened(database) as spool:
+        for _ in range(BATCHES):
+            assert not await spool.lease(
+                "support", now_ms=NOW_MS, limit=10, next_due_ms=in_an_hour, lanes=ORDER[:-1]
+            )
+    assert rows_read(database, "delivery") - before < WAITING
