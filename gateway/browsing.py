@@ -63,9 +63,9 @@ class Browser:
         looked_at, last = 0, ""
         before = tuple(after.split("/")) if after else ()
         # By order, not by being there: the letter that was last on the page before may be gone.
-        for found in self._store.iterate_back(target=selection.target, before=before):
-            if not selection.may_hold(found):
-                continue
+        for found in self._store.iterate_back(
+            target=selection.target, before=before, may_hold=selection.may_hold
+        ):
             if len(rows) >= ROWS or looked_at >= READ:
                 return Page(rows=tuple(rows), after=last, looked_at=looked_at)
             looked_at, last = looked_at + 1, "/".join(found.place)

@@ -8,7 +8,9 @@ from gateway import browsing
 from gateway.admin.dashboard.letters import Page, Wanted
 from gateway.browsing import Browser
 from gateway.core.routing import UNROUTED
+from gateway.delivery import dead_letter_place
 from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, summarize
 from gateway.errors import UsageError
 from gateway.spool.contract import AttemptRecord
@@ -167,3 +169,20 @@ async def test_one_is_found_by_its_id_and_nothing_else_is(store: DeadLetterStore
     assert "no" not in repr(letter.attempts[0]).replace("now", "").split("duration")[1]
     for name in ("none", "", "../x", "a/b", "\u0000", "x" * 300):
         assert await browser(store).find(name) is None
+
+
+async def test_what_no_filter_can_mean_is_not_looked_at(
+    store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(a_letter("old", hours_ago=5))
+    store.write(a_letter("new"))
+    looked_at: list[str] = []
+    real = dead_letter_place.look
+
+    def look(root: int, parts: tuple[str, str, str], identifier: str) -> Found | None:
+        looked_at.append(identifier)
+        return real(root, parts, identifier)
+
+    monkeypatch.setattr(dead_letter_place, "look", look)
+    assert ids(await browser(store).page(Wanted(since="3h"))) == ["new"]
+    assert looked_at == ["new"], "a hundred thousand others would keep whoever asks next waiting for seconds"

@@ -16,30 +16,30 @@ from gateway.cli.output import options, out
 
 _COMMANDS: Final = {
     # name -> (module, one line for --help); a module has `command` (a function) or `commands` (a Typer)
-    "demo": ("demo", "Run the whole job in one go, on throw-away certificates and real sockets."),
-    "init": ("init", "Write a configuration, development certificates and secrets to start from."),
+    "demo": ("demo.command", "Run the whole job in one go, on throw-away certificates and real sockets."),
+    "init": ("init.command", "Write a configuration, development certificates and secrets to start from."),
     "check": ("check", "Check the configuration and every file that it names; no network."),
     "run": ("run", "Serve until SIGTERM or SIGINT."),
     "doctor": (
-        "doctor",
+        "doctor.command",
         "Look at the running environment: certificates, targets, disk, the view from outside.",
     ),
     "routes": ("routes", "Explain where a field or a payload would go, route by route."),
-    "send": ("send", "Play Meta once: signed POSTs over mTLS, or the verification GET."),
-    "bench": ("bench", "Play Meta at a rate, and hold the answers against Meta's bar."),
-    "status": ("status", "Say what is the matter, and how every target is; --watch to stay."),
-    "trace": ("trace", "Follow one notification or message: where it is, and what was tried."),
-    "targets": ("targets", "List the targets, pause one, resume it, give up a former one."),
-    "dead-letters": ("dead_letters", "List, show, replay and discard dead letters."),
+    "send": ("simulator.send", "Play Meta once: signed POSTs over mTLS, or the verification GET."),
+    "bench": ("simulator.bench", "Play Meta at a rate, and hold the answers against Meta's bar."),
+    "status": ("status.command", "Say what is the matter, and how every target is; --watch to stay."),
+    "trace": ("trace.command", "Follow one notification or message: where it is, and what was tried."),
+    "targets": ("targets.commands", "List the targets, pause one, resume it, give up a former one."),
+    "dead-letters": ("dead_letters.commands", "List, show, replay and discard dead letters."),
     "replay": ("replay", "Send a target again what was delivered, while it is kept."),
     "spool": ("spool", "Bring the spool's schema up to date, or carry a spool over."),
     "subscriptions": (
-        "subscriptions",
+        "subscriptions.commands",
         "Subscribe the app to accounts at Meta, and compare that with the routes.",
     ),
     "certs": ("certs", "Show a certificate file; make a development PKI, issue and revoke in it."),
-    "fields": ("fields", "List the known webhook fields and what each means."),
-    "completion": ("completion", "Print what a shell needs to complete this command line."),
+    "fields": ("fields.command", "List the known webhook fields and what each means."),
+    "completion": ("completion.command", "Print what a shell needs to complete this command line."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gateway.cli import quantities
-from gateway.cli.completing import complete_app, complete_field, complete_kind, complete_target
+from gateway.cli.completion.proposals import complete_app, complete_field, complete_kind, complete_target
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import UsageError

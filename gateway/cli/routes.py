@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.completing import complete_app, complete_field
+from gateway.cli.completion.proposals import complete_app, complete_field
 from gateway.cli.output import err, options, out, out_json
 from gateway.core.envelope import Change, Kind, Unparseable, parse_envelope
 from gateway.core.routing import UNROUTED, RoutingTable

@@ -20,7 +20,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,10 @@ race.
 """
 
 _log = get_logger("dead_letter")
+
+
+def _any_hour(_day: str, _hour: str) -> bool:
+    return True
 
 
 class DeadLetterStore:
@@ -198,26 +202,37 @@ class DeadLetterStore:
             )
         return letter
 
-    def iterate(self, *, target: str | None = None) -> Iterator[Found]:
+    def iterate(
+        self, *, target: str | None = None, may_hold: Callable[[str, str], bool] = _any_hour
+    ) -> Iterator[Found]:
         """Go through the files, oldest hour first; holds one hour's names in memory at a time.
+
+        What `may_hold` says no to (day, hour) is not looked into.
 
         Raises:
             DeadLetterError: the directory cannot be read.
         """
         with self._reading(), self._root() as root:
             for parts in self._hours(root, target=target):
-                yield from files_of(root, parts)
+                if may_hold(*parts[1:]):
+                    yield from files_of(root, parts)
 
-    def iterate_back(self, *, target: str | None = None, before: tuple[str, ...] = ()) -> Iterator[Found]:
-        """Go through the files, newest hour first, from before a place (`Found.place`) on; holds one hour's
-        names in memory.
+    def iterate_back(
+        self,
+        *,
+        target: str | None = None,
+        before: tuple[str, ...] = (),
+        may_hold: Callable[[str, str], bool] = _any_hour,
+    ) -> Iterator[Found]:
+        """Go through the files, newest hour first, from before a place (`Found.place`) on; as `iterate`.
 
         Raises:
             DeadLetterError: the directory cannot be read.
         """
         with self._reading(), self._root() as root:
             for parts in reversed(self._hours(root, target=target)):
-                yield from files_back(root, parts, before)
+                if may_hold(*parts[1:]):
+                    yield from files_back(root, parts, before)
 
     def _hours(self, root: int, *, target: str | None = None) -> list[tuple[str, str, str]]:
         hours = [

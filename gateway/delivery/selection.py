@@ -34,9 +34,9 @@ class Selection:
         """Whether it takes everything."""
         return self == Selection()
 
-    def may_hold(self, found: Found) -> bool:
-        """Whether a file may match, judged by its place: the hour of its acceptance."""
-        first = f"{found.day} {found.hour}"
+    def may_hold(self, day: str, hour: str) -> bool:
+        """Whether there may be a match among what was accepted in an hour: one directory of a target."""
+        first = f"{day} {hour}"
         return (self.since_ms is None or first >= _hour(self.since_ms)) and (
             self.until_ms is None or first <= _hour(self.until_ms)
         )
@@ -60,9 +60,7 @@ def select(
     Raises:
         DeadLetterError: the directory cannot be read.
     """
-    for found in store.iterate(target=selection.target):
-        if not selection.may_hold(found):
-            continue
+    for found in store.iterate(target=selection.target, may_hold=selection.may_hold):
         try:
             letter = store.read(found)
         except DeadLetterError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.init import command as init
+from gateway.cli.init.command import command as init
 from gateway.preflight import load_and_examine
 from gateway.settings.absent import ABSENT, remedy_for
 

@@ -85,7 +85,7 @@ def test_a_fresh_clone_is_told_everything_that_is_missing_and_how_to_begin(tmp_p
 
 def test_the_small_configuration_is_what_init_writes() -> None:
     """But for where certificates and state are; so that there is one text to keep right."""
-    template = (CONFIG.parent / "gateway/cli/init_development.yaml").read_text()
+    template = (CONFIG.parent / "gateway/cli/init/development.yaml").read_text()
 
     def body(text: str) -> str:
         return re.sub(

@@ -135,8 +135,8 @@ def read(path: Path) -> Any:
     [
         "config/gateway.yaml",
         "config/example-full.yaml",
-        "gateway/cli/init_development.yaml",
-        "gateway/cli/init_production.yaml",
+        "gateway/cli/init/development.yaml",
+        "gateway/cli/init/production.yaml",
     ],
 )
 def test_the_schema_takes_every_configuration_of_ours(file: str) -> None:

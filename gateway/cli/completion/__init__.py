@@ -1,0 +1,1 @@
+"""`gateway completion`, and what a shell proposes then."""

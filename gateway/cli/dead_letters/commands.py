@@ -1,0 +1,373 @@
+"""`gateway dead-letters`: list, show, replay and discard what no target took."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gateway.cli.agreement import demand_agreement
+from gateway.cli.completion.proposals import complete_field, complete_target
+from gateway.cli.dead_letters.choice import Chosen, choose, find_exactly, make_selection
+from gateway.cli.dead_letters.report import Report, reporting
+from gateway.cli.dead_letters.rows import cells_of, print_tables, row_of, stream_json, visible_lines
+from gateway.cli.output import err, options, out, out_json
+from gateway.clock import unix_ms
+from gateway.errors import DeadLetterError
+
+if TYPE_CHECKING:
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.dead_letter_place import Found
+    from gateway.delivery.replay import Known, Result
+    from gateway.settings.model import Settings
+
+CHUNK: Final = 100
+"""Letters in one request to the running gateway: a second's work, so that the progress bar moves."""
+
+commands = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="List, show, replay and discard dead letters. They are plain files; nothing has to run.",
+)
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Dead letters, by id.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="Of this target; _unrouted: of none.", autocompletion=complete_target),
+]
+Field = Annotated[
+    str | None,
+    typer.Option(
+        "--field", help="With a change of this field (* and ? as in routes).", autocompletion=complete_field
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Accepted at or after it: 2h, 3d, or 2026-01-02T03:04:05Z."),
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Accepted at or before it.")]
+ReasonOption = Annotated[
+    str | None,
+    typer.Option("--reason", help="refused, gave_up, unrouted, unparseable, damaged or discarded_target."),
+]
+All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
+
+
+@commands.command("list")
+def list_(
+    target: Target = None,
+    field: Field = None,
+    since: Since = None,
+    until: Until = None,
+    reason: ReasonOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, oldest first: a table on a terminal, tab-separated in a pipe.
+
+    In a pipe the columns are: id, target, reason, fields, received_at, died_at (UTC), and last: status or
+    error of the last attempt. On a terminal received is month, day and time (UTC); --json has everything.
+    """
+    from gateway.delivery.selection import select
+
+    selection = make_selection(target, field, since, until, reason)
+    rows = (row_of(found, letter) for found, letter in select(_store(_settings()), selection))
+    if as_json:
+        stream_json(rows)
+    elif sys.stdout.isatty():
+        print_tables(rows)
+    else:
+        for row in rows:
+            out("\t".join(cells_of(row)))
+
+
+@commands.command()
+def show(
+    identifier: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A dead letter, by id, or by as much of its begin as is unique."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter: why it died, every attempt, and the body. This prints message text."""
+    from gateway.delivery.dead_letter_record import encode
+
+    store = _store(_settings())
+    found = _find(store, identifier)
+    letter = store.read(found)
+    # As the file has it, its own seal included.
+    file = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
+    if as_json:
+        out_json(file)
+        return
+    body = file.pop("body", file.pop("body_base64", ""))
+    attempts = file.pop("attempts")
+    out(visible_lines(str(store.directory / found.name)))
+    for key, value in file.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        out(f"{key}: {visible_lines(shown)}")
+    for number, attempt in enumerate(attempts, start=1):
+        outcome = attempt["status"] or attempt["error"]
+        out(f"attempt {number}: {attempt['at']}  {visible_lines(str(outcome))}  {attempt['duration_ms']} ms")
+        if attempt["response_excerpt"]:
+            out(f"  {visible_lines(attempt['response_excerpt'])}")
+    out("body:")
+    out(visible_lines(body))
+
+
+@commands.command()
+def replay(
+    ids: Ids = None,
+    target: Target = None,
+    field: Field = None,
+    since: Since = None,
+    until: Until = None,
+    reason: ReasonOption = None,
+    everything: All = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be replayed; change nothing.")
+    ] = False,
+    accept_edited: Annotated[
+        bool, typer.Option("--accept-edited", help="Replay letters whose file was edited, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Store dead letters again, to be delivered under their old ids; then remove their files.
+
+    The running gateway does it, asked through its admin port; where none runs, this command takes the spool
+    and does it itself, and they are delivered after the next start. It may be interrupted and repeated.
+    Letters of _unrouted go through the routes again.
+    """
+    settings = _settings()
+    store = _store(settings)
+    chosen = choose(store, ids, make_selection(target, field, since, until, reason), everything=everything)
+    with reporting(frozenset({"replayed", "would_replay", "pending"}), as_json=as_json) as report:
+        if dry_run:
+            _do_here(chosen, partial(_rehearse, settings, accept_edited), report)
+        else:
+            alone = partial(_replay_alone, settings, accept_edited)
+            _do(settings, "replay", chosen, {"accept_edited": accept_edited}, alone, report)
+
+
+@commands.command()
+def discard(
+    ids: Ids = None,
+    target: Target = None,
+    field: Field = None,
+    since: Since = None,
+    until: Until = None,
+    reason: ReasonOption = None,
+    everything: All = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be removed; change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove dead letters for good. It may be interrupted and repeated."""
+    settings = _settings()
+    store = _store(settings)
+    chosen = choose(store, ids, make_selection(target, field, since, until, reason), everything=everything)
+    if not (dry_run or yes) and (number := chosen.number()):
+        letters = "dead letter" if number == 1 else "dead letters"
+        demand_agreement(f"Remove {number} {letters} for good?", otherwise="nothing is removed")
+    with reporting(frozenset({"discarded", "would_discard"}), as_json=as_json) as report:
+        if dry_run:
+            _do_here(chosen, _would_discard, report)
+        else:
+            _do(settings, "discard", chosen, {}, partial(_discard_alone, settings, store), report)
+
+
+# -- which
+
+
+def _settings() -> "Settings":
+    from gateway.cli.admin_client import settings_of
+
+    # Secrets may be in the gateway's environment and not in ours; none is needed but, perhaps, the admin
+    # token.
+    return settings_of(options.config)
+
+
+def _store(settings: "Settings") -> "DeadLetterStore":
+    from gateway.delivery.dead_letter import DeadLetterStore
+
+    directory = settings.dead_letter.directory
+    try:
+        directory.stat()
+    except FileNotFoundError:
+        err(f"{directory} does not exist: has the gateway run with this configuration?")
+    except OSError:
+        pass  # reading it tells
+    return DeadLetterStore(directory, b"")
+
+
+def _find(store: "DeadLetterStore", identifier: str) -> "Found":
+    """Find the letter of this id, or the only one whose id begins so."""
+    if found := find_exactly(store, identifier):
+        return found
+    begins = (found for found in store.iterate() if identifier and found.id.startswith(identifier))
+    several = list(islice(begins, 2))
+    if len(several) > 1:
+        raise DeadLetterError(
+            f"several dead letters begin with {identifier}: {several[0].id}, {several[1].id}",
+            remedy="write more of the id",
+        )
+    if not several:
+        raise DeadLetterError(f"there is no dead letter {identifier}", remedy="gateway dead-letters list")
+    return several[0]
+
+
+# -- doing it
+
+Work = Callable[[Iterator[list[str]], Report], None]
+"""Does something to dead letters, some at a time, and reports what became of each."""
+
+
+def _do(
+    settings: "Settings",
+    action: str,
+    chosen: Chosen,
+    content: dict[str, object],
+    alone: Work,
+    report: Report,
+) -> None:
+    """Have the running gateway do it; where none runs, do it here."""
+    from gateway.cli.admin_client import running_gateway
+    from gateway.cli.state_owner import refuse_another_user
+
+    if chosen.is_empty():
+        return
+    gateway = running_gateway(options.config, settings)
+    if gateway is None:
+
+        def work(chunks: Iterator[list[str]], report: Report) -> None:
+            refuse_another_user(settings.spool.directory)
+            err("no gateway runs: doing it here")
+            alone(chunks, report)
+
+        _do_here(chosen, work, report)
+        return
+    for chunk in _chunks(action, chosen):
+        results = gateway.post(f"/api/dead-letters/{action}", {**content, "ids": chunk}).get("results", {})
+        for identifier in chunk:
+            one = results[identifier]
+            report.add(identifier, str(one["result"]), str(one["detail"]))
+
+
+def _do_here(chosen: Chosen, work: Work, report: Report) -> None:
+    """Look whether letters are there before anything else is opened or made."""
+    if chosen.ids is not None:
+        there = tuple(identifier for identifier in chosen.ids if find_exactly(chosen.store, identifier))
+        for identifier in chosen.ids:
+            if identifier not in there:
+                report.add(identifier, "not_found", f"there is no dead letter {identifier}")
+        if not there:
+            return
+        chosen = replace(chosen, ids=there)
+    if not chosen.is_empty():
+        work(_chunks("dead letters", chosen), report)
+
+
+def _chunks(what: str, chosen: Chosen) -> Iterator[list[str]]:
+    """Go through ids a chunk at a time, with a progress bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar = Progress(
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        # Results are printed above the bar where they go to the same terminal, and to the pipe where not.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with bar as progress:
+        task = progress.add_task(what, total=None if bar.disable else chosen.at_most())
+        ids = chosen.walk(err)
+        while chunk := list(islice(ids, CHUNK)):
+            yield chunk
+            progress.advance(task, len(chunk))
+
+
+def _tell(report: Report, results: "Mapping[str, Result]") -> None:
+    for name, result in results.items():
+        report.add(name, str(result.word), result.detail)
+
+
+def _record(settings: "Settings", action: str, ids: list[str], **fields: object) -> None:
+    from gateway.telemetry.audit import FILE_NAME, AuditLog
+
+    AuditLog(settings.spool.directory.parent / FILE_NAME).record(action, by="command", ids=ids, **fields)
+
+
+def _known(settings: "Settings") -> "Known":
+    from gateway.delivery.replay import Known
+    from gateway.settings.routes import routing_table
+
+    return Known(
+        apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing_table(settings)
+    )
+
+
+def _sealed_store(settings: "Settings") -> "DeadLetterStore":
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.seal_key import FILE_NAME, read_seal_key
+
+    key = read_seal_key(settings.spool.directory.parent / FILE_NAME)
+    return DeadLetterStore(settings.dead_letter.directory, key)
+
+
+def _rehearse(settings: "Settings", accept_edited: bool, chunks: Iterator[list[str]], report: Report) -> None:
+    from gateway.delivery.replay import rehearse
+
+    store, known = _sealed_store(settings), _known(settings)
+    for chunk in chunks:
+        _tell(report, rehearse(store, chunk, known=known, accept_edited=accept_edited))
+
+
+def _replay_alone(
+    settings: "Settings", accept_edited: bool, chunks: Iterator[list[str]], report: Report
+) -> None:
+    import trio
+
+    from gateway.cli.stopped_spool import open_stopped_spool
+    from gateway.delivery.replay import Replayer, homes, ids_again
+
+    store, known = _sealed_store(settings), _known(settings)
+
+    async def run() -> None:
+        async with open_stopped_spool(settings) as files:
+            replayers = {
+                number: Replayer(spool=spool, store=store, known=lambda: known, now_ms=unix_ms)
+                for number, spool in files.items()
+            }
+            for chunk in chunks:
+                _record(settings, "replay", chunk, accept_edited=accept_edited)
+                again = ids_again(chunk, known.targets)
+                waiting = {
+                    number: (await spool.kept_states(tuple(again))).waiting for number, spool in files.items()
+                }
+                for number, ids in homes(again, waiting, first=0).items():
+                    _tell(report, await replayers[number].replay(ids, accept_edited=accept_edited))
+
+    trio.run(run)
+
+
+def _discard_alone(
+    settings: "Settings", store: "DeadLetterStore", chunks: Iterator[list[str]], report: Report
+) -> None:
+    from gateway.delivery.replay import discard as discard_letters
+
+    for chunk in chunks:
+        _record(settings, "discard", chunk)
+        _tell(report, discard_letters(store, chunk))
+
+
+def _would_discard(chunks: Iterator[list[str]], report: Report) -> None:
+    for chunk in chunks:
+        for identifier in chunk:
+            report.add(identifier, "would_discard", "")

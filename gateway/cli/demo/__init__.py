@@ -1,0 +1,1 @@
+"""`gateway demo`: the run, told plainly, as JSON or on a screen."""

@@ -1,0 +1,1 @@
+"""`gateway doctor`: what is looked at, and the report."""

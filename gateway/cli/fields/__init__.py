@@ -1,0 +1,1 @@
+"""`gateway fields`, and docs/fields.md that says the same."""

@@ -1,0 +1,1 @@
+"""`gateway init`, and the configurations that it writes."""

@@ -1,0 +1,1 @@
+"""Commands that play Meta: `gateway send` once, `gateway bench` at a rate."""

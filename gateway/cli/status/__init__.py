@@ -1,0 +1,1 @@
+"""`gateway status`: asking the running gateway, and drawing what it says."""

@@ -1,0 +1,1 @@
+"""`gateway subscriptions`: `commands` takes the options, `call` looks up what Meta's API is called with."""

@@ -1,0 +1,1 @@
+"""`gateway targets`: listing, pausing, resuming, giving up."""

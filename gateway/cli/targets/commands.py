@@ -1,0 +1,369 @@
+"""`gateway targets`: list them, leave one alone for a while, and deliver to it again."""
+
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from gateway.cli import quantities
+from gateway.cli.completion.proposals import complete_target
+from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
+from gateway.cli.table import print_table
+from gateway.clock import unix_ms
+from gateway.errors import PeerError, UsageError
+
+if TYPE_CHECKING:
+    from gateway.cli.admin_client import AdminClient
+    from gateway.delivery.pause_book import PauseBook
+    from gateway.settings.model import Settings
+    from gateway.spool.contract import Spool
+
+commands = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="List the targets, pause one, resume it, give up a former one. A pause survives restarts: what"
+    " comes in meanwhile waits in the spool, attempts under way end, and the give-up clock stands still. The"
+    " running gateway is asked through its admin port; where none runs, the command works on the spool"
+    " itself.\n\n"
+    "Before maintenance: gateway targets pause NAME --for 2h --reason 'database upgrade'. After an incident:"
+    " gateway targets resume NAME --rate 50/s. A target that fails needs no pause: its breaker opens by"
+    " itself.",
+)
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A target of the configuration.", autocompletion=complete_target)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result for scripts.")]
+
+Work = Callable[["Sequence[PauseBook]"], Awaitable[None]]
+"""Does something to the pauses in every worker's file."""
+
+STOPPED: Final = "stopped"
+NO_STATE: Final = "-"
+"""Of the pseudo-target of what no route takes, and of a former one of which dead letters are left."""
+
+COLUMNS: Final = ("target", "state", "pending", "oldest", "dead\nletters", "next", "note")
+
+
+@commands.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the targets: a table on a terminal, tab-separated in a pipe.
+
+    States: delivering; recovering (back, released gradually); open (the breaker: probes alone); paused;
+    stopped (no gateway runs); unknown (deliveries wait for a target that the configuration has lost: they go
+    out when it is back, or become dead letters by `gateway targets discard`). Next is when the next attempt
+    starts: `gateway targets resume` makes all that waits due now.
+    """
+    settings = _settings()
+    gateway = _gateway(settings)
+    found = _ask_status(gateway) if gateway is not None else look_at_spool(settings)
+    if as_json:
+        out_json({"targets": found})
+        return
+    if os.isatty(1):
+        now_ms = unix_ms()
+        rows = [
+            _cells(name, target, brief_next(target, now_ms), brief_note(target, now_ms))
+            for name, target in found.items()
+        ]
+        print_table(COLUMNS, rows, right=COLUMNS[2:5])
+    else:
+        for name, target in found.items():
+            out("\t".join(_cells(name, target, target["next_attempt_at"] or "-", _note(target))))
+
+
+@commands.command()
+def pause(
+    name: Name,
+    for_: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="Ends by itself after 30m, 2h, 1d; else until resumed."),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Shown by list, and put on the audit log.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Leave a target alone. One that is paused already takes the new end and reason."""
+    seconds = None if for_ is None else quantities.duration(for_, option="--for")
+    content: dict[str, object] = {"seconds": seconds, "reason": reason}
+
+    async def alone(books: "Sequence[PauseBook]") -> None:
+        for book in books:
+            await book.pause(name, seconds=seconds, reason=reason)
+
+    _change("pause", name, content, alone, as_json=as_json)
+
+
+@commands.command()
+def resume(
+    name: Name,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            "--rate",
+            metavar="N/s",
+            help="Start so many attempts a second (or N/m, N/h) until nothing that is due waits any more.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver to a target again: all that waits is due now, whatever its schedule said.
+
+    Of one that is not paused it does that, too, and changes the rate: for a target that is well again after
+    an outage, when the oldest would be tried in hours. Where much waits, give a --rate. While the breaker is
+    open, probes alone go out, as ever.
+    """
+    per_second = None if rate is None else quantities.rate(rate)
+
+    async def alone(books: "Sequence[PauseBook]") -> None:
+        share = None if per_second is None else per_second / len(books)
+        for book in books:
+            await book.resume(name, rate_per_second=share)
+            await book.hasten(name)
+
+    _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
+
+
+@commands.command()
+def discard(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A target that is no longer configured.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many deliveries there are; change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give up a target that the configuration has lost: what waits for it becomes dead letters.
+
+    Until then it stays in the spool, and goes out when the target is back, by a reload or a restart. The dead
+    letters say discarded_target; once a target of that name is back they can be replayed. It may be
+    interrupted and repeated.
+    """
+    from gateway.cli.targets.discarding import ask_first, demand_lost, discard_alone, discard_by_asking, shown
+
+    settings = _settings()
+    gateway = _gateway(settings)
+    if gateway is None and not settings.spool.directory.exists():
+        demand_lost(settings, name, 0)
+    found = _ask_status(gateway) if gateway is not None else _on_spool(settings, _nothing)
+    pending = int(found.get(name, {}).get("pending", 0))
+    demand_lost(settings, name, pending)
+    if dry_run:
+        done, left = pending, pending
+    else:
+        if not yes:
+            ask_first(name, pending)
+        if gateway is None:
+            err("no gateway runs: doing it here")
+            done, left = discard_alone(settings, name, pending)
+        else:
+            done, left = discard_by_asking(gateway, name, pending)
+    if as_json:
+        out_json(shown(name, done, left, dry_run=dry_run))
+    else:
+        out(f"{name}\t{done} {'would become' if dry_run else 'became'} dead letters, {left} left")
+    if left and not dry_run:
+        err("what is left is under way; repeat the command in a moment")
+        raise typer.Exit(EXIT_FAILED)
+
+
+# -- what is asked
+
+
+def _settings() -> "Settings":
+    from gateway.cli.admin_client import settings_of
+
+    return settings_of(options.config)
+
+
+def _demand_target(settings: "Settings", name: str) -> None:
+    if name not in settings.targets:
+        raise UsageError(f"there is no target {name!r:.80}", remedy=f"targets: {', '.join(settings.targets)}")
+
+
+# -- doing it
+
+
+def _gateway(settings: "Settings") -> "AdminClient | None":
+    from gateway.cli.admin_client import running_gateway
+
+    return running_gateway(options.config, settings)
+
+
+def _ask_status(gateway: "AdminClient") -> dict[str, Any]:
+    from gateway.cli.admin_client import get_json
+
+    status, content = get_json(gateway.address, "/api/status")
+    if status != HTTPStatus.OK or not isinstance(content.get("targets"), dict):
+        raise PeerError(
+            f"the admin port answered {status}", remedy="see what listens there: it is no gateway"
+        )
+    return dict(content["targets"])
+
+
+def _change(
+    action: str,
+    name: str,
+    content: Mapping[str, object],
+    alone: Work,
+    *,
+    as_json: bool,
+) -> None:
+    """Have the running gateway do it; where none runs, do it on the spool."""
+    settings = _settings()
+    _demand_target(settings, name)
+    gateway = _gateway(settings)
+    if gateway is not None:
+        found = gateway.post(f"/api/targets/{action}", {"target": name, **content})
+    else:
+
+        async def work(books: "Sequence[PauseBook]") -> None:
+            from gateway.telemetry.audit import FILE_NAME, AuditLog
+
+            audit = AuditLog(settings.spool.directory.parent / FILE_NAME)
+            audit.record(action, by="command", target=name, **content)
+            await alone(books)
+
+        err("no gateway runs: doing it here")
+        found = _on_spool(settings, work)[name]
+    if as_json:
+        out_json({name: found})
+    else:
+        out("\t".join(part for part in (name, str(found["state"]), _note(found)) if part))
+
+
+def look_at_spool(settings: "Settings") -> dict[str, Any]:
+    """Say how the targets are by the spool of a gateway that does not run; takes its lock meanwhile."""
+    return _on_spool(settings, _nothing)
+
+
+def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
+    """Open the spool, with its lock, do something there, and return how the targets are then."""
+    import trio
+
+    from gateway.cli.stopped_spool import open_stopped_spool
+    from gateway.delivery.pause_book import PauseBook
+
+    async def run() -> dict[str, Any]:
+        async with open_stopped_spool(settings) as files:
+            opened = [(spool, PauseBook(spool, unix_ms)) for spool in files.values()]
+            for _, book in opened:
+                await book.load()
+            await work([book for _, book in opened])
+            return await _describe(settings, opened)
+
+    return trio.run(run)
+
+
+async def _nothing(_: "Sequence[PauseBook]") -> None:
+    """Only look."""
+
+
+async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBook]]") -> dict[str, Any]:
+    """Say what `/api/status` would, of a spool that nobody delivers from."""
+    from gateway.core import pausing
+    from gateway.core.routing import UNROUTED
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.delivery.message import rfc3339
+    from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
+
+    now_ms = unix_ms()
+    store = DeadLetterStore(settings.dead_letter.directory, b"")
+    store.count()
+    dead = store.counts()
+    waiting: Counter[str] = Counter(dict.fromkeys(settings.targets, 0))
+    oldest: dict[str, int] = {}
+    due: dict[str, int] = {}
+    for spool, _ in opened:
+        waiting.update(spool.pending())
+        for name, at_ms in (await spool.oldest_received_ms()).items():
+            oldest[name] = min(at_ms, oldest.get(name, at_ms))
+        for name in spool.pending():
+            if (due_ms := await spool.next_due_ms(name)) is not None:
+                due[name] = min(due_ms, due.get(name, due_ms))
+    found = {}
+    for name, pending in waiting.items():
+        if name not in settings.targets and not pending and not dead.get(name):
+            continue
+        books = [book.of(name) for _, book in opened]
+        pause = next(filter(None, (pausing.current(pauses, now_ms) for pauses in books)), None)
+        rates = [rate for rate in map(pausing.rate_after, books) if rate is not None]
+        stopped = STOPPED if name in settings.targets or name == UNROUTED else UNKNOWN
+        found[name] = {
+            "pending": pending,
+            "oldest_seconds": max(0, now_ms - oldest[name]) / 1000 if name in oldest else 0.0,
+            # What is due already waits for the start, and not for a time.
+            "next_attempt_at": rfc3339(due[name]) if pause is None and due.get(name, 0) > now_ms else None,
+            "dead_letters": dead.get(name, 0),
+            "state": stopped if pause is None else str(TargetState.PAUSED),
+            "pause": shown_pause(pause),
+            "rate_per_second": sum(rates) if rates and pause is None else None,
+        }
+    return found
+
+
+# -- showing it
+
+
+def _cells(name: str, target: Mapping[str, Any], next_: str, note: str) -> tuple[str, ...]:
+    age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else "-"
+    return (
+        name,
+        str(target.get("state", NO_STATE)),
+        str(target["pending"]),
+        age,
+        str(target["dead_letters"]),
+        next_,
+        note,
+    )
+
+
+def brief_next(target: Mapping[str, Any], now_ms: int) -> str:
+    """Say when the next attempt starts, for eyes."""
+    from gateway.doctor.finding import say_duration
+
+    if target["next_attempt_at"] is None:
+        return "-"
+    seconds = datetime.fromisoformat(target["next_attempt_at"]).timestamp() - now_ms / 1000
+    return "now" if seconds < 1 else f"in {say_duration(seconds)}"
+
+
+def brief_note(target: Mapping[str, Any], now_ms: int) -> str:
+    """Say it for eyes and 80 columns: ages for times."""
+    from gateway.doctor.finding import say_duration
+
+    def since(at: str) -> str:
+        return f"for {say_duration(now_ms / 1000 - datetime.fromisoformat(at).timestamp())}"
+
+    def until(at: str) -> str:
+        ends, now = datetime.fromisoformat(at).astimezone(UTC), datetime.fromtimestamp(now_ms / 1000, UTC)
+        return f"until {ends:%H:%M} UTC" if ends.date() == now.date() else f"until {ends:%Y-%m-%d %H:%M} UTC"
+
+    return _note(target, since=since, until=until)
+
+
+def _note(
+    target: Mapping[str, Any],
+    *,
+    since: Callable[[str], str] = "since {}".format,
+    until: Callable[[str], str] = "until {}".format,
+) -> str:
+    """Say what there is to say of a state, in one line; `since` and `until` write a time (RFC 3339)."""
+    notes = []
+    if target.get("state") == "unknown":
+        notes.append("not in the configuration: bring it back, or gateway targets discard")
+    if pause := target.get("pause"):
+        notes.append(until(pause["until"]) if pause["until"] else "until resumed")
+        if pause["reason"]:
+            notes.append(pause["reason"])
+    if (breaker := target.get("breaker")) and breaker["open"]:
+        notes.append(f"{breaker['state']} {since(breaker['opened_at'])}")
+    if rate := target.get("rate_per_second"):
+        notes.append(f"{rate:g}/s until caught up")
+    return ", ".join(notes)

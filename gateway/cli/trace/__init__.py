@@ -1,0 +1,1 @@
+"""`gateway trace`: asking, and telling the way of one notification."""

@@ -1,0 +1,76 @@
+"""`gateway trace`: where is this message?"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
+
+if TYPE_CHECKING:
+    from gateway.settings.model import Settings
+
+
+def command(
+    id_: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Of a notification (32 hexadecimal digits: Gateway-Notification, and in the log), of a"
+            " delivery (NOTIFICATION-TARGET: Idempotency-Key), or what stands in a body: a wamid.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result for scripts.")] = False,
+) -> None:
+    """Follow one notification: accepted when, how it came, and per target its state, the attempts that
+    failed, the next one, or the dead letter.
+
+    A message id has no index: it is looked for in the bodies that are there, newest first, for 10 seconds at
+    most, then in the dead letters for as long; whether that was all is told. What a target has taken leaves
+    the spool: memory knows it for the next ten thousand notifications, spool.keep_delivered for as long as it
+    says.
+
+    The running gateway is asked through its admin port; where none runs, the command looks into the spool
+    itself. Exit code 0: found; 1: not found; 2: that is no id.
+    """
+    from gateway.cli.admin_client import running_gateway, settings_of
+    from gateway.cli.trace.report import lines
+    from gateway.clock import unix_ms
+    from gateway.tracing import read_asked
+
+    asked = read_asked(id_).text
+    settings = settings_of(options.config)
+    gateway = running_gateway(options.config, settings)
+    if gateway is None:
+        err("no gateway runs: looking into the spool")
+        found = _trace_alone(settings, asked)
+    else:
+        from urllib.parse import quote
+
+        found = gateway.get(f"/api/trace?id={quote(asked, safe='')}")
+    if as_json:
+        out_json(found)
+    else:
+        for line in lines(found, now_ms=unix_ms()):
+            out(line)
+    if not found["notifications"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _trace_alone(settings: "Settings", text: str) -> dict[str, Any]:
+    """Answer as `/api/trace` does, from the files of a gateway that does not run."""
+    import trio
+
+    from gateway.cli.stopped_spool import open_stopped_spool
+    from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.tracing import find_part, read_asked, trace_letters
+
+    asked = read_asked(text)
+
+    async def run() -> dict[str, Any]:
+        store = DeadLetterStore(settings.dead_letter.directory, b"")
+        store.count()
+        async with open_stopped_spool(settings) as files:
+            parts = [await find_part(asked, spool=spool, worker=number) for number, spool in files.items()]
+        return await trace_letters(asked, parts, store, targets=settings.targets)
+
+    return trio.run(run)
