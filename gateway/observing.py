@@ -157,7 +157,7 @@ class Observer:
             await trio.sleep(JUDGE_EVERY_SECONDS)
 
     async def report(self) -> Mapping[str, object]:
-        """Return what `GET /api/ledger` answers; see `admin.app.LedgerReport`."""
+        """Return what `GET /api/ledger` answers; see `admin.reports.LedgerReport`."""
         facts, status, conditions = await self._look(with_slots=True)
         now_ms = self._now_ms()
         return {

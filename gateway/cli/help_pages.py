@@ -43,7 +43,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dead-letters discard": ("gateway dead-letters discard --target shadow --until 7d --dry-run",),
     "replay": ("gateway replay --target support --since 2h --include-delivered --dry-run",),
     "spool migrate": ("gateway spool migrate --dry-run",),
-    "spool move": ("gateway spool move --from sqlite:/var/lib/meta-webhook-gateway/spool --to postgresql",),
+    "spool move": ("gateway spool move --from sqlite:/var/lib/gateway/spool --to postgresql",),
     "subscriptions list": ("gateway subscriptions list --waba 102900000000001",),
     "subscriptions subscribe": ("gateway subscriptions subscribe --waba 102900000000001",),
     "subscriptions unsubscribe": ("gateway subscriptions unsubscribe --waba 102900000000001",),
