@@ -42,7 +42,8 @@ _DEFAULTS: Final[Mapping[str, str]] = {
 }
 """What of the connection we state where the DSN does not. read-write: of several hosts, the primary."""
 _SESSION: Final = (
-    f"SET search_path = {SCHEMA_NAME}, pg_catalog; SET lock_timeout = '10s'; SET statement_timeout = '15s'; "
+    # What is not named there comes first: pg_catalog, so that nothing in the schema stands in for it.
+    f"SET search_path = {SCHEMA_NAME}, pg_temp; SET lock_timeout = '10s'; SET statement_timeout = '15s'; "
     f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'; SET TIME ZONE 'UTC'; "
     "SET default_transaction_isolation = 'read committed'; SET jit = off; SET enable_seqscan = off; "
     "SHOW synchronous_commit"
