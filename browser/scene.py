@@ -16,12 +16,14 @@ from typing import Any, Final
 
 import trio
 
-from gateway.admin.app import ActionResult, ReplayKeptRequest, build_admin_app
+from gateway.admin.actions import ActionResult
+from gateway.admin.app import build_admin_app
 from gateway.admin.dashboard.board import Sources
 from gateway.admin.dashboard.desk import Desk
 from gateway.admin.dashboard.history import SLOT_MS, SLOTS, Reading
 from gateway.admin.dashboard.letters import Attempt, Letter, Page, Row, Wanted
 from gateway.admin.health import Check
+from gateway.admin.requests import ReplayKeptRequest
 from gateway.clock import unix_ms
 from gateway.settings.values import Address
 from gateway.telemetry.metrics import ACK_BUCKETS_SECONDS, Metrics

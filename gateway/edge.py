@@ -157,7 +157,7 @@ class Edge:
                 gauge.set(used_ms / 1000)
 
     def report(self) -> Mapping[str, object]:
-        """Return what `GET /api/edge` answers, fit for JSON; see `admin.app.EdgeReport`."""
+        """Return what `GET /api/edge` answers, fit for JSON; see `admin.reports.EdgeReport`."""
         now_ms = self._now_ms()
         self._journal.last_seen.touch(now_ms)
         apps = self._generation().settings.apps

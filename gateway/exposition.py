@@ -53,7 +53,7 @@ class ReloadRecord:
         self._timestamp.set(outcome.at_ms / 1000)
 
     def config(self) -> Mapping[str, object]:
-        """Return what `/api/config` answers (`admin.app.Config`)."""
+        """Return what `/api/config` answers (`admin.reports.Config`)."""
         last = self._last
         return {
             "hash": self._loaded.source.sha256,

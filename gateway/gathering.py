@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from gateway.admin.app import ActionResult, ReplayKeptRequest
+from gateway.admin.actions import ActionResult
 from gateway.admin.health import Check
+from gateway.admin.requests import ReplayKeptRequest
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.kept_replay import Cursor
 from gateway.delivery.replay import homes, ids_again
@@ -355,7 +356,7 @@ def _badness(part: Mapping[str, Any]) -> int:
 
 
 def merge_edges(said: Answers) -> dict[str, Any]:
-    """Make one report of several (`admin.app.EdgeReport`)."""
+    """Make one report of several (`admin.reports.EdgeReport`)."""
     return {
         **said[0],
         "anchors": _latest(said, "anchors", ("client", "sha256"), "last_seen_at"),

@@ -157,7 +157,7 @@ class Observer:
             await trio.sleep(JUDGE_EVERY_SECONDS)
 
     async def report(self) -> Mapping[str, object]:
-        """Return what `GET /api/ledger` answers; see `admin.app.LedgerReport`."""
+        """Return what `GET /api/ledger` answers; see `admin.reports.LedgerReport`."""
         facts, status, conditions = await self._look(with_slots=True)
         now_ms = self._now_ms()
         return {
@@ -265,7 +265,6 @@ def targets_seen(status: Mapping[str, Any]) -> list[TargetSeen]:
                 oldest_seconds=target.get("oldest_seconds", 0.0),
                 last_delivered_ms=_ms(target.get("last_delivered_at")),
                 last_error=error,
-                next_give_up_ms=_ms(target.get("next_give_up_at")),
             )
         )
     return found

@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 import trio
 
-from gateway.admin.app import ActionResult, ReplayKeptRequest
+from gateway.admin.actions import ActionResult
+from gateway.admin.requests import ReplayKeptRequest
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.discarding import Discarder
@@ -112,7 +113,7 @@ class Operations:
         )
 
     async def trace(self, text: str) -> Mapping[str, object]:
-        """Follow a notification, or find those that hold a message id; see `admin.app`."""
+        """Follow a notification, or find those that hold a message id; see `admin.actions`."""
         asked, parts = read_asked(text), [await self.trace_part(text)]
         return await trace_letters(asked, parts, self._dead_letters, targets=self._known().targets)
 
@@ -136,7 +137,7 @@ class Operations:
         return shown_view(self._control.views()[target])
 
     async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
-        """Make dead letters of what waits for a target that the configuration has lost; see `admin.app`."""
+        """Make dead letters of what waits for a target that the configuration lost; see `admin.actions`."""
         if not self._is_lost(target, self._spool.pending().get(target, 0)):
             raise UsageError(
                 "nothing waits for a target of this name that the configuration has lost",
@@ -166,7 +167,7 @@ class Operations:
         return _shown(await trio.to_thread.run_sync(discard, self._dead_letters, ids))
 
     async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
-        """Send again a part of what is kept; see `admin.app`."""
+        """Send again a part of what is kept; see `admin.actions`."""
         wanted = Wanted(
             target=asked.target,
             since_ms=asked.since_ms,

@@ -224,7 +224,7 @@ def _read(store: DeadLetterStore, found: Found) -> DeadLetter | None:
 
 
 def answer(asked: Asked, parts: Sequence[Part], letters: Letters, *, directory: str) -> dict[str, object]:
-    """Make the answer of `GET /api/trace` (`admin.app.Trace`)."""
+    """Make the answer of `GET /api/trace` (`admin.actions.Actions.trace`)."""
     known: dict[str, NotificationPart] = {}
     for one in (one for part in parts for one in part.notifications):
         former = known.get(one.id)

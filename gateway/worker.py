@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from gateway.admin.app import ReplayKeptRequest
+from gateway.admin.requests import ReplayKeptRequest
 from gateway.assembly import Assembly, Life
 from gateway.channel import Question, Questions, end_with_other_side
 from gateway.clock import unix_ms

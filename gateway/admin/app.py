@@ -9,12 +9,12 @@
 | `POST /api/targets/pause` | `{"target": NAME, "seconds": null, "reason": ""}` -> how the target is |
 | `POST /api/targets/resume` | `{"target": NAME, "rate_per_second": null}` -> how the target is |
 | `POST /api/targets/discard` | `{"target": NAME, "limit": 100}` -> `{"discarded": 100, "left": 23}` |
-| `POST /api/replay` | sends again what was delivered: `ReplayKeptRequest` -> `{"counts": ...}` |
-| `GET /api/config` | what is loaded and how the last reload went; no token (`Config`) |
+| `POST /api/replay` | sends again what was delivered: `requests.ReplayKeptRequest` -> `{"counts": ...}` |
+| `GET /api/config` | what is loaded and how the last reload went; no token (`reports.Config`) |
 | `GET /api/config/source` | `{"content": TEXT}`, the file as it was loaded; needs the token |
-| `GET /api/ledger` | what is the matter, what Meta sends, and what targets take; no token (`LedgerReport`) |
+| `GET /api/ledger` | no token; what is wrong, what Meta sends, what targets take (`reports.LedgerReport`) |
 | `GET /api/trace?id=ID` | where a notification is, or those that hold a message id; needs the token |
-| `GET /api/edge` | anchors, secrets, certificates, lists and the last refusals (`EdgeReport`); no token |
+| `GET /api/edge` | no token; anchors, secrets, certificates, lists, refusals (`reports.EdgeReport`) |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
 | `GET /` and what it leads to | the dashboard: `dashboard.desk` has its paths and its order of checks |
@@ -29,8 +29,7 @@ nothing to protect from a browser.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import trio
@@ -41,10 +40,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.admin.actions import ActionResult, Actions
 from gateway.admin.body import BodyRefusedError, read_body
 from gateway.admin.guard import host_is_ours, is_drawn_in, is_json, token_is_right
 from gateway.admin.health import Health
-from gateway.core.change import Kind
+from gateway.admin.reports import Config, EdgeReport, LedgerReport, RenderMetrics
+from gateway.admin.requests import (
+    DiscardRequest,
+    DiscardTargetRequest,
+    PauseRequest,
+    ReplayKeptRequest,
+    ReplayRequest,
+    ResumeRequest,
+)
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
@@ -54,196 +62,6 @@ _LINES_PER_SECOND: Final = 1.0
 """Of refusals in the log: somebody tries tokens, once a second is often enough to say so."""
 
 log = get_logger("admin")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionResult:
-    """What became of one dead letter."""
-
-    result: str
-    """One word: `replayed`, `discarded`, `not_found`, ..."""
-    detail: str = ""
-
-
-class Actions(Protocol):
-    """What the admin port does on request. Each action puts itself on the audit log before it acts."""
-
-    async def status(self) -> Mapping[str, object]:
-        """Return counts, fit for JSON: `{"targets": {NAME: {"pending": 0, "oldest_seconds": 0.0}}, ...}`."""
-        ...
-
-    async def trace(self, text: str) -> Mapping[str, object]:
-        """Follow a notification (its id, or a delivery's), or find those whose body holds a message id.
-
-            {"asked": TEXT,
-             "notifications": [{"notification", "app", "received_at", "worker": int | null,
-                                "client_certificate": "accepted" | "refused" | "none" | null,
-                                "connection", "bytes": int | null,
-                                "deliveries": [{"delivery", "target", "state", "attempt": int | null,
-                                    "attempts": [{"number", "at", "status", "error", "duration_ms"}],
-                                    "next_attempt_at", "delivered_at", "status": int | null, "kept": bool,
-                                    "dead_letter": PATH | null, "reason", "died_at"}]}],
-             "searched": null | {"bodies": int, "dead_letters": int, "complete": bool},
-             "remark": TEXT}
-
-        `state` is `waiting`, `waits_for_another`, `under_way`, `delivered`, `dead_letter`, or `gone`: it was
-        for this target, and is neither in the spool nor a dead letter. `attempts` are those that failed.
-        Null is what is not known any more.
-
-        Raises UsageError: it can be no id.
-        """
-        ...
-
-    async def pause(self, target: str, *, seconds: float | None, reason: str) -> Mapping[str, object]:
-        """Leave a target alone, for so long or until it is resumed; return how it is then."""
-        ...
-
-    async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
-        """Deliver to a target again, gradually if asked to; return how it is then."""
-        ...
-
-    async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
-        """Make dead letters of what waits for a target that the configuration has lost, about `limit` of it.
-
-        Returns `{"discarded": 100, "left": 23}`; nothing discarded and some left: those are under way.
-        """
-        ...
-
-    async def replay_kept(self, asked: "ReplayKeptRequest") -> Mapping[str, object]:
-        """Send again about `limit` of what was delivered and is kept, from `after` on.
-
-        Returns `{"counts": {WORD: 3}, "after": [...], "reached_ms": UNIX}`; `after` null: that was all.
-        """
-        ...
-
-    async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
-        """Store dead letters again; a result for each id."""
-        ...
-
-    async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
-        """Remove dead letters for good; a result for each id."""
-        ...
-
-
-RenderMetrics = Callable[[], Awaitable[bytes]]
-
-Config = Callable[[], Mapping[str, object] | Awaitable[Mapping[str, object]]]
-"""Returns `{"hash", "file", "spool", "loaded_at", "last_reload"}`, fit for JSON.
-
-`hash` is that of `config_info`, `file` and `spool` are paths (a command sees by them whose gateway it asks),
-times are RFC 3339. `last_reload` is null where none has been tried, else
-`{"at", "success", "trigger": "signal" | "file", "problems": [...]}`, each problem as `gateway check --json`
-prints it.
-"""
-
-EdgeReport = Callable[[], Mapping[str, object] | Awaitable[Mapping[str, object]]]
-"""Returns what the edge knows of its clients, fit for JSON; times are RFC 3339 or null. No secret, no token.
-
-    {
-      "anchors": [{"client", "sha256", "subject", "not_after", "last_seen_at", "staged": bool}],
-      "secrets": [{"app", "index", "last_used_at"}],
-      "certificates": [{"name", "not_after", "days_left": int}],
-      "revocation_lists": [{"client", "path", "issuer", "this_update", "next_update", "revoked": int,
-                            "outdated": TEXT, "known_issuer": bool, "strict": bool}],
-      "apps": {NAME: {"client_certificate": "required" | "report",
-                      "recent": {"notifications": int, "without_accepted": int}}},
-      "refusals": [{"at", "kind": "connection" | "request", "address", "reason", "detail",
-                    "subject", "issuer", "serial", "sha256", "claims", "claims_meta": bool,
-                    "staged", "staged_says", "connection", "app", "status", "proved": bool}]
-    }
-
-Certificates are named as in `certificate_expiry_timestamp_seconds`: `server`, the first 16 digits of an
-anchor's SHA-256, `client:ENTRY` for the last one that was admitted. `outdated` is empty where a list is
-current; without `known_issuer` its signature is verified when a chain first shows its CA.
-
-Refusals are the newest first, of four kinds the last 50 each (`telemetry.ledger`). Of a connection, `reason`
-is one of the contract's words; of a request (401, 403) the word of its answer. With status 200 it is a
-signed notification of an app on `report`, which `required` would refuse. `claims` is the client entry whose
-name the certificate bears, whatever its chain. `staged` is `ENTRY ANCHOR` where a staged anchor would have
-admitted it, else null; `staged_says` is what it says at length. `proved`: the peer was proved to be a client
-of the app's.
-"""
-
-LedgerReport = Callable[[], Awaitable[Mapping[str, object]]]
-"""Returns what is the matter and what comes in, fit for JSON; times are RFC 3339 or null. No payload.
-
-    {
-      "at", "listening_since",
-      "conditions": [{"condition": "meta_silent" | "gateway_refusing" | "target_failing",
-                      "app", "field", "target", "reason", "since", "summary": TEXT,
-                      "evidence": [TEXT], "next_steps": [TEXT]}],
-      "fields": [{"app", "object", "field", "received": int, "first_received_at", "last_received_at",
-                  "usual_interval_seconds": float | null, "lag_seconds": float | null,
-                  "silence": {"judgement": "usual" | "learning" | "suspicious", "seconds": float,
-                              "missed": float}}],
-      "lines": [{"app", "waba", "phone_number_id", "object", "field", "received": int,
-                 "first_received_at", "last_received_at", "usual_interval_seconds", "lag_seconds",
-                 "delivered": {TARGET: {"count": int, "last_at"}}}],
-      "lines_left_out": int,
-      "targets": {NAME: {"state", "delivered": int, "last_delivered_at",
-                         "last_error": {"at", "status": int | null, "error": TEXT} | null,
-                         "next_give_up_at"}}
-    }
-
-`conditions` is empty where nothing is the matter; of `app`, `field`, `target` and `reason` those are null
-that do not apply. Fields are of the known table, else `other`; numbers are of changes, those of `delivered`
-of notifications. Counts and times of `fields` and `lines` outlive restarts, those of `targets` do not.
-`lines` are those heard of last, 500 at most. docs/observing.md says how silence is judged.
-"""
-
-DELIVERY_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}\Z"
-DeliveryId = Annotated[str, msgspec.Meta(pattern=DELIVERY_ID)]
-
-
-class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a replay."""
-
-    ids: list[DeliveryId]
-    accept_edited: bool = False
-
-
-class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a discard."""
-
-    ids: list[DeliveryId]
-
-
-class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a pause."""
-
-    target: str
-    seconds: float | None = None
-    reason: str = ""
-
-
-class ResumeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a resumption."""
-
-    target: str
-    rate_per_second: float | None = None
-
-
-class ReplayKeptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a replay of what was delivered. Times are Unix milliseconds of acceptance."""
-
-    target: str
-    since_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    until_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    app: str | None = None
-    field: str | None = None
-    kind: Kind | None = None
-    include_delivered: bool = False
-    dry_run: bool = False
-    after: Annotated[tuple[int, ...], msgspec.Meta(min_length=2)] | None = None
-    """From the answer before: a place, or with several workers one in the file of each."""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-
-
-class DiscardTargetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of the discard of a target."""
-
-    target: str
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
 Asked = TypeVar(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.telemetry.redaction import visible
+
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 """Failed while running."""
@@ -51,5 +53,11 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
 
 def err(text: str) -> None:
-    """Print what is not the result: progress, remarks, complaints."""
-    sys.stderr.write(text + "\n")
+    """Print what is not the result: progress, remarks, complaints. They may quote anybody: no text steers a
+    terminal."""
+    sys.stderr.write(visible_lines(text) + "\n")
+
+
+def visible_lines(text: str) -> str:
+    """Escape what could steer a terminal; line ends and tabs stay."""
+    return "".join(part if part in "\n\t" else visible(part) for part in re.split(r"([\n\t])", text))

@@ -7,17 +7,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from operator import itemgetter
 
-import msgspec
 import trio
 
 from gateway.core.lanes import ORDER, Lane
 from gateway.core.merging import MAX_MERGED_CHANGES, Merging, group_key, plan_groups
 from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
-from gateway.spool import duplicates
+from gateway.spool import duplicates, memory_keeping, memory_tracing
 from gateway.spool.contract import (
     HOLD_MS,
-    INTERRUPTED,
     Appended,
     AttemptRecord,
     Buried,
@@ -34,7 +32,6 @@ from gateway.spool.contract import (
     RetryLater,
     Room,
     Settlement,
-    TracedDelivery,
     TracedNotification,
 )
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
@@ -128,7 +125,7 @@ class MemorySpool:
         wanted = (
             limit if merging is None else max(limit, min(limit * merging.max_changes, MAX_MERGED_CHANGES))
         )
-        waiting = self._waiting(target)
+        waiting = self._state.waiting(target)
         free = sorted(
             (
                 (key, found)
@@ -208,13 +205,13 @@ class MemorySpool:
     async def next_due_ms(self, target: str) -> int | None:
         """See `Spool.next_due_ms`; 0 means at once."""
         await self._enter()
-        waiting = self._waiting(target)
+        waiting = self._state.waiting(target)
         return min((found.due_ms for key, found in self._free(target) if key not in waiting), default=None)
 
     async def hasten(self, target: str, *, now_ms: int, limit: int) -> int:
         """See `Spool.hasten`."""
         await self._enter(storing=True)
-        waiting, now_ms, done = self._waiting(target), max(1, now_ms), 0
+        waiting, now_ms, done = self._state.waiting(target), max(1, now_ms), 0
         for lane in ORDER:
             later = [
                 one
@@ -257,21 +254,8 @@ class MemorySpool:
         """See `Spool.kept`."""
         await self._enter()
         self._state.forget_kept(self._now_ms() - self._keep_ms)
-        pages: dict[Place, list[StoredDelivery]] = {}
-        for (received_ms, seq, _), (found, _) in sorted(self._state.kept.items(), key=itemgetter(0)):
-            place = (received_ms, seq)
-            if since_ms <= received_ms <= until_ms and (after is None or place > after):
-                pages.setdefault(place, []).append(found)
-        return tuple(
-            Kept(
-                place=place,
-                notification_id=taken[0].notification.id,
-                app=taken[0].app,
-                received_at_ms=place[0],
-                raw=taken[0].notification.body.raw,
-                taken=tuple(msgspec.structs.replace(found.new, order_keys=()) for found in taken),
-            )
-            for place, taken in itertools.islice(pages.items(), max(0, limit))
+        return memory_keeping.read_kept(
+            self._state, since_ms=since_ms, until_ms=until_ms, after=after, limit=limit
         )
 
     async def kept_states(self, ids: Sequence[str]) -> KeptStates:
@@ -289,24 +273,9 @@ class MemorySpool:
         """See `Spool.send_again`."""
         await self._enter(storing=True)
         self._state.forget_kept(self._now_ms() - self._keep_ms)
-        state, added = self._state, set()
-        for kept, new in items:
-            waiting = {key: found for key, found in state.deliveries.items() if key[:2] == kept.place}
-            there = {key: found for key, (found, _) in state.kept.items() if key[:2] == kept.place}
-            one = next(iter((there | waiting).values()), None)
-            if one is None or any(found.new.id == new.id for found in state.deliveries.values()):
-                continue
-            key = next((key for key, found in there.items() if found.new.id == new.id), None)
-            if key is None:
-                key = (*kept.place, 1 + max(position for *_, position in (*waiting, *there)))
-            else:
-                del state.kept[key]
-            state.deliveries[key] = StoredDelivery(
-                notification=one.notification, new=new, clock_started_ms=clock_started_ms
-            )
-            added.add(new.id)
-            self._tell({new.target})
-        return frozenset(added)
+        added = memory_keeping.send_again(self._state, items, clock_started_ms=clock_started_ms)
+        self._tell({new.target for _, new in items if new.id in added})
+        return added
 
     async def oldest_kept_ms(self) -> int | None:
         """See `Spool.oldest_kept_ms`."""
@@ -318,46 +287,13 @@ class MemorySpool:
         """See `Spool.trace`."""
         await self._enter()
         self._state.forget_kept(self._now_ms() - self._keep_ms)
-        waiting: dict[str, set[Key]] = {}
-        found: list[tuple[Key, StoredDelivery, TracedDelivery]] = []
-        for key, one in self._state.deliveries.items():
-            if one.notification.id == notification_id:
-                behind = key in waiting.setdefault(one.new.target, self._waiting(one.new.target))
-                found.append((key, one, _traced(one, waits=behind)))
-        for key, (one, at_ms) in self._state.kept.items():
-            if one.notification.id == notification_id:
-                found.append((key, one, _traced_kept(one, at_ms)))
-        if not found:
-            return None
-        found.sort(key=itemgetter(0))
-        notification = found[0][1].notification
-        return TracedNotification(
-            id=notification_id,
-            app=notification.body.app,
-            received_at_ms=notification.received_at_ms,
-            size_bytes=len(notification.body.raw),
-            deliveries=tuple(traced for _, _, traced in found),
-        )
+        return memory_tracing.trace(self._state, notification_id)
 
     async def mentions(self, needles: Sequence[bytes], *, before: int | None = None) -> Mentions:
         """See `Spool.mentions`; a slice is one body."""
         await self._enter()
         self._state.forget_kept(self._now_ms() - self._keep_ms)
-        stored = [
-            *self._state.deliveries.items(),
-            *((key, one) for key, (one, _) in self._state.kept.items()),
-        ]
-        bodies = {key[1]: one.notification for key, one in stored if before is None or key[1] < before}
-        if not bodies:
-            return Mentions(notifications=(), bodies=0, before=None)
-        latest = max(bodies)
-        notification = bodies[latest]
-        has_it = any(needle in notification.body.raw for needle in needles)
-        return Mentions(
-            notifications=(notification.id,) if has_it else (),
-            bodies=1,
-            before=latest if len(bodies) > 1 else None,
-        )
+        return memory_tracing.find_mentions(self._state, needles, before=before)
 
     def remembered(self, now_ms: int) -> Remembered:
         """See `Spool.remembered`."""
@@ -442,17 +378,6 @@ class MemorySpool:
             if found.new.target == target and key not in held
         ]
 
-    def _waiting(self, target: str) -> set[Key]:
-        """Return what waits for an earlier delivery: order is that of storing (24)."""
-        taken: set[int] = set()
-        waiting = set()
-        for key, found in sorted(self._state.deliveries.items(), key=lambda item: item[0][1:]):
-            if found.new.target == target:
-                if not taken.isdisjoint(found.new.order_keys):
-                    waiting.add(key)
-                taken.update(found.new.order_keys)
-        return waiting
-
     def _lease(self, key: Key, found: StoredDelivery, due_ms: int, now_ms: int, group: str | None) -> Lease:
         self._note_interrupted(found)
         found.attempt += 1
@@ -461,14 +386,7 @@ class MemorySpool:
 
     def _note_interrupted(self, found: StoredDelivery) -> None:
         if found.attempt_at_ms is not None:
-            interrupted = AttemptRecord(
-                number=found.attempt,
-                at_ms=found.attempt_at_ms,
-                status=None,
-                error=INTERRUPTED,
-                duration_ms=0,
-                response_excerpt="",
-            )
+            interrupted = AttemptRecord.interrupted(number=found.attempt, at_ms=found.attempt_at_ms)
             found.attempts.append(interrupted)
             found.attempt_at_ms = None
 
@@ -499,31 +417,3 @@ class MemorySpool:
         if targets:
             for callback in self._callbacks:
                 callback(frozenset(targets))
-
-
-def _traced(one: StoredDelivery, *, waits: bool) -> TracedDelivery:
-    return TracedDelivery(
-        id=one.new.id,
-        target=one.new.target,
-        changes=one.new.changes,
-        attempt=one.attempt,
-        due_ms=None if waits else one.due_ms,
-        under_way_ms=one.attempt_at_ms,
-        waits_for_another=waits,
-        delivered_ms=None,
-        attempts=tuple(one.attempts),
-    )
-
-
-def _traced_kept(one: StoredDelivery, at_ms: int) -> TracedDelivery:
-    return TracedDelivery(
-        id=one.new.id,
-        target=one.new.target,
-        changes=one.new.changes,
-        attempt=0,
-        due_ms=None,
-        under_way_ms=None,
-        waits_for_another=False,
-        delivered_ms=at_ms,
-        attempts=(),
-    )

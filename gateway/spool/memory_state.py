@@ -97,3 +97,14 @@ class MemoryState:
             at_ms = read(found)
             oldest[found.new.target] = min(at_ms, oldest.get(found.new.target, at_ms))
         return oldest
+
+    def waiting(self, target: str) -> set[Key]:
+        """Return what waits for an earlier delivery: order is that of storing."""
+        taken: set[int] = set()
+        waiting = set()
+        for key, found in sorted(self.deliveries.items(), key=lambda item: item[0][1:]):
+            if found.new.target == target:
+                if not taken.isdisjoint(found.new.order_keys):
+                    waiting.add(key)
+                taken.update(found.new.order_keys)
+        return waiting

@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 
-from gateway.admin.app import ActionResult, ReplayKeptRequest, build_admin_app, build_metrics_app
+from gateway.admin.actions import ActionResult
+from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.health import Check
+from gateway.admin.requests import ReplayKeptRequest
 from gateway.telemetry.metrics import Metrics
 
 TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"

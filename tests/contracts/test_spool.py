@@ -24,6 +24,7 @@ from gateway.spool.contract import (
     KeptStates,
     Lease,
     NewDelivery,
+    Notification,
     Release,
     Remembered,
     RetryLater,
@@ -102,6 +103,25 @@ async def test_2_nothing_of_what_was_refused_appears(stand: Stand) -> None:
     async with stand.open() as spool:
         assert spool.pending() == {"support": 1}
         assert await take(spool, "audit") == []
+
+
+@pytest.mark.parametrize(
+    "object_", ["a\x00b", "", "\u65e5\u672c", "x" * 100_000], ids=["NUL", "", "far", "long"]
+)
+async def test_2_whatever_object_is_signed_is_stored_and_holds_up_nobody(stand: Stand, object_: str) -> None:
+    async with stand.open() as spool:
+        odd, plain = note(object_=object_), note(object_="page")
+        found: list[Appended] = []
+
+        async def append(one: Notification) -> None:
+            found.append(await spool.append(one))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(append, odd)
+            nursery.start_soon(append, plain)
+        assert found == [Appended.STORED] * 2
+        leased = await take(spool)
+        assert set(bodies(leased)) == {odd.body.raw, plain.body.raw}
 
 
 async def test_2_a_notification_without_deliveries_is_remembered_and_no_more(stand: Stand) -> None:

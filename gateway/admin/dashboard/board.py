@@ -11,12 +11,13 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from gateway.admin.app import Actions, Config, EdgeReport, LedgerReport, RenderMetrics
+from gateway.admin.actions import Actions
 from gateway.admin.dashboard.history import SLOT_MS, History, read_metrics
 from gateway.admin.dashboard.letters import Letters
 from gateway.admin.dashboard.overview import Facts, Overview, make_overview
 from gateway.admin.dashboard.pages import Pages
 from gateway.admin.health import Health
+from gateway.admin.reports import Config, EdgeReport, LedgerReport, RenderMetrics
 from gateway.errors import GatewayError
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.sums import Families, read_families

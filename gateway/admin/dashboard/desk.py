@@ -15,7 +15,7 @@
 `Host` has been looked at before (`admin.app`). Then, in this order, for a POST: not sent by a page of our
 own 403, not a form 415, no session 303 to the login, body as in `admin.body`, the session's word missing
 403. What target answers hold and what a notification says is shown to a session alone. Everything that is
-done goes through `admin.app.Actions`, which puts it on the audit log first.
+done goes through `admin.actions.Actions`, which puts it on the audit log first.
 """
 
 import secrets
@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.admin.app import ActionResult
+from gateway.admin.actions import ActionResult
 from gateway.admin.body import BodyRefusedError
 from gateway.admin.dashboard import charts, wording
 from gateway.admin.dashboard.board import Board, Sources

@@ -9,10 +9,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.admin.app import DELIVERY_ID
 from gateway.admin.body import BodyRefusedError, read_body
 from gateway.admin.dashboard import wording
 from gateway.admin.dashboard.pages import SECURITY_HEADERS, visible_text
+from gateway.admin.requests import DELIVERY_ID
 from gateway.errors import UsageError
 
 PAYLOAD_SHOWN_BYTES: Final = 64 * 1024

@@ -14,8 +14,8 @@ from gateway.cli.agreement import demand_agreement
 from gateway.cli.completion.proposals import complete_field, complete_target
 from gateway.cli.dead_letters.choice import Chosen, choose, find_exactly, make_selection
 from gateway.cli.dead_letters.report import Report, reporting
-from gateway.cli.dead_letters.rows import cells_of, print_tables, row_of, stream_json, visible_lines
-from gateway.cli.output import err, options, out, out_json
+from gateway.cli.dead_letters.rows import cells_of, print_tables, row_of, stream_json
+from gateway.cli.output import err, options, out, out_json, visible_lines
 from gateway.clock import unix_ms
 from gateway.errors import DeadLetterError
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from gateway.cli.dead_letters.rows import visible_lines
-from gateway.cli.output import EXIT_FAILED, err, out
+from gateway.cli.output import EXIT_FAILED, err, json_text, out, visible_lines
 
 
 class Report:
@@ -22,7 +21,7 @@ class Report:
         """Tell what became of one."""
         if self._as_json:
             separator = "," if self.counts else ""
-            content = json.dumps({"result": word, "detail": detail}, ensure_ascii=False)
+            content = json_text({"result": word, "detail": detail})
             out(f"{separator}{json.dumps(identifier)}: {content}")
         else:
             out(visible_lines(f"{word}\t{identifier}\t{detail}"))

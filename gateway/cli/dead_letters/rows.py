@@ -1,6 +1,5 @@
 """Dead letters as rows: a table on a terminal, tab-separated cells in a pipe, JSON for scripts."""
 
-import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -95,10 +94,3 @@ def print_tables(rows: Iterator[Row]) -> None:
         console.print(table)
     if empty:
         err("no dead letter matches")
-
-
-def visible_lines(text: str) -> str:
-    """Escape what could steer a terminal; line ends and tabs stay."""
-    from gateway.telemetry.redaction import visible
-
-    return "".join(part if part in "\n\t" else visible(part) for part in re.split(r"([\n\t])", text))

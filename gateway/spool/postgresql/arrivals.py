@@ -16,6 +16,7 @@ from gateway.spool.postgresql.migrations import check
 from gateway.spool.postgresql.partitions import Days
 from gateway.spool.postgresql.pauses import write_pauses
 from gateway.spool.postgresql.session import DAY_MS, WAITS_FOR_ANOTHER_MS, damaged
+from gateway.spool.postgresql.storing import goes_with
 from gateway.spool.postgresql.window import SHARE_BUCKET, Window
 from gateway.spool.requests import SetPauses
 
@@ -105,7 +106,7 @@ class Arrivals:
         for row in (*page.deliveries, *page.kept):
             left[row[0]] += 1
         notifications = [
-            (new[seq], id_, app, received_ms, crc32, left[seq], object_, raw)
+            (new[seq], id_, app, received_ms, crc32, left[seq], goes_with(object_), raw)
             for seq, id_, app, received_ms, crc32, object_, raw in page.notifications
         ]
         names = ("seq", "id", "app", "received_at_ms", "raw_crc32", "deliveries", "object", "raw")

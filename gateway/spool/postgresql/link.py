@@ -29,7 +29,6 @@ RETRY_SECONDS: Final = 1.0
 """How long a failure to connect counts: whoever asks meanwhile hears of it at once."""
 IDLE_IN_TRANSACTION_SECONDS: Final = 30
 """After which the server ends a transaction whose gateway is gone: an open one keeps rows locked."""
-SECRET_PARTS: Final = frozenset({"password", "sslpassword", "passfile"})
 
 _DEFAULTS: Final[Mapping[str, str]] = {
     "application_name": "meta-webhook-gateway",
@@ -42,7 +41,8 @@ _DEFAULTS: Final[Mapping[str, str]] = {
 }
 """What of the connection we state where the DSN does not. read-write: of several hosts, the primary."""
 _SESSION: Final = (
-    f"SET search_path = {SCHEMA_NAME}, pg_catalog; SET lock_timeout = '10s'; SET statement_timeout = '15s'; "
+    # What is not named there comes first: pg_catalog, so that nothing in the schema stands in for it.
+    f"SET search_path = {SCHEMA_NAME}, pg_temp; SET lock_timeout = '10s'; SET statement_timeout = '15s'; "
     f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'; SET TIME ZONE 'UTC'; "
     "SET default_transaction_isolation = 'read committed'; SET jit = off; SET enable_seqscan = off; "
     "SHOW synchronous_commit"

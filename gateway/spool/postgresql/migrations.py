@@ -25,6 +25,17 @@ _TABLE: Final = (
     "version integer NOT NULL, minimum_version integer NOT NULL)"
 )
 _MIGRATE: Final = "run `gateway spool migrate`"
+_WHOSE: Final = f"""
+SELECT owner.rolname, pg_has_role(owner.oid, 'USAGE') OR owner.rolsuper OR owner.oid = (
+        SELECT datdba FROM pg_database WHERE datname = current_database()), (
+    SELECT coalesce(role.rolname, 'everybody') FROM aclexplode(schema.nspacl) AS granted
+    LEFT JOIN pg_roles AS role ON role.oid = granted.grantee
+    WHERE granted.privilege_type = 'CREATE' AND granted.grantee <> owner.oid
+    AND (role.oid IS NULL OR NOT (pg_has_role(role.oid, 'USAGE') OR role.rolsuper)) LIMIT 1)
+FROM pg_namespace AS schema JOIN pg_roles AS owner ON owner.oid = schema.nspowner
+WHERE schema.nspname = '{SCHEMA_NAME}'
+"""  # noqa: S608 - our own name
+"""Who owns the schema, whether that is somebody to trust, and somebody else who may make things there."""
 
 
 def migrate(dsn: Secret, *, dry_run: bool = False) -> tuple[int, tuple[Migration, ...]]:
@@ -37,6 +48,7 @@ def migrate(dsn: Secret, *, dry_run: bool = False) -> tuple[int, tuple[Migration
     try:
         link.open()
         _check_server(link)
+        _check_owner(link)
         link.execute("BEGIN")
         link.rows("lock_buckets", lock=MIGRATION_LOCK)
         version, _ = _versions(link)
@@ -75,6 +87,7 @@ def check(link: Link, dsn: Secret) -> tuple[str, ...]:
             f"{place_of(dsn)} cannot be used: {error.message}", remedy=error.remedy
         ) from error
     _check_server(link)
+    _check_owner(link)
     version, minimum = _versions(link)
     if not version:
         raise SpoolUnavailableError(f"{place_of(dsn)} has no spool yet", remedy=_MIGRATE)
@@ -99,13 +112,32 @@ def _versions(link: Link) -> tuple[int, int]:
 
 
 def _check_server(link: Link) -> None:
-    [(number, readable)] = link.execute(
-        "SELECT current_setting('server_version_num')::int, current_setting('server_version')"
+    [(number, readable, encoding)] = link.execute(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), "
+        "current_setting('server_encoding')"
     )
     if number < LEAST_SERVER:
         raise UsageError(
             f"the database is PostgreSQL {readable}", remedy=f"use {LEAST_SERVER // 10_000} or later"
         )
+    if encoding != "UTF8":
+        # What holds a sign that it lacks would fail, and its batch with it, for as long as Meta tries.
+        raise UsageError(
+            f"the database is of encoding {encoding}",
+            remedy="make one with ENCODING 'UTF8' (and TEMPLATE template0), and name it in spool.dsn",
+        )
+
+
+def _check_owner(link: Link) -> None:
+    """Whoever may make functions in the schema has them run with our rights, by our own statements."""
+    for owner, is_trusted, other in link.execute(_WHOSE):
+        if not is_trusted or other:
+            told = f"{other} may make things there" if is_trusted else f"it belongs to {owner}"
+            raise SpoolUnavailableError(
+                f"the schema {SCHEMA_NAME} is not for the gateway alone: {told}",
+                remedy="look what is in it; then let the user of spool.dsn own it (ALTER SCHEMA ... OWNER TO)"
+                " and nobody else make things there (REVOKE CREATE ON SCHEMA)",
+            )
 
 
 def _check_rights(link: Link) -> None:

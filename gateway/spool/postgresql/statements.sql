@@ -201,9 +201,9 @@ SELECT d.seq, d.position, d.received_at_ms, d.changes, d.attempt, d.attempt_at_m
 FROM (
     SELECT * FROM (
         SELECT * FROM delivery
-        WHERE target = %(target)s AND received_at_ms <= %(by_ms)s AND clock_started_ms = received_at_ms
+        WHERE target = %(target)s AND received_at_ms + 0 <= %(by_ms)s AND clock_started_ms = received_at_ms
             AND held_until_ms <= %(clock_ms)s AND NOT token = ANY(%(held)s::bigint[])
-        ORDER BY received_at_ms, seq, position LIMIT %(wanted)s FOR UPDATE SKIP LOCKED
+        ORDER BY received_at_ms + 0, seq, position LIMIT %(wanted)s FOR UPDATE SKIP LOCKED
     ) AS accepted
     UNION ALL
     SELECT * FROM (
@@ -350,13 +350,13 @@ SELECT count(*) FROM hastened;
 SELECT k.target, d.received_at_ms
 FROM unnest(%(targets)s::text[]) AS k (target)
 CROSS JOIN LATERAL (
-    SELECT received_at_ms FROM delivery WHERE delivery.target = k.target ORDER BY received_at_ms LIMIT 1
+    SELECT received_at_ms FROM delivery WHERE delivery.target = k.target ORDER BY received_at_ms + 0 LIMIT 1
 ) AS d;
 
 -- name: oldest_clock
 SELECT k.target, least(
     (SELECT received_at_ms FROM delivery
-     WHERE delivery.target = k.target AND clock_started_ms = received_at_ms ORDER BY received_at_ms LIMIT 1),
+     WHERE delivery.target = k.target AND clock_started_ms = received_at_ms ORDER BY received_at_ms + 0 LIMIT 1),
     (SELECT clock_started_ms FROM delivery
      WHERE delivery.target = k.target AND clock_started_ms <> received_at_ms ORDER BY clock_started_ms LIMIT 1)
 )
@@ -581,9 +581,11 @@ FROM pg_class AS c WHERE c.relnamespace = 'gateway'::regnamespace AND c.relkind 
 SELECT id FROM seen_bucket;
 
 -- name: partitions
-SELECT p.relname, c.relname FROM pg_inherits AS i
-JOIN pg_class AS p ON p.oid = i.inhparent JOIN pg_class AS c ON c.oid = i.inhrelid
-WHERE p.relnamespace = 'gateway'::regnamespace AND p.relname IN ('body', 'seen') AND p.relkind = 'p';
+-- Also what an upkeep that was interrupted has left half detached (true), or detached (NULL).
+SELECT split_part(c.relname, '_', 1), c.relname, i.inhdetachpending
+FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
+WHERE c.relnamespace = 'gateway'::regnamespace AND c.relkind = 'r' AND c.relname ~ '^(body|seen)_[0-9]+$'
+ORDER BY c.relname;
 
 -- name: listen
 LISTEN gateway_ready;

@@ -22,6 +22,12 @@ class _Item:
     clock_started_ms: int
 
 
+def goes_with(object_: str | None) -> str | None:
+    """Return the object as it can be stored: text of PostgreSQL's holds no NUL. Without it, what came goes
+    alone, and not its whole batch nowhere."""
+    return None if object_ is not None and "\0" in object_ else object_
+
+
 def append(requests: Sequence[Append], session: Session) -> None:
     """Store what is new; a second one of the same batch is a duplicate like any other (promise 3)."""
     if not requests:
@@ -131,7 +137,7 @@ def _store(items: Sequence[_Item], session: Session, *, windowed: bool) -> froze
             zlib.crc32(item.notification.body.raw),
             len(item.deliveries),
             item.clock_started_ms,
-            item.notification.object,
+            goes_with(item.notification.object),
             item.notification.body.raw,
         )
         for item in items

@@ -2,6 +2,7 @@
 """What a gateway looks at before it works with a database, and what it says where it cannot."""
 
 import re
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -93,6 +94,71 @@ def test_a_user_who_may_not_make_partitions_is_told(database: Database) -> None:
         )
     finally:
         database.sql("DROP OWNED BY reader; DROP ROLE reader")
+
+
+@pytest.fixture
+def shared(database: Database) -> Iterator[Callable[[str], Secret]]:
+    """Return the DSNs of two modest users of a database where either may make schemas."""
+    database.sql("CREATE DATABASE shared")
+    database.sql(
+        "CREATE ROLE ours LOGIN; CREATE ROLE theirs LOGIN; GRANT CREATE ON DATABASE shared TO ours, theirs"
+    )
+    plain = database.server.dsn()
+    try:
+        yield lambda user: secret(plain.replace("gateway@", f"{user}@").replace("/postgres", "/shared"))
+    finally:
+        database.sql("DROP DATABASE shared WITH (FORCE)")
+        database.sql("DROP ROLE ours; DROP ROLE theirs")
+
+
+def say(dsn: Secret, text: str) -> None:
+    link = Link(dsn)
+    link.open()
+    link.execute(text)
+    link.close()
+
+
+def test_a_schema_that_another_user_has_made_before_is_not_worked_in(shared: Callable[[str], Secret]) -> None:
+    say(
+        shared("theirs"),
+        "CREATE SCHEMA gateway; GRANT ALL ON SCHEMA gateway TO PUBLIC; "
+        "CREATE TABLE gateway.caught (who text); "
+        "GRANT ALL ON gateway.caught TO PUBLIC; "
+        "CREATE FUNCTION gateway.to_regclass(text) RETURNS regclass LANGUAGE sql AS "
+        "'INSERT INTO gateway.caught VALUES (current_user); SELECT NULL::regclass'",
+    )
+    with pytest.raises(GatewayError, match="it belongs to theirs"):
+        migrate(shared("ours"))
+    assert "it belongs to theirs" in refusal(shared("ours"))
+    link = Link(shared("theirs"))
+    link.open()
+    assert link.execute("SELECT * FROM gateway.caught") == [], "their code has run with our rights"
+    link.close()
+
+
+def test_a_schema_in_which_others_may_make_things_is_not_worked_in(shared: Callable[[str], Secret]) -> None:
+    migrate(shared("ours"))
+    say(shared("ours"), "GRANT CREATE ON SCHEMA gateway TO theirs")
+    assert "theirs may make things there" in refusal(shared("ours"))
+    say(
+        shared("ours"),
+        "REVOKE CREATE ON SCHEMA gateway FROM theirs; GRANT CREATE ON SCHEMA gateway TO PUBLIC",
+    )
+    assert "everybody may make things there" in refusal(shared("ours"))
+    say(shared("ours"), "REVOKE CREATE ON SCHEMA gateway FROM PUBLIC")
+    link = Link(shared("ours"))
+    check(link, shared("ours"))
+    link.close()
+
+
+def test_a_database_that_lacks_signs_is_refused(database: Database) -> None:
+    database.sql("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    try:
+        said = refusal(secret(database.server.dsn().replace("/postgres", "/latin")))
+        assert "LATIN1" in said
+        assert "ENCODING 'UTF8'" in said
+    finally:
+        database.sql("DROP DATABASE latin WITH (FORCE)")
 
 
 def test_commits_that_are_not_durable_are_refused(database: Database) -> None:

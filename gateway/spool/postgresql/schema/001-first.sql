@@ -53,7 +53,9 @@ CREATE TABLE delivery (
         autovacuum_analyze_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX delivery_due ON delivery (target, lane, due_ms, received_at_ms, seq, position);
-CREATE INDEX delivery_received ON delivery (target, received_at_ms, seq, position);
+-- An expression, so that this index is no temptation for the statement `due`: to the planner it gives the same order as
+-- the one above, and then all lanes are walked (measured at a million: 700 ms instead of 3).
+CREATE INDEX delivery_received ON delivery (target, (received_at_ms + 0), seq, position);
 CREATE UNIQUE INDEX delivery_id ON delivery (id);
 -- Of all others the clock started with their acceptance.
 CREATE INDEX delivery_replayed ON delivery (target, clock_started_ms) WHERE clock_started_ms <> received_at_ms;
