@@ -39,7 +39,7 @@ targets:
   sink: {{url: "http://127.0.0.1:{target}/sink"{merging}}}
 routes:
   - {{field: messages, to: [sink]}}
-spool: {{directory: {directory}/spool}}
+spool: {{directory: {directory}/spool{shared}}}
 dead_letter: {{directory: {directory}/dead-letter}}
 admin: {{address: "127.0.0.1:{admin}"}}
 """
@@ -85,9 +85,17 @@ def merging() -> str:
 
 
 def gateway_config(
-    ground: Ground, *, directory: Path, port: int, admin: int, target: int, workers: int = 1
+    ground: Ground,
+    *,
+    directory: Path,
+    port: int,
+    admin: int,
+    target: int,
+    workers: int = 1,
+    shared: bool = False,
 ) -> str:
-    """Render a configuration of the gateway: all defaults but for addresses, merging and workers."""
+    """Render a configuration of the gateway: all defaults but for addresses, merging, workers, and (`shared`)
+    the PostgreSQL of BENCH_DSN."""
     return CONFIG.format(
         pki=ground.pki,
         path=CALLBACK_PATH,
@@ -97,6 +105,7 @@ def gateway_config(
         target=target,
         workers=workers,
         merging=merging(),
+        shared=", engine: postgresql, dsn: {env: BENCH_DSN}" if shared else "",
     )
 
 

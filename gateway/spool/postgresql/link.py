@@ -30,7 +30,6 @@ RETRY_SECONDS: Final = 1.0
 """How long a failure to connect counts: whoever asks meanwhile hears of it at once."""
 IDLE_IN_TRANSACTION_SECONDS: Final = 30
 """After which the server ends a transaction whose gateway is gone: an open one keeps rows locked."""
-SECRET_PARTS: Final = frozenset({"password", "sslpassword", "passfile"})
 
 _DEFAULTS: Final[Mapping[str, str]] = {
     "application_name": "meta-webhook-gateway",

@@ -1,4 +1,4 @@
-"""The plan for a look into the duplicates window is made while a bucket is new and empty, and must stay good."""
+"""The plan for a look into the duplicates window is made while a bucket is empty, and must stay good."""
 
 import time
 
