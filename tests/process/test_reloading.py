@@ -10,12 +10,12 @@ import pytest
 import structlog.testing
 import trio
 
-from gateway import reloading
-from gateway.exposition import ReloadRecord
-from gateway.generation import Generation, build_generation
 from gateway.preflight import load_and_examine
-from gateway.reloading import Reloader
-from gateway.service_manager import ServiceManager
+from gateway.process import reloading
+from gateway.process.exposition import ReloadRecord
+from gateway.process.generation import Generation, build_generation
+from gateway.process.reloading import Reloader
+from gateway.process.service_manager import ServiceManager
 from gateway.simulator.pki import make_pki
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
