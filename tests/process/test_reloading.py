@@ -95,8 +95,11 @@ def site(tmp_path: Path) -> Site:
 
 async def test_before_any_reload_the_start_counts_as_one_that_went_well(site: Site) -> None:
     assert (site.gauge("success"), site.gauge("timestamp_seconds")) == (1, 1_795_000_000)
+    loaded = site.first.loaded
     assert site.record.config() == {
-        "hash": site.first.loaded.source.sha256,
+        "hash": loaded.source.sha256,
+        "file": str(site.directory / "gateway.yaml"),
+        "spool": str(loaded.settings.spool.directory),
         "loaded_at": "2026-11-18T11:06:40.000Z",
         "last_reload": None,
     }
