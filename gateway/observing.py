@@ -265,7 +265,6 @@ def targets_seen(status: Mapping[str, Any]) -> list[TargetSeen]:
                 oldest_seconds=target.get("oldest_seconds", 0.0),
                 last_delivered_ms=_ms(target.get("last_delivered_at")),
                 last_error=error,
-                next_give_up_ms=_ms(target.get("next_give_up_at")),
             )
         )
     return found

@@ -71,7 +71,6 @@ class TargetSeen(msgspec.Struct, kw_only=True):
     last_delivered_ms: int | None = None
     last_error: str = ""
     """Of the last attempt that failed: `503`, `connection refused`."""
-    next_give_up_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

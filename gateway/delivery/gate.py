@@ -18,9 +18,6 @@ from gateway.spool.contract import INTERRUPTED, AttemptRecord
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
-BURST_SECONDS: Final = 0.1
-"""With a rate: what could not start in time is made up for within this, since a lease takes a commit."""
-
 _log = get_logger("delivery")
 
 

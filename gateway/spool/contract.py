@@ -137,6 +137,13 @@ class AttemptRecord:
     duration_ms: int
     response_excerpt: str = field(repr=False)
 
+    @classmethod
+    def interrupted(cls, *, number: int, at_ms: int) -> "AttemptRecord":
+        """Return the record of an attempt that nobody holds and nobody ended."""
+        return cls(
+            number=number, at_ms=at_ms, status=None, error=INTERRUPTED, duration_ms=0, response_excerpt=""
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
-from gateway.spool.contract import INTERRUPTED, AttemptRecord, Buried, Done, Lease, Release, RetryLater
+from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater
 from gateway.spool.requests import Hasten, Settle, Take, TakeOldest
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Held, Key, Session, json_rows
 
@@ -339,14 +339,7 @@ class Leasing:
         interrupted: list[tuple[tuple[int, int], AttemptRecord]] = []
         for row in rows:
             if row.attempt_at_ms is not None:
-                record = AttemptRecord(
-                    number=row.attempt,
-                    at_ms=row.attempt_at_ms,
-                    status=None,
-                    error=INTERRUPTED,
-                    duration_ms=0,
-                    response_excerpt="",
-                )
+                record = AttemptRecord.interrupted(number=row.attempt, at_ms=row.attempt_at_ms)
                 interrupted.append((row.place[1:], record))
                 earlier[row.place].append(record)
         self._record(interrupted)

@@ -16,7 +16,6 @@ from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableE
 from gateway.spool import duplicates, memory_keeping, memory_tracing
 from gateway.spool.contract import (
     HOLD_MS,
-    INTERRUPTED,
     Appended,
     AttemptRecord,
     Buried,
@@ -387,14 +386,7 @@ class MemorySpool:
 
     def _note_interrupted(self, found: StoredDelivery) -> None:
         if found.attempt_at_ms is not None:
-            interrupted = AttemptRecord(
-                number=found.attempt,
-                at_ms=found.attempt_at_ms,
-                status=None,
-                error=INTERRUPTED,
-                duration_ms=0,
-                response_excerpt="",
-            )
+            interrupted = AttemptRecord.interrupted(number=found.attempt, at_ms=found.attempt_at_ms)
             found.attempts.append(interrupted)
             found.attempt_at_ms = None
 

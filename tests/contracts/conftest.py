@@ -45,9 +45,6 @@ class Stand(Protocol):
         """Flip a bit of its bytes, between two openings; return what they are now."""
         ...
 
-    def use_room_again(self) -> None:
-        """Do what the database does by itself after a while, where it does not at once."""
-
 
 class OnDisk:
     """SQLite, on a disk with faults."""
@@ -93,9 +90,6 @@ class OnDisk:
         file.write_bytes(content.replace(raw, flipped(raw)))
         return flipped(raw)
 
-    def use_room_again(self) -> None:
-        """It does so at once."""
-
 
 class InMemory:
     """The fake."""
@@ -135,9 +129,6 @@ class InMemory:
     def damage(self, notification: Notification) -> bytes:
         self._state.damaged[notification.id] = flipped(notification.body.raw)
         return self._state.damaged[notification.id]
-
-    def use_room_again(self) -> None:
-        """It takes none."""
 
 
 class OnServer:
@@ -182,9 +173,6 @@ class OnServer:
             f"WHERE seq = (SELECT seq FROM notification WHERE id = '{notification.id}')"
         )
         return raw
-
-    def use_room_again(self) -> None:
-        self._database.sql("VACUUM body")
 
 
 def flipped(raw: bytes) -> bytes:

@@ -24,7 +24,8 @@ _TABLES = (
 )
 _FORGET = """
 DO $$ DECLARE name text; BEGIN
-    FOR name IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'seen'::regclass LOOP
+    FOR name IN SELECT inhrelid::regclass FROM pg_inherits
+        WHERE inhparent IN ('seen'::regclass, 'body'::regclass) LOOP
         EXECUTE 'DROP TABLE ' || name;
     END LOOP;
 END $$

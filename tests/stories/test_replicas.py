@@ -58,7 +58,7 @@ class Replicas:
 
 def _on_postgresql(config: Config) -> None:
     config["spool"] |= {"engine": "postgresql", "dsn": {"env": "DSN"}}
-    config["targets"]["support"] |= {"timeout": "2s", "concurrency": 200}
+    config["targets"]["support"] |= {"timeout": "30s", "concurrency": 200}
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_what_a_killed_gateway_had_leased_another_delivers(
 ) -> None:
     database.set_real_clock()
     books = Books()
-    async with open_target(behaviour=Behaviour(delay_seconds=1.5)) as target:
+    async with open_target(behaviour=Behaviour(delay_seconds=25)) as target:
         replicas = Replicas(tmp_path, pki, database.server.dsn())
         replicas.write(target)
         one, two = replicas.rigs

@@ -75,6 +75,12 @@ def _verified(verified: Verified) -> Iterator[str]:
         f" {verified.duplicates} duplicates",
     )
     yield _row("", f"in {verified.posts} POSTs")
+    if verified.foreign:
+        yield from _wrapped(
+            "",
+            f"{verified.foreign} POSTs held something else, and were answered 503: the gateway keeps it"
+            " for the real target",
+        )
     if verified.unanswered:
         yield from _wrapped(
             "", f"{verified.unanswered} arrived though their notification got no 200: allowed"

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.settings.model import Settings
     from gateway.settings.values import Address
 
+FINGERPRINT_LENGTH: Final = 16
+"""Of a SHA-256 in hexadecimal: by so much of it an anchor is named, here as in log and metrics."""
 WATCH_SECONDS: Final = 2.0
 """Between two looks: as often as a person reads a table anew, and nothing to the gateway."""
 
@@ -87,8 +90,10 @@ def _looks(settings: "Settings") -> Iterator[dict[str, Any]]:
 def look(settings: "Settings", *, alone: bool = True) -> dict[str, Any]:
     """Ask the running gateway; where none runs, look at its files, if `alone`.
 
-    `{"running", "at", "ready": {CHECK: DETAIL} | null, "conditions", "targets", "workers", "certificates"}`;
-    conditions as in `/api/ledger`, targets and workers as in `/api/status`, `ready` the checks that fail.
+    `{"running", "at", "ready": {CHECK: DETAIL} | null, "remarks": {CHECK: DETAIL}, "conditions", "targets",
+    "workers", "certificates"}`; conditions as in `/api/ledger`, targets and workers as in `/api/status`,
+    `ready` the checks that fail, `remarks` what those that do not fail have to say; certificates as in
+    `/api/edge`, with `role` (`server`, `anchor`, `staged` or `client`), `client` and `subject`.
 
     Raises:
         PeerError: something listens on the admin port, and does not answer as a gateway does.
@@ -107,7 +112,13 @@ def look(settings: "Settings", *, alone: bool = True) -> dict[str, Any]:
     return found
 
 
-_STOPPED: Final[Mapping[str, Any]] = {"running": False, "ready": None, "conditions": [], "workers": []}
+_STOPPED: Final[Mapping[str, Any]] = {
+    "running": False,
+    "ready": None,
+    "remarks": {},
+    "conditions": [],
+    "workers": [],
+}
 
 
 def _nothing() -> dict[str, Any]:
@@ -138,16 +149,32 @@ def _ask(address: "Address") -> dict[str, Any]:
         get("/api/edge", "certificates"),
     )
     _, checks = get_json(address, "/readyz")
-    subjects = {anchor["sha256"][:16]: anchor["subject"] for anchor in edge.get("anchors", [])}
+    anchors = {anchor["sha256"][:FINGERPRINT_LENGTH]: anchor for anchor in edge.get("anchors", [])}
     return {
         "running": True,
         "at": ledger["at"],
         "ready": {name: check["detail"] for name, check in checks.items() if not check.get("ok", True)},
+        "remarks": {
+            name: check["detail"]
+            for name, check in checks.items()
+            if check.get("ok", True) and check.get("detail")
+        },
         "conditions": ledger["conditions"],
         "targets": status["targets"],
         "workers": status.get("workers", []),
-        "certificates": [{**one, "subject": subjects.get(one["name"], "")} for one in edge["certificates"]],
+        "certificates": [
+            {**one, **_whose(one["name"], anchors.get(one["name"], {}))} for one in edge["certificates"]
+        ],
     }
+
+
+def _whose(name: str, anchor: Mapping[str, Any]) -> dict[str, Any]:
+    """Say whose a certificate of `/api/edge` is. Its name is `server`, `client:NAME` or a fingerprint."""
+    if anchor:
+        role = "staged" if anchor["staged"] else "anchor"
+        return {"role": role, "client": anchor["client"], "subject": anchor["subject"]}
+    role, _, client = name.partition(":")
+    return {"role": role, "client": client or None, "subject": ""}
 
 
 def _targets_alone(settings: "Settings") -> dict[str, Any]:
@@ -164,22 +191,26 @@ def _certificates_alone(settings: "Settings") -> Iterator[dict[str, Any]]:
     from gateway.delivery.message import rfc3339
     from gateway.tls.certificate import describe, read_certificates
 
-    named = [("server", settings.tls.certificate)]
+    named: list[tuple[str, str | None, Path]] = [("server", None, settings.tls.certificate)]
     named += [
-        (f"anchor:{client}", path)
+        (role, client, path)
         for client, entry in settings.tls.clients.items()
-        for path in (*entry.trust_anchors, *entry.staged_anchors)
+        for role, paths in (("anchor", entry.trust_anchors), ("staged", entry.staged_anchors))
+        for path in paths
         if path.is_file()
     ]
-    for name, path in named:
+    for role, client, path in named:
         try:
             certificate = read_certificates(path)[0]
         except GatewayError:
             continue
+        described = describe(certificate)
         ends_ms = int(certificate.not_valid_after_utc.timestamp() * 1000)
         yield {
-            "name": name,
+            "name": role if client is None else described.sha256[:FINGERPRINT_LENGTH],
             "not_after": rfc3339(ends_ms),
             "days_left": (ends_ms - unix_ms()) // DAY_MS,
-            "subject": describe(certificate).subject,
+            "role": role,
+            "client": client,
+            "subject": described.subject,
         }

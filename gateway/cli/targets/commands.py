@@ -12,7 +12,6 @@ import typer
 from gateway.cli import quantities
 from gateway.cli.completion.proposals import complete_target
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
-from gateway.cli.table import print_table
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
 
@@ -44,10 +43,6 @@ Work = Callable[["Sequence[PauseBook]"], Awaitable[None]]
 """Does something to the pauses in every worker's file."""
 
 STOPPED: Final = "stopped"
-NO_STATE: Final = "-"
-"""Of the pseudo-target of what no route takes, and of a former one of which dead letters are left."""
-
-COLUMNS: Final = ("target", "state", "pending", "oldest", "dead\nletters", "next", "note")
 
 
 @commands.command("list")
@@ -59,6 +54,8 @@ def list_(as_json: AsJson = False) -> None:
     out when it is back, or become dead letters by `gateway targets discard`). Next is when the next attempt
     starts: `gateway targets resume` makes all that waits due now.
     """
+    from gateway.cli.targets.report import line_of, show
+
     settings = _settings()
     gateway = _gateway(settings)
     found = _ask_status(gateway) if gateway is not None else look_at_spool(settings)
@@ -66,15 +63,10 @@ def list_(as_json: AsJson = False) -> None:
         out_json({"targets": found})
         return
     if os.isatty(1):
-        now_ms = unix_ms()
-        rows = [
-            _cells(name, target, brief_next(target, now_ms), brief_note(target, now_ms))
-            for name, target in found.items()
-        ]
-        print_table(COLUMNS, rows, right=COLUMNS[2:5])
+        show(found, datetime.now(UTC))
     else:
         for name, target in found.items():
-            out("\t".join(_cells(name, target, target["next_attempt_at"] or "-", _note(target))))
+            out(line_of(name, target))
 
 
 @commands.command()
@@ -235,7 +227,9 @@ def _change(
     if as_json:
         out_json({name: found})
     else:
-        out("\t".join(part for part in (name, str(found["state"]), _note(found)) if part))
+        from gateway.cli.targets.report import plain_note
+
+        out("\t".join(part for part in (name, str(found["state"]), plain_note(found)) if part))
 
 
 def look_at_spool(settings: "Settings") -> dict[str, Any]:
@@ -306,64 +300,3 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
             "rate_per_second": sum(rates) if rates and pause is None else None,
         }
     return found
-
-
-# -- showing it
-
-
-def _cells(name: str, target: Mapping[str, Any], next_: str, note: str) -> tuple[str, ...]:
-    age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else "-"
-    return (
-        name,
-        str(target.get("state", NO_STATE)),
-        str(target["pending"]),
-        age,
-        str(target["dead_letters"]),
-        next_,
-        note,
-    )
-
-
-def brief_next(target: Mapping[str, Any], now_ms: int) -> str:
-    """Say when the next attempt starts, for eyes."""
-    from gateway.doctor.finding import say_duration
-
-    if target["next_attempt_at"] is None:
-        return "-"
-    seconds = datetime.fromisoformat(target["next_attempt_at"]).timestamp() - now_ms / 1000
-    return "now" if seconds < 1 else f"in {say_duration(seconds)}"
-
-
-def brief_note(target: Mapping[str, Any], now_ms: int) -> str:
-    """Say it for eyes and 80 columns: ages for times."""
-    from gateway.doctor.finding import say_duration
-
-    def since(at: str) -> str:
-        return f"for {say_duration(now_ms / 1000 - datetime.fromisoformat(at).timestamp())}"
-
-    def until(at: str) -> str:
-        ends, now = datetime.fromisoformat(at).astimezone(UTC), datetime.fromtimestamp(now_ms / 1000, UTC)
-        return f"until {ends:%H:%M} UTC" if ends.date() == now.date() else f"until {ends:%Y-%m-%d %H:%M} UTC"
-
-    return _note(target, since=since, until=until)
-
-
-def _note(
-    target: Mapping[str, Any],
-    *,
-    since: Callable[[str], str] = "since {}".format,
-    until: Callable[[str], str] = "until {}".format,
-) -> str:
-    """Say what there is to say of a state, in one line; `since` and `until` write a time (RFC 3339)."""
-    notes = []
-    if target.get("state") == "unknown":
-        notes.append("not in the configuration: bring it back, or gateway targets discard")
-    if pause := target.get("pause"):
-        notes.append(until(pause["until"]) if pause["until"] else "until resumed")
-        if pause["reason"]:
-            notes.append(pause["reason"])
-    if (breaker := target.get("breaker")) and breaker["open"]:
-        notes.append(f"{breaker['state']} {since(breaker['opened_at'])}")
-    if rate := target.get("rate_per_second"):
-        notes.append(f"{rate:g}/s until caught up")
-    return ", ".join(notes)

@@ -1,4 +1,8 @@
-"""The target that counts: stands in the place of a configured one, and knows what must arrive there."""
+"""The target that counts: stands in the place of a configured one, and knows what must arrive there.
+
+A real notification may wait for that one. Whatever is not of a bench is answered 503, so that the gateway
+keeps it: a 200 would be the end of it.
+"""
 
 import zlib
 from collections.abc import Sequence
@@ -7,13 +11,17 @@ from typing import Any, Final
 
 import trio
 
+from gateway.core.envelope import Envelope, parse_envelope
 from gateway.errors import UsageError
 from gateway.settings.address import Address
-from gateway.simulator.bench.mix import PROBE_WORKER, number_pattern
+from gateway.simulator.bench.mix import PROBE_WORKER, RUN_LETTERS, number_pattern
 from gateway.simulator.bench.tally import Mark
 from gateway.web.limits import HttpLimits
 from gateway.web.server import WebServer
 
+_ANY_RUN: Final = number_pattern(f"[A-Za-z]{{{RUN_LETTERS}}}")
+MOST_BODY_BYTES: Final = 8 * 1024**2
+"""The gateway sends 3 MiB at most; anybody may reach a receiver that listens beyond loopback."""
 _MOST: Final = 255
 """Arrivals of one change are counted in a byte; beyond it they are still duplicates."""
 
@@ -35,11 +43,11 @@ class Verified:
     """Changes that arrived though the routes, as read here, give them to others."""
     posts: int
     foreign: int
-    """POSTs without any change of this run."""
+    """POSTs with something that is not of a bench: the gateway keeps them. They are not counted otherwise."""
 
 
 class Receiver:
-    """An HTTP server that answers 200 and counts the changes of one run."""
+    """An HTTP server that answers 200 to what a bench has sent, and counts the changes of one run."""
 
     def __init__(self, run: str) -> None:
         self._pattern = number_pattern(run)
@@ -99,18 +107,19 @@ class Receiver:
             if event["type"] != "http.request":
                 return
             body += event.get("body", b"")
-            if not event.get("more_body", False):
+            if len(body) > MOST_BODY_BYTES or not event.get("more_body", False):
                 break
-        self._count(bytes(body))
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        is_ours = _is_of_a_bench(bytes(body))
+        if is_ours:
+            self._count(bytes(body))
+        else:
+            self.foreign += 1
+        await send({"type": "http.response.start", "status": 200 if is_ours else 503, "headers": []})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _count(self, body: bytes) -> None:
         self.posts += 1
-        found = self._pattern.findall(body)
-        if not found:
-            self.foreign += 1
-        for worker, first, place in found:
+        for worker, first, place in self._pattern.findall(body):
             if (sender := int(worker, 16)) == PROBE_WORKER:
                 continue
             counts = self._counts.setdefault(sender, bytearray())
@@ -120,6 +129,13 @@ class Receiver:
             if not counts[number]:
                 self.distinct += 1
             counts[number] = min(_MOST, counts[number] + 1)
+
+
+def _is_of_a_bench(body: bytes) -> bool:
+    """Whether each change has the number of one, of this run or of another: a merged POST may hold both."""
+    numbers = sum(1 for _ in _ANY_RUN.finditer(body))
+    envelope = parse_envelope(body) if numbers > 0 and len(body) <= MOST_BODY_BYTES else None
+    return isinstance(envelope, Envelope) and len(envelope.changes) <= numbers
 
 
 def expected_changes(compressed_marks: Sequence[bytes]) -> int:

@@ -17,7 +17,6 @@ from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import (
     HOLD_MS,
-    INTERRUPTED,
     AttemptRecord,
     Buried,
     Done,
@@ -347,14 +346,7 @@ class Leasing:
         interrupted: list[tuple[Place, AttemptRecord]] = []
         for one in found:
             if one.attempt_at_ms is not None:
-                record = AttemptRecord(
-                    number=one.attempt,
-                    at_ms=one.attempt_at_ms,
-                    status=None,
-                    error=INTERRUPTED,
-                    duration_ms=0,
-                    response_excerpt="",
-                )
+                record = AttemptRecord.interrupted(number=one.attempt, at_ms=one.attempt_at_ms)
                 interrupted.append((one.place, record))
                 earlier[one.place].append(record)
         _record(interrupted, session)

@@ -4,6 +4,7 @@ Sync, on a thread of its caller's: psycopg's async side is asyncio only. Every s
 own on this side, since a server that hangs, or a proxy in between, answers to no time-out of the server's.
 """
 
+import re
 import select
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,6 @@ RETRY_SECONDS: Final = 1.0
 """How long a failure to connect counts: whoever asks meanwhile hears of it at once."""
 IDLE_IN_TRANSACTION_SECONDS: Final = 30
 """After which the server ends a transaction whose gateway is gone: an open one keeps rows locked."""
-SECRET_PARTS: Final = frozenset({"password", "sslpassword", "passfile"})
 
 _DEFAULTS: Final[Mapping[str, str]] = {
     "application_name": "meta-webhook-gateway",
@@ -73,6 +73,9 @@ _REMEDIES: Final = {
 }
 _BROKEN_REMEDY: Final = "look at the server's log, and restore the database where it is needed"
 _UNAVAILABLE_REMEDY: Final = "see that the server runs and can be reached; nothing has to be restarted"
+
+_SPLIT_PASSWORD: Final = re.compile(r"postgres(?:ql)?://[^?]*[@/][^?]*@")
+"""Of a URI: an @ after another, or after the slash that ends the hosts."""
 
 Result = TypeVar("Result")
 
@@ -124,6 +127,9 @@ class Link:
         self._failure = None
 
     def _connect(self) -> _Connection:
+        if fault := check_dsn(self._dsn):
+            # libpq would quote it, password and all.
+            raise LinkLostError(f"spool.dsn {fault}", remedy="`gateway check` says what it should be")
         try:
             connection = _Connection.connect(_conninfo(self._dsn), autocommit=True)
             synchronous = _last_rows(connection, _SESSION)[0][0]
@@ -237,7 +243,11 @@ def _conninfo(dsn: Secret) -> str:
 def check_dsn(dsn: Secret) -> str:
     """Return what is wrong with a DSN, not telling what it says; empty where it can be read."""
     try:
-        conninfo_to_dict(dsn.reveal().decode())
+        text = dsn.reveal().decode()
+        conninfo_to_dict(text)
+        if _SPLIT_PASSWORD.match(text):
+            # What follows the sign would be taken for the host, and told wherever that is told.
+            return "has an unescaped @ or / in its user or password: write %40, %2F"
     except (psycopg.Error, UnicodeDecodeError):
         return "is not a connection string of PostgreSQL"
     return ""
@@ -245,10 +255,9 @@ def check_dsn(dsn: Secret) -> str:
 
 def place_of(dsn: Secret) -> str:
     """Name the server and the database of a DSN, without its secrets."""
-    try:
-        parts = conninfo_to_dict(dsn.reveal().decode())
-    except (psycopg.Error, UnicodeDecodeError):
+    if check_dsn(dsn):
         return "the database"
+    parts = conninfo_to_dict(dsn.reveal().decode())
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"{parts.get('dbname') or 'the database'} on {host}{port}"

@@ -53,14 +53,14 @@ def look_after_partitions(link: Link, days: Days) -> None:
             days.make(link, today + 1)
         buckets = {row[0] for row in link.rows("bucket_ids")}
         newest = max(buckets, default=0)
-        for parent, name in link.rows("partitions"):
+        for parent, name, detaching in link.rows("partitions"):
             number = int(name.rpartition("_")[2])
             if parent == "seen":
                 over = number < newest and number not in buckets
             else:
                 over = number <= today - PAST_DAYS and _is_empty(link, name)
-            if over:
-                _drop(link, parent, name)
+            if over or detaching is not False:
+                _drop(link, parent, name, detaching=detaching)
     finally:
         with suppress(SpoolUnavailableError):
             link.execute(f"SELECT pg_advisory_unlock({UPKEEP_LOCK})")
@@ -71,6 +71,8 @@ def _is_empty(link: Link, name: str) -> bool:
     return not there
 
 
-def _drop(link: Link, parent: str, name: str) -> None:
-    link.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} CONCURRENTLY")
+def _drop(link: Link, parent: str, name: str, *, detaching: bool | None) -> None:
+    if detaching is not None:
+        how = "FINALIZE" if detaching else "CONCURRENTLY"
+        link.execute(f"ALTER TABLE {parent} DETACH PARTITION {name} {how}")
     link.execute(f"DROP TABLE {name}")

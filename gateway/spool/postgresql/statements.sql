@@ -581,9 +581,11 @@ FROM pg_class AS c WHERE c.relnamespace = 'gateway'::regnamespace AND c.relkind 
 SELECT id FROM seen_bucket;
 
 -- name: partitions
-SELECT p.relname, c.relname FROM pg_inherits AS i
-JOIN pg_class AS p ON p.oid = i.inhparent JOIN pg_class AS c ON c.oid = i.inhrelid
-WHERE p.relnamespace = 'gateway'::regnamespace AND p.relname IN ('body', 'seen') AND p.relkind = 'p';
+-- Also what an upkeep that was interrupted has left half detached (true), or detached (NULL).
+SELECT split_part(c.relname, '_', 1), c.relname, i.inhdetachpending
+FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
+WHERE c.relnamespace = 'gateway'::regnamespace AND c.relkind = 'r' AND c.relname ~ '^(body|seen)_[0-9]+$'
+ORDER BY c.relname;
 
 -- name: listen
 LISTEN gateway_ready;

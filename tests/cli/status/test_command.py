@@ -40,6 +40,7 @@ SEEN: dict[str, Any] = {
     "running": True,
     "at": AT,
     "ready": {},
+    "remarks": {},
     "conditions": [
         {
             "condition": "target_failing",
@@ -76,9 +77,18 @@ SEEN: dict[str, Any] = {
             "name": "9dc8f59d6e51d148",
             "not_after": "2055-12-31T23:59:59.000Z",
             "days_left": 10630,
+            "role": "anchor",
+            "client": "meta",
             "subject": "CN=" + "x" * 90,
         },
-        {"name": "server", "not_after": "2026-12-05T06:50:56.000Z", "days_left": 12, "subject": ""},
+        {
+            "name": "server",
+            "not_after": "2026-12-05T06:50:56.000Z",
+            "days_left": 12,
+            "role": "server",
+            "client": None,
+            "subject": "",
+        },
     ],
 }
 
@@ -103,10 +113,21 @@ def test_it_fits_and_what_is_the_matter_comes_first(width: int) -> None:
     )
     positions = [text.index(part) for part in order]
     assert positions == sorted(positions)
-    for part in ("11 min 21 s", "6 d 23 h", "1234567", "10630", "refused", "[/bold]"):
+    for part in ("11 min 21 s", "6 d 23 h", "1234567", "10630", "refused", "[/bold]", "breaker open"):
         assert part in text
     assert "\x1b[2J" not in text
-    assert text.index("server ") < text.index("9dc8f59d6e51d148"), "what ends first stands first"
+    assert text.index("server ") < text.index("anchor:meta 9dc8f59d6e51d148"), "what ends first stands first"
+
+
+def test_a_refused_reload_is_not_passed_over() -> None:
+    """Ready all the same: it serves with what was loaded before, and the operator thinks otherwise."""
+    seen = {**SEEN, "conditions": [], "remarks": {"configuration": "the reload was refused: line 3"}}
+    assert "! configuration: the reload was refused: line 3" in drawn(seen, 80)
+    assert "remark\tconfiguration\tthe reload was refused: line 3" in list(lines(seen))
+
+
+def test_dead_letters_have_their_command() -> None:
+    assert "→ 12 dead letters: gateway dead-letters list --target _unrouted" in drawn(SEEN, 80)
 
 
 def test_wide_it_says_what_was_delivered() -> None:
@@ -138,6 +159,10 @@ def test_in_a_pipe_each_line_says_what_it_is_of() -> None:
             {"ready": {"spool": "the disk is full"}},
             "the gateway runs, and is not ready (spool: the disk is full)",
         ),
+        (
+            {"remarks": {"configuration": "the reload was refused"}, "conditions": []},
+            "the gateway runs and is ready, 2 workers; 1 remark",
+        ),
         ({"running": False}, "no gateway runs: this is what lies in the spool"),
     ],
 )
@@ -162,7 +187,8 @@ def test_where_no_gateway_runs_it_says_so_and_shows_spool_and_certificates(
     found = json.loads(result.out)
     assert (result.code, found["running"]) == (0, False)
     assert found["targets"]["support"]["state"] == "stopped"
-    assert [one["name"] for one in found["certificates"]] == ["server", "anchor:meta"]
+    assert [one["role"] for one in found["certificates"]] == ["server", "anchor"]
+    assert found["certificates"][1]["client"] == "meta"
     assert found["certificates"][0]["days_left"] > 300
 
 

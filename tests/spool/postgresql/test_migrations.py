@@ -190,6 +190,23 @@ def test_what_keeps_it_from_connecting_is_told_without_the_password(
     assert "pa55word" not in text
 
 
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://gateway:pa55word@[db",
+        "pa55word",
+        "postgresql://gateway:x@pa55word@db/hooks",
+        "postgresql://gateway:1/pa55word@db/hooks",
+    ],
+)
+def test_a_dsn_that_cannot_be_read_is_quoted_nowhere(dsn: str) -> None:
+    assert "pa55word" not in refusal(secret(dsn))
+    with pytest.raises(GatewayError) as caught:
+        migrate(secret(dsn))
+    assert "pa55word" not in str(caught.value)
+    assert check_dsn(secret(dsn))
+
+
 def test_a_server_that_takes_no_writes_is_told(database: Database) -> None:
     database.sql("ALTER DATABASE postgres SET default_transaction_read_only = on")
     try:
