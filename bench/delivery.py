@@ -27,7 +27,7 @@ from gateway.core.signature import VerifiedBody, sign, verify_signature
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.target import dispatch_target
-from gateway.service import SWITCH_INTERVAL_SECONDS
+from gateway.process.service import SWITCH_INTERVAL_SECONDS
 from gateway.settings.model import Target
 from gateway.spool.contract import NewDelivery, Notification
 from gateway.spool.sqlite import SqliteOptions, SqliteSpool, open_sqlite_spool

@@ -1,5 +1,5 @@
 """What the admin port does on request, as promises: `gateway.operations` keeps them for one process,
-`gateway.gathering` for several."""
+`gateway.process.gathering` for several."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from gateway.core.sizes import say_size
+
 if TYPE_CHECKING:  # the commands read what is here, and need nothing of the spool
     from gateway.spool.contract import Room
 
@@ -88,5 +90,5 @@ def _state(term: CertificateTerm, now_ms: int) -> str:
 def _free_space(room: "Room") -> Check:
     if room.free_bytes is None:
         return Check(ok=True)
-    left = f"{room.free_bytes // 1024**2} MiB of {room.total_bytes // 1024**2} MiB free"
+    left = f"{say_size(room.free_bytes)} of {say_size(room.total_bytes)} free"
     return Check(ok=room.enough, detail="" if room.enough else f"{left}: below spool.min_free")

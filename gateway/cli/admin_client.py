@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gateway.admin.token import FILE_NAME, read_token
 from gateway.cli.output import err
+from gateway.cli.port_owner import refuse_squatter
 from gateway.errors import ConfigurationError, GatewayError, PeerError, UsageError
 from gateway.settings.load import load_settings
 from gateway.settings.model import Settings
@@ -148,6 +149,7 @@ def loaded_content(path: Path, error: ConfigurationError) -> bytes | None:
         _, served = get_json(address, "/api/config")
         if not _is_same(served.get("file"), path):
             return None
+        refuse_squatter(*_reachable(address), directory=Path(str(served["spool"])))
         client = AdminClient(address=address, token=_salvaged_token(path, str(served["spool"])))
         content = str(client.get("/api/config/source")["content"]).encode()
     except GatewayError:
@@ -213,11 +215,12 @@ def running_gateway(path: Path, settings: Settings) -> AdminClient | None:
 
     Raises:
         ConfigurationError: the token cannot be read.
-        UsageError: the admin port is not known, or another gateway answers there.
+        UsageError: the admin port is not known, or another gateway answers there, or somebody else's program.
     """
     address = settings.admin.address
     if not is_listening(address):
         return None
+    refuse_squatter(*_reachable(address), directory=settings.spool.directory)
     refuse_stranger(settings)
     if settings.admin.token is None:
         return AdminClient(address=address, token=read_token(settings.spool.directory.parent / FILE_NAME))

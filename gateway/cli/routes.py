@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,6 +13,7 @@ import typer
 from gateway.cli.completion.proposals import complete_app, complete_field
 from gateway.cli.output import err, options, out, out_json
 from gateway.core.envelope import Change, Kind, Unparseable, parse_envelope
+from gateway.core.fields import FIELDS
 from gateway.core.routing import UNROUTED, RoutingTable
 from gateway.errors import UsageError
 from gateway.settings.load import Loaded, load_settings
@@ -19,6 +21,7 @@ from gateway.settings.model import Settings
 from gateway.settings.routes import routing_table
 from gateway.simulator.payloads import MAIN_OBJECT, as_meta_writes, samples
 from gateway.simulator.reasons import describe, stated
+from gateway.telemetry.redaction import visible
 
 _ID_KEYS: Final = ("waba", "phone_number_id", "display_phone_number")
 """What `--field` says nothing of: a route that states one of them takes the field on a condition."""
@@ -144,6 +147,8 @@ class _Listing:
                 self._tell(app, explanations)
         for app, explanations in explained.items():
             self._warn(app, explanations)
+        for remark in _remark_unknown(changes):
+            err(visible(remark))
 
     def _explain(self, app: str, change: Change) -> _Explanation:
         found = self._table.explain(app, change)
@@ -253,6 +258,16 @@ def _describe_lanes(one: _Explanation) -> str:
     if len(set(lanes)) == 1:
         return lanes[0]
     return ", ".join(f"{target} {lane}" for target, lane in zip(one.targets, lanes, strict=True))
+
+
+def _remark_unknown(changes: Iterable[Change]) -> Iterator[str]:
+    """Say which fields Meta is not known to send: a slip of the pen finds no route either."""
+    for object_, field in dict.fromkeys((change.object, change.field) for change in changes):
+        names = [one.name for one in FIELDS if one.object == object_]
+        if names and field not in names:
+            near = get_close_matches(field, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"note: {field:.100} is not a known field of {object_} (gateway fields lists them){hint}"
 
 
 def _describe_change(change: Change) -> str:

@@ -48,8 +48,8 @@ def command(
 
     from gateway.errors import ConfigurationError
     from gateway.preflight import load_and_examine, remarks
-    from gateway.service import serve
-    from gateway.supervisor import needs_supervisor, supervise
+    from gateway.process.service import serve
+    from gateway.process.supervisor import needs_supervisor, supervise
     from gateway.telemetry.log import apply_log_settings, get_logger, written_aside
 
     loaded, problems = load_and_examine(options.config, environ=os.environ)
@@ -111,8 +111,8 @@ def _work(channel: int) -> None:
 
     import trio
 
+    from gateway.process.worker import work
     from gateway.telemetry.log import written_aside
-    from gateway.worker import work
 
     with written_aside():
         trio.run(partial(work, socket.socket(fileno=channel), config=options.config))

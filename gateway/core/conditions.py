@@ -116,7 +116,7 @@ _CURES: Final[Mapping[str, tuple[str, ...]]] = {
         "while it is unclear: client_certificate: report for this app, then SIGHUP",
     ),
     "unavailable": (
-        "df on the spool's directory; gateway status",
+        "gateway doctor: is there room on the spool's disk, and can it be written?",
         "what Meta was told 503 it sends again for seven days",
     ),
     "too_large": ("raise listen.max_body: Meta sends up to 3 MB",),

@@ -127,6 +127,15 @@ def _not_running(seen: Observations) -> Finding:
     )
 
 
+_CURES: Final[Mapping[str, str]] = {
+    "spool": "look at its disk (dmesg), then restart the gateway",
+    "free_space": "free some space on the spool's disk; it is ready again by itself",
+    "certificates": "renew what has ended: it is taken up by itself",
+    "draining": "it is being stopped: wait, and look again",
+}
+"""Of checks that fail; of the others the log knows more."""
+
+
 def _judge_readiness(running: Running, seen: Observations) -> Iterator[Finding]:
     checks = running.content(READY) or {}
     failed = {name: mapping(check) for name, check in checks.items() if mapping(check).get("ok") is False}
@@ -137,7 +146,7 @@ def _judge_readiness(running: Running, seen: Observations) -> Iterator[Finding]:
             area=Area.GATEWAY,
             what=f"not ready: {name.replace('_', ' ')}",
             why=text(found, "detail"),
-            remedy="see the log of the gateway",
+            remedy=_CURES.get(name, "see the log of the gateway"),
         )
     for name, check in checks.items():
         told_below = name in _TOLD_BELOW and running.content(_TOLD_BELOW[name]) is not None

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from statistics import median
 
+from gateway.core.sizes import say_size
 from gateway.doctor.advice import FILE_SYSTEMS, FSYNC, LATE_CLOCK_SECONDS, SLOW_LOOKUP_SECONDS
 from gateway.doctor.backlog import paused_targets
 from gateway.doctor.finding import Area, Finding, Level, plural, say_milliseconds
 from gateway.doctor.observed import Disk, Observations, Plan, Reached
-
-_MIB = 1024**2
 
 
 def judge_targets(seen: Observations) -> Iterator[Finding]:
@@ -55,8 +54,8 @@ def judge_spool(seen: Observations) -> Iterator[Finding]:
             code="spool_full",
             level=Level.PROBLEM,
             area=Area.SPOOL,
-            what=f"{disk.free_bytes // _MIB} MiB are free, and spool.min_free is"
-            f" {disk.min_free_bytes // _MIB} MiB: notifications are answered 503",
+            what=f"{say_size(disk.free_bytes)} are free, and spool.min_free is"
+            f" {say_size(disk.min_free_bytes)}: notifications are answered 503",
             remedy="free some space; nothing has to be restarted",
         )
     if disk.file_system in FILE_SYSTEMS:
@@ -73,7 +72,7 @@ def judge_spool(seen: Observations) -> Iterator[Finding]:
 
 
 def _judge_place(disk: Disk) -> Finding:
-    facts = [("file system", disk.file_system or "not known"), ("free", _size(disk.free_bytes))]
+    facts = [("file system", disk.file_system or "not known"), ("free", say_size(disk.free_bytes))]
     if disk.holder is not None:
         facts.append(("held by", f"process {disk.holder}"))
     if not disk.writable and not disk.owner:
@@ -91,10 +90,6 @@ def _judge_place(disk: Disk) -> Finding:
     return Finding(
         code="spool", level=Level.OK, area=Area.SPOOL, what=f"{disk.directory}{state}", facts=tuple(facts)
     )
-
-
-def _size(count: int) -> str:
-    return f"{count // _MIB} MiB" if count < 10 * 1024 * _MIB else f"{count // (1024 * _MIB)} GiB"
 
 
 def _judge_sync(disk: Disk, plan: Plan) -> Iterator[Finding]:

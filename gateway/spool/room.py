@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from gateway.core.sizes import say_size
 from gateway.spool.contract import Room
 
 LOOK_SECONDS = 1.0
@@ -72,7 +73,9 @@ class DiskRoom:
         reason = self._final or self._no_look or failure
         enough = self._free_bytes >= self._min_free_bytes
         if not reason and not enough:
-            reason = f"{self._free_bytes} bytes are free, {self._min_free_bytes} are kept"
+            reason = (
+                f"{say_size(self._free_bytes)} are free, {say_size(self._min_free_bytes)} are to stay free"
+            )
         room = Room(
             free_bytes=self._free_bytes,
             total_bytes=self._total_bytes,

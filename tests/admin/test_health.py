@@ -50,7 +50,7 @@ def test_each_condition_fails_its_own_check() -> None:
     read_only = Room(free_bytes=1, total_bytes=1, enough=True, writable=False, detail="read-only")
     assert failing(room=read_only) == {"spool": "read-only"}
     full = Room(free_bytes=1024**2, total_bytes=1024**3, enough=False, writable=True, detail="low")
-    assert failing(room=full) == {"free_space": "1 MiB of 1024 MiB free: below spool.min_free"}
+    assert failing(room=full) == {"free_space": "1 MiB of 1 GiB free: below spool.min_free"}
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,14 @@ def test_a_field_that_nobody_knows_is_explained_like_any_other(
     assert "warning: app main: no route takes 1 of 1 changes (brand_new" in called.err
     other = routes(capsys, config, "--field", "page/messages")
     assert "change 1: messages of page\n" in other.out
+    assert "note:" not in other.err
+
+
+def test_a_slip_of_the_pen_is_told_beside_it(capsys: pytest.CaptureFixture[str], config: Path) -> None:
+    called = routes(capsys, config, "--field", "mesages")
+    assert called.code == 0
+    assert "note: mesages is not a known field of whatsapp_business_account" in called.err
+    assert called.err.rstrip().endswith("did you mean messages?")
 
 
 def test_a_payload_is_explained_change_by_change(

@@ -58,6 +58,8 @@ RETRY_AFTER_SECONDS: Final = 10
 """For whoever tries tokens too fast, and for a listener too many."""
 PAUSES: Final = {"30m": 1800.0, "2h": 7200.0, "8h": 28_800.0, "": None}
 """How long a target may be left alone, as the form offers it; empty: until it is resumed."""
+PLACES: Final = 1
+"""Pages rendered at a time: of forty threads the one that acknowledges would get a fortieth."""
 ACTIONS: Final = ("replay", "discard")
 _GOOD_WORDS: Final = frozenset({"replayed", "pending", "discarded"})
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -78,6 +80,7 @@ class Desk:
         self._listeners = Listeners(self.board)
         self._sessions = Sessions(token=sources.token, random_word=lambda: secrets.token_urlsafe(32))
         self._static = read_static()
+        self._places = trio.CapacityLimiter(PLACES)
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
 
     async def sample(self) -> None:
@@ -168,7 +171,7 @@ class Desk:
         wants_payload = request.query_params.get("payload") == "1"
         if wants_payload and self._session(request) is None:
             return self._to_login(request)
-        text = await trio.to_thread.run_sync(readable, letter.body) if wants_payload else ""
+        text = await self._aside(readable, letter.body) if wants_payload else ""
         return await self._page(
             request, "letter.html", {"letter": letter, "payload": text, "wants_payload": wants_payload}
         )
@@ -372,8 +375,12 @@ class Desk:
             **values,
         }
         # Some milliseconds: not on the thread that acknowledges.
-        html = await trio.to_thread.run_sync(self._pages.render, name, given)
+        html = await self._aside(self._pages.render, name, given)
         return Response(html, status, SECURITY_HEADERS, media_type="text/html")
+
+    async def _aside(self, make: Callable[..., str], *given: object) -> str:
+        """Make a text in a thread, one at a time."""
+        return await trio.to_thread.run_sync(make, *given, limiter=self._places, abandon_on_cancel=True)
 
     async def _error(self, request: Request, status: int, title: str, detail: str) -> Response:
         return await self._page(

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway import __version__
 from gateway.admin.dashboard import wording
+from gateway.core.sizes import say_size
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "content-security-policy": (
@@ -61,7 +62,7 @@ class Pages:
             plural=wording.plural,
             rate=wording.rate,
             relative=wording.relative,
-            size=wording.size,
+            size=say_size,
             span=wording.span,
             visible=visible_text,
         )

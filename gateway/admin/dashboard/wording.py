@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 _SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _YEAR_DAYS: Final = 365.25
 _LONG_DAYS: Final = 730
 """From here on years tell more than days."""
@@ -88,15 +87,6 @@ def interval(seconds: float) -> str:
     if seconds < 0:
         return f"\u2212{interval(-seconds)}"
     return span(seconds) if seconds >= 10 else latency(seconds)
-
-
-def size(size_bytes: float) -> str:
-    """Return `512 B`, `1.4 MiB`."""
-    for unit in _SIZES[:-1]:
-        if size_bytes < 1024:
-            return f"{number(size_bytes)} {unit}"
-        size_bytes /= 1024
-    return f"{number(size_bytes)} {_SIZES[-1]}"
 
 
 def cut(text: str, length: int = _CUT) -> str:

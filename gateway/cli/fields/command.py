@@ -21,7 +21,7 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show one field with its samples: messages, page/feed. A sample by its name: messages.image."
+            help="Show one field and its samples: messages, page/feed. A sample by its name: messages.image."
         ),
     ] = None,
     sample: Annotated[
@@ -37,6 +37,8 @@ def command(
 
     In a pipe it is one line a field, tab-separated: object, field, meaning, number of samples, whether
     overrides apply, whether entry.time is present (yes, no, or ? where that is not known).
+
+    Of one field with several samples a terminal gets their names, a pipe all of them.
 
     Fields that are not listed are welcome all the same: they are stored, answered and routed like any other.
     """
@@ -59,7 +61,7 @@ def _list_fields(*, as_json: bool) -> None:
             words = (field.object, field.name, field.meaning, str(len(_samples(field))))
             out("\t".join((*words, say(field.overridable), say(field.entry_time))))
         return
-    width = max(_LEAST_WIDTH, shutil.get_terminal_size((110, 24)).columns)
+    width = _width()
     column = max(len(field.name) for field in FIELDS) + 2
     for object_ in dict.fromkeys(field.object for field in FIELDS):
         out(f"{object_}")
@@ -76,6 +78,10 @@ def _list_fields(*, as_json: bool) -> None:
                 )
         out("")
     out("gateway fields NAME shows a field with its samples; gateway send --field NAME sends one.")
+
+
+def _width() -> int:
+    return max(_LEAST_WIDTH, shutil.get_terminal_size((110, 24)).columns)
 
 
 def say(known: bool | None, *, unknown: str = "?") -> str:
@@ -131,6 +137,10 @@ def _show(name: str, *, as_json: bool) -> None:
         if field.object == MAIN_OBJECT:
             out(f"  overrides apply: {say(field.overridable, unknown='not known')}")
         out(f"  entry.time is present: {say(field.entry_time, unknown='not known')}")
+    if len(shown) > 1 and sys.stdout.isatty():
+        out(f"\n{len(shown)} samples; gateway fields SAMPLE shows one, gateway send --field SAMPLE sends it:")
+        out(textwrap.fill(", ".join(one.name for one in shown), _width(), break_on_hyphens=False))
+        return
     for sample in shown:
         out(f"\n{sample.name}")
         out(json.dumps(sample.read(), indent=2, ensure_ascii=False))

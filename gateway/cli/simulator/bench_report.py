@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Final
 
-from gateway.simulator.bench.course import explain_status
+from gateway.core.sizes import say_size
+from gateway.simulator.answers import explain_status
 from gateway.simulator.bench.figures import REPLIES, Figures, tell_ms
 from gateway.simulator.bench.latencies import MEDIAN_BAR_MS
 from gateway.simulator.bench.receiver import Verified
@@ -24,7 +25,7 @@ def lines(figures: Figures) -> Iterator[str]:
     yield _row("due", f"{tally.due} notifications in {tally.seconds:.1f} s")
     yield _row(
         "answered 200",
-        f"{tally.accepted} ({figures.reached:.1f}/s), {tally.changes} changes, {_size(tally.sent_bytes)}",
+        f"{tally.accepted} ({figures.reached:.1f}/s), {tally.changes} changes, {say_size(tally.sent_bytes)}",
     )
     yield from _failures(figures)
     if tally.kinds:
@@ -91,7 +92,13 @@ def _verified(verified: Verified) -> Iterator[str]:
             f"{verified.strays} arrived that the routes of this configuration give to others: the gateway"
             " runs on another one",
         )
-    if verified.lost:
+    if verified.lost and not verified.posts:
+        yield from _wrapped(
+            "",
+            "nothing came at all: does the gateway know this target (reload it after a change), and does it"
+            " reach the address? gateway status shows what waits for it, and why",
+        )
+    elif verified.lost:
         yield from _wrapped(
             "",
             "what is not there may still be on its way: gateway targets list shows what waits, and"
@@ -126,10 +133,3 @@ def _wrapped(label: str, text: str) -> Iterator[str]:
     # A no-break space holds a name and its number together, and is none where it is printed.
     for position, line in enumerate(wrap(text, _TEXT_CHARACTERS, break_long_words=False)):
         yield _row(label if not position else "", line.replace("\xa0", " "))
-
-
-def _size(number: int) -> str:
-    for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number} B"

@@ -5,6 +5,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,6 +17,7 @@ from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
 from gateway.cli.simulator.meta_part import SOURCES, beside_config, read_reference, resolve
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
+from gateway.simulator.answers import explain_status
 from gateway.simulator.client import Exchange, MetaClient
 from gateway.simulator.payloads import find_sample, freshen
 from gateway.telemetry.redaction import visible
@@ -139,6 +141,8 @@ def command(
         out_json({"url": call.base_url + call.path, "ok": sent.ok, "requests": sent.plain()})
     elif repeat > 1:
         out(sent.summary())
+    if refused := sent.refusal():
+        err(f"{refused.status}: {explain_status(refused.status, word=_answer(refused))}")
     raise typer.Exit(EXIT_DONE if sent.ok else EXIT_FAILED)
 
 
@@ -172,6 +176,10 @@ class _Sent:
     @property
     def ok(self) -> bool:
         return not self.fault and all(one.status == 200 for one in self.exchanges)
+
+    def refusal(self) -> Exchange | None:
+        """Return the first answer that was not 200."""
+        return next((one for one in self.exchanges if one.status != HTTPStatus.OK), None)
 
     def plain(self) -> list[dict[str, object]]:
         told: list[dict[str, object]] = [

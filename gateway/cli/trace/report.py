@@ -1,10 +1,11 @@
 """What `gateway trace` prints: one line a fact, at 80 columns, the same on a terminal and in a pipe."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from gateway.doctor.finding import say_duration
+from gateway.delivery.message import rfc3339
+from gateway.doctor.finding import plural, say_duration
 from gateway.telemetry.redaction import visible
 
 _CAME: Final = {
@@ -27,7 +28,10 @@ def lines(found: Mapping[str, Any], *, now_ms: int) -> Iterator[str]:
         if made := _made_at(found["asked"]):
             yield f"by its id it would have been accepted at {made}"
     if searched := found["searched"]:
-        looked = f"looked through {searched['bodies']} bodies and {searched['dead_letters']} dead letters"
+        looked = (
+            f"looked through {plural(searched['bodies'], 'body', 'bodies')} and"
+            f" {plural(searched['dead_letters'], 'dead letter')}"
+        )
         all_ = "that is all there is" if searched["complete"] else "not all: there was no time for more"
         yield f"{looked}; {all_}"
 
@@ -84,10 +88,6 @@ def _made_at(asked: str) -> str | None:
     """Say when a notification id was made (RFC 9562, UUID version 7: its first 48 bits); None: it is none."""
     try:
         made_ms = int(asked[:12], 16) if asked[12:13] == "7" and len(asked) >= 32 else None
-        return (
-            None
-            if made_ms is None
-            else datetime.fromtimestamp(made_ms / 1000, UTC).isoformat(timespec="milliseconds")
-        )
+        return None if made_ms is None else rfc3339(made_ms)
     except (ValueError, OverflowError, OSError):
         return None

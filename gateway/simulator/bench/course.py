@@ -14,6 +14,7 @@ import trio
 from gateway.core.routing import RoutingTable
 from gateway.errors import PeerError
 from gateway.settings.address import Address
+from gateway.simulator.answers import explain_status
 from gateway.simulator.bench.crew import Crew, processes_for
 from gateway.simulator.bench.figures import Figures, Wanted
 from gateway.simulator.bench.mix import (
@@ -33,31 +34,6 @@ SILENT_SECONDS: Final = 10.0
 that restarts is back within seconds."""
 LOOK_SECONDS: Final = 0.25
 """Between two looks at what has come in: smooth to watch."""
-
-ANSWERS: Final = {
-    401: "the signature was refused: the secret is not one of the app's whose path is in the URL; give it"
-    " with --secret, or --config of the gateway under test",
-    403: "the app demands a client certificate that it accepts: give one with --cert and --key; the gateway's"
-    " log names the reason (handshake_refused)",
-    404: "no app has this path: gateway run prints the callback URL of each; give it with --url",
-    408: "the body was not there in time: the network, or the client, is too slow for this rate",
-    413: "the body is too large for the gateway (listen.max_body): give a smaller --large",
-    429: "not the gateway's answer: something in front of it limits the rate",
-    502: "not the gateway's answer: something in front of it has lost it",
-    503: "the gateway cannot store: its disk is full or its spool not writable, or it is at its limit of"
-    " bodies; gateway doctor says which",
-    504: "not the gateway's answer: something in front of it has waited in vain",
-}
-"""What an answer other than 200 means, and the next step."""
-
-
-def explain_status(status: int) -> str:
-    """Say what an answer other than 200 means here."""
-    if 300 <= status <= 399:
-        return (
-            "not the gateway's answer: something in front of it redirects; give the URL that it redirects to"
-        )
-    return ANSWERS.get(status, "look at the gateway's log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

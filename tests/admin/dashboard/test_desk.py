@@ -1,8 +1,11 @@
 """The dashboard's requests, without JavaScript: who sees what, and who may act."""
 
+import threading
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
+import trio
 from structlog.testing import capture_logs
 
 from gateway.admin.dashboard.pages import SECURITY_HEADERS
@@ -59,6 +62,28 @@ async def test_a_name_that_was_rebound_to_loopback_sees_nothing(stage: Stage, pa
         assert answer.status_code == 421
         acted = await client.post("/login", data={"token": TOKEN.decode()}, headers={"host": "evil.example"})
         assert acted.status_code == 421
+
+
+async def test_however_many_ask_one_page_is_made_at_a_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stage.dashboard._pages.render
+    under_way, most = 0, 0
+
+    def render(name: str, values: Mapping[str, Any]) -> str:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        threading.Event().wait(0.02)  # others may begin meanwhile
+        text = real(name, values)
+        under_way -= 1
+        return text
+
+    monkeypatch.setattr(stage.dashboard._pages, "render", render)
+    async with stage.client() as client, trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(client.get, "/changes")
+    assert most == 1, "each more takes its share of the one that acknowledges"
 
 
 async def test_the_overview_says_first_how_things_are(stage: Stage) -> None:

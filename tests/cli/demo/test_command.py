@@ -214,7 +214,7 @@ def test_kept_running_it_can_be_played_with_until_it_is_interrupted(
 def test_a_gateway_that_does_not_start_ends_with_1_and_its_log(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """A python that imports a broken `gateway.service`: the demo itself is sound, the process is not."""
+    """A python that ends where the gateway is to run: the demo itself is sound, the process is not."""
     broken = "import sys\nif 'run' in sys.argv: sys.exit('broken on purpose')\n"
     site = tmp_path / "site"
     site.mkdir()

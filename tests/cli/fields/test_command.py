@@ -51,6 +51,19 @@ def test_a_field_shows_its_samples(capsys: pytest.CaptureFixture[str]) -> None:
     assert "overrides apply: no\n  entry.time is present: yes\n" in called.out
 
 
+def test_of_many_samples_a_terminal_gets_the_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of messages are 1,700 lines of JSON, and the meaning stood above them."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    called = call(capsys, "fields", "messages")
+    assert called.out.startswith("messages: ")
+    assert "messages.image," in called.out
+    assert "gateway fields SAMPLE shows one" in called.out
+    assert len(called.out.splitlines()) < 30
+    assert '"field": "messages"' in call(capsys, "fields", "messages.image").out
+
+
 def test_a_sample_by_its_name_and_a_field_of_another_object(capsys: pytest.CaptureFixture[str]) -> None:
     one = json.loads(call(capsys, "fields", "messages.image", "--json").out)
     assert [sample["name"] for sample in one["samples"]] == ["messages.image"]

@@ -66,5 +66,14 @@ def test_a_loss_and_strays_name_the_next_step() -> None:
     assert "at least once" in whole
 
 
+def test_where_nothing_came_at_all_the_target_is_not_known_or_not_reached() -> None:
+    verified = Verified(
+        expected=3, arrived=0, lost=3, duplicates=0, posts=0, unanswered=0, strays=0, foreign=0
+    )
+    whole = flowing(told(verified=verified))
+    assert "reload it after a change" in whole
+    assert "may still be on its way" not in whole
+
+
 def test_a_run_without_any_answer_has_a_report_too() -> None:
     assert "FAIL" in told(answered=0, statuses={}, latency={})

@@ -157,6 +157,8 @@ async def test_anything_but_200_ends_with_1(door: Door, send: Sender) -> None:
     called = await send("--field", "messages")
     assert called.code == 1
     assert called.out.startswith("401  ")
+    assert "401: the signature was refused" in called.err
+    assert "--secret" in called.err
 
 
 async def test_the_word_of_the_answer_is_shown(door: Door, send: Sender) -> None:
@@ -166,6 +168,13 @@ async def test_the_word_of_the_answer_is_shown(door: Door, send: Sender) -> None
     assert called.out.endswith(" ms  HTTP/1.1  no_certificate \\x1b[31\n")
     told = json.loads((await send("--field", "messages", "--json")).out)
     assert told["requests"][0]["answer"] == "no_certificate \\x1b[31"
+
+
+async def test_a_wrong_verify_token_is_not_taken_for_a_missing_certificate(door: Door, send: Sender) -> None:
+    door.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 12\r\n\r\nverify_token"
+    called = await send("--challenge", "wrong")
+    assert "403: that is not the verify token of the app" in called.err
+    assert "certificate that it accepts" not in called.err
 
 
 async def test_a_closed_connection_ends_with_1_and_says_what_it_means(door: Door, send: Sender) -> None:

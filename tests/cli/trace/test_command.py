@@ -98,7 +98,7 @@ def test_what_is_not_found_says_how_far_the_look_came_and_when_it_would_have_com
     searched = {"bodies": 10, "dead_letters": 2, "complete": False}
     told = list(lines(found(notifications=[], remark=NOT_FOUND, searched=searched), now_ms=NOW_MS))
     assert told[0].startswith(f"{ID}: not in the spool")
-    assert told[1] == "by its id it would have been accepted at 2026-02-02T18:13:22.560+00:00"
+    assert told[1] == "by its id it would have been accepted at 2026-02-02T18:13:22.560Z"
     assert told[2] == "looked through 10 bodies and 2 dead letters; not all: there was no time for more"
     asked = found(asked="wamid.A", notifications=[], remark=NOT_FOUND)
     assert len(list(lines(asked, now_ms=NOW_MS))) == 1

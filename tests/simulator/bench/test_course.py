@@ -8,8 +8,9 @@ import trio
 
 from gateway.errors import PeerError
 from gateway.settings.address import Address
+from gateway.simulator.answers import ANSWERS, explain_status
 from gateway.simulator.bench import course as course_module
-from gateway.simulator.bench.course import ANSWERS, Counting, Course, explain_status, measure
+from gateway.simulator.bench.course import Counting, Course, measure
 from gateway.simulator.bench.figures import Figures
 from gateway.simulator.bench.tally import Tally
 from gateway.simulator.pki import PkiFiles, make_pki

@@ -13,7 +13,7 @@ from gateway.core.conditions import Grade, Name, TurnedAway
 from gateway.core.heard import Heard, Slot
 from gateway.core.silence import DAY_MS
 from gateway.errors import SpoolUnavailableError
-from gateway.observing import (
+from gateway.process.observing import (
     JUDGE_EVERY_SECONDS,
     STORE_EVERY_SECONDS,
     Facts,

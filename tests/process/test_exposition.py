@@ -6,8 +6,8 @@ import pytest
 
 from gateway.admin.health import Check
 from gateway.errors import Problem
-from gateway.exposition import Outcome, ReloadRecord, describe_generation, set_readiness
-from gateway.generation import Generation, build_generation
+from gateway.process.exposition import Outcome, ReloadRecord, describe_generation, set_readiness
+from gateway.process.generation import Generation, build_generation
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
 from gateway.telemetry.metrics import Metrics

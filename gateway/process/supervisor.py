@@ -18,20 +18,20 @@ from gateway.admin.dashboard.board import Sources
 from gateway.admin.dashboard.desk import Desk
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
-from gateway.assembly import Life, serve_inside, token_place
 from gateway.browsing import Browser
 from gateway.clock import unix_ms
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
-from gateway.exposition import ReloadRecord, describe_generation
-from gateway.fleet import Fleet
-from gateway.gathering import Gathering
-from gateway.generation import Generation, build_generation, callback_urls
-from gateway.observing import Observer
-from gateway.reloading import Reloader
-from gateway.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
-from gateway.service_manager import ServiceManager
+from gateway.process.assembly import Life, serve_inside, token_place
+from gateway.process.exposition import ReloadRecord, describe_generation
+from gateway.process.fleet import Fleet
+from gateway.process.gathering import Gathering
+from gateway.process.generation import Generation, build_generation, callback_urls
+from gateway.process.observing import Observer
+from gateway.process.reloading import Reloader
+from gateway.process.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
+from gateway.process.service_manager import ServiceManager
 from gateway.settings.amounts import AUTO
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings

@@ -10,12 +10,12 @@ import pytest
 import structlog.testing
 import trio
 
-from gateway import reloading
-from gateway.exposition import ReloadRecord
-from gateway.generation import Generation, build_generation
 from gateway.preflight import load_and_examine
-from gateway.reloading import Reloader
-from gateway.service_manager import ServiceManager
+from gateway.process import reloading
+from gateway.process.exposition import ReloadRecord
+from gateway.process.generation import Generation, build_generation
+from gateway.process.reloading import Reloader
+from gateway.process.service_manager import ServiceManager
 from gateway.simulator.pki import make_pki
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
@@ -95,8 +95,11 @@ def site(tmp_path: Path) -> Site:
 
 async def test_before_any_reload_the_start_counts_as_one_that_went_well(site: Site) -> None:
     assert (site.gauge("success"), site.gauge("timestamp_seconds")) == (1, 1_795_000_000)
+    loaded = site.first.loaded
     assert site.record.config() == {
-        "hash": site.first.loaded.source.sha256,
+        "hash": loaded.source.sha256,
+        "file": str(site.directory / "gateway.yaml"),
+        "spool": str(loaded.settings.spool.directory),
         "loaded_at": "2026-11-18T11:06:40.000Z",
         "last_reload": None,
     }

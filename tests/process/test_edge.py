@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from gateway.core.identity import Identity, LeafSummary, Refusal
 from gateway.core.identity import Reason as Why
-from gateway.edge import LOOK_EVERY_SECONDS, Edge
-from gateway.generation import Generation, build_generation
+from gateway.process.edge import LOOK_EVERY_SECONDS, Edge
+from gateway.process.generation import Generation, build_generation
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import Issued, authority, make_pki, revocation_list
 from gateway.telemetry.journal import Journal

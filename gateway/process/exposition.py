@@ -9,9 +9,9 @@ from gateway.admin.health import Check
 from gateway.core.routing import UNROUTED
 from gateway.delivery.message import rfc3339
 from gateway.delivery.view import UNKNOWN
-from gateway.edge import Edge
 from gateway.errors import Problem
-from gateway.generation import Generation
+from gateway.process.edge import Edge
+from gateway.process.generation import Generation
 from gateway.spool.contract import Spool
 from gateway.telemetry.metrics import Metrics
 

@@ -10,9 +10,9 @@ import pytest
 import structlog.testing
 import trio
 
-from gateway import watching
+from gateway.process import watching
+from gateway.process.watching import FileWatch
 from gateway.settings.files import look
-from gateway.watching import FileWatch
 
 QUIET_SECONDS = 0.15
 NEVER = 3600.0

@@ -21,10 +21,10 @@ from typing import Any, Final, Literal, TypeVar
 
 import trio
 
-from gateway.channel import Asker
 from gateway.core.pausing import Pause
 from gateway.errors import GatewayError, PeerError, Problem, SpoolUnavailableError
-from gateway.generation import Generation, fingerprint
+from gateway.process.channel import Asker
+from gateway.process.generation import Generation, fingerprint
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.sums import Totals

@@ -9,7 +9,7 @@ PROGRAM = """
 import resource, sys
 soft, hard, wanted, deliveries = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-from gateway.descriptors import allot
+from gateway.process.descriptors import allot
 granted = allot(max_connections=wanted, deliveries_at_once=deliveries)
 print(granted.limit, granted.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """

@@ -19,13 +19,13 @@ from typing import Final
 
 import trio
 
-from gateway.assembly import Assembly, Life
 from gateway.clock import unix_ms
 from gateway.errors import GatewayError, SpoolBrokenError
-from gateway.exposition import ReloadRecord
-from gateway.generation import Generation, build_generation, callback_urls
-from gateway.reloading import Reloader
-from gateway.service_manager import ServiceManager
+from gateway.process.assembly import Assembly, Life
+from gateway.process.exposition import ReloadRecord
+from gateway.process.generation import Generation, build_generation, callback_urls
+from gateway.process.reloading import Reloader
+from gateway.process.service_manager import ServiceManager
 from gateway.settings.load import Loaded
 from gateway.settings.values import Address, ListenAddress
 from gateway.spool.contract import Spool

@@ -18,17 +18,17 @@ import trio
 
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import RESTART_REMEDY, GatewayError, Problem
-from gateway.exposition import Outcome, ReloadRecord, Trigger
-from gateway.generation import Generation, build_generation
 from gateway.preflight import load_and_examine
-from gateway.service_manager import ServiceManager
+from gateway.process.exposition import Outcome, ReloadRecord, Trigger
+from gateway.process.generation import Generation, build_generation
+from gateway.process.service_manager import ServiceManager
+from gateway.process.watching import FileWatch
 from gateway.settings.differences import differences
 from gateway.settings.files import Sight, look
 from gateway.settings.load import KeyPath, Loaded, write_key_path
 from gateway.settings.model import Settings
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
-from gateway.watching import FileWatch
 
 _FIXED: Final[Mapping[KeyPath, Callable[[Settings], object]]] = {
     ("listen", "address"): lambda settings: settings.listen.address,

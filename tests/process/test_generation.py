@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.generation import Generation, build_generation, callback_urls
+from gateway.process.generation import Generation, build_generation, callback_urls
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
 

@@ -21,17 +21,17 @@ import msgspec
 import trio
 
 from gateway.admin.requests import ReplayKeptRequest
-from gateway.assembly import Assembly, Life
-from gateway.channel import Question, Questions, end_with_other_side
 from gateway.clock import unix_ms
 from gateway.core import pausing
 from gateway.core.pausing import Pause, Pauses
 from gateway.errors import ConfigurationError, GatewayError, UsageError
-from gateway.exposition import Outcome, ReloadRecord
-from gateway.generation import Generation, build_generation, fingerprint
 from gateway.preflight import load_and_examine
-from gateway.reloading import prepare
-from gateway.service import SWITCH_INTERVAL_SECONDS, fail_with, leading_error, settle_memory
+from gateway.process.assembly import Assembly, Life
+from gateway.process.channel import Question, Questions, end_with_other_side
+from gateway.process.exposition import Outcome, ReloadRecord
+from gateway.process.generation import Generation, build_generation, fingerprint
+from gateway.process.reloading import prepare
+from gateway.process.service import SWITCH_INTERVAL_SECONDS, fail_with, leading_error, settle_memory
 from gateway.spool.contract import Spool
 from gateway.spool.opening import open_locked_spool
 from gateway.spool.sqlite import remove_worker_file

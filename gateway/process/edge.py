@@ -14,7 +14,7 @@ import trio
 
 from gateway.core.expiry import DAY_MS, Reminders, Term
 from gateway.delivery.message import rfc3339
-from gateway.generation import Generation
+from gateway.process.generation import Generation
 from gateway.settings.model import META_CLIENT
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.last_seen import LastSeenFileError, write_last_seen

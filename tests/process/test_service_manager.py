@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway.service_manager import ServiceManager
+from gateway.process.service_manager import ServiceManager
 
 
 @pytest.fixture

@@ -28,13 +28,13 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
-from gateway.edge import Edge
 from gateway.errors import GatewayError, SpoolUnavailableError
-from gateway.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
-from gateway.generation import Generation, callback_urls
 from gateway.ingress.app import build_ingress_app
-from gateway.observing import Facts, GapKeeper, Observer, facts_of
 from gateway.operations import Operations
+from gateway.process.edge import Edge
+from gateway.process.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
+from gateway.process.generation import Generation, callback_urls
+from gateway.process.observing import Facts, GapKeeper, Observer, facts_of
 from gateway.settings.model import Settings
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog

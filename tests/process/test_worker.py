@@ -6,10 +6,10 @@ import pytest
 
 from gateway.clock import unix_ms
 from gateway.core.pausing import Pause
+from gateway.process.worker import _write_pauses, going_on
 from gateway.spool.contract import Spool
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file, workers_with_files
 from gateway.telemetry.metrics import Metrics
-from gateway.worker import _write_pauses, going_on
 
 OPTIONS = SqliteOptions(duplicates_window_seconds=60, duplicates_max=1000, min_free_bytes=0)
 HOUR_MS = 3_600_000

@@ -16,9 +16,9 @@ from gateway.admin.health import CertificateTerm
 from gateway.core.routing import RoutingTable
 from gateway.delivery.replay import Known
 from gateway.delivery.target import DispatchTarget, dispatch_target
-from gateway.descriptors import allot
 from gateway.ingress.app import IngressLimits, ingress_limits
 from gateway.ingress.checks import IngressApp
+from gateway.process.descriptors import allot
 from gateway.settings.files import Sight, look, paths_in, paths_of
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings

@@ -19,10 +19,10 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.kept_replay import Cursor
 from gateway.delivery.replay import homes, ids_again
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
-from gateway.exposition import set_readiness
-from gateway.fleet import Fleet, Worker
-from gateway.observing import Facts, merge_facts
 from gateway.operations import BY_ADMIN_PORT
+from gateway.process.exposition import set_readiness
+from gateway.process.fleet import Fleet, Worker
+from gateway.process.observing import Facts, merge_facts
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.tracing import Part, read_asked, trace_letters

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from gateway.process.supervisor import needs_supervisor, orphans, worker_count
 from gateway.settings.load import load_settings
 from gateway.settings.model import Settings
 from gateway.simulator.pki import PkiFiles, make_pki
-from gateway.supervisor import needs_supervisor, orphans, worker_count
 from tests.stories.rig import Rig
 
 

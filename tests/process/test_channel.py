@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.channel import Asker, Question, Questions
 from gateway.errors import GatewayError, PeerError, UsageError
+from gateway.process.channel import Asker, Question, Questions
 
 
 async def answer_all(questions: Questions) -> None:
@@ -113,7 +113,7 @@ async def test_the_worker_hears_that_the_supervisor_is_gone(pair: Pair) -> None:
 
 OUTLIVING = """
 import socket, sys
-from gateway import channel
+from gateway.process import channel
 channel.OUTLIVE_SECONDS = 0.1
 channel.end_with_other_side(socket.socket(fileno=int(sys.argv[1])))
 print("deaf to everything", flush=True)
