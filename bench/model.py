@@ -17,8 +17,8 @@ are assumed, and flags. The model is small:
 import argparse
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ CONNECTIONS: Final = 3
 """Of a gateway."""
 FULL: Final = 64
 """Rows a transaction at full load: as many as there were connections."""
+LOOPBACK_MS: Final = 0.1
+"""A round trip where the measurements were made, the change of processes included."""
 NINETY_NINE: Final = math.log(100)
 """How many times the mean the 99th percentile of random (exponential) times is."""
 
@@ -61,6 +63,15 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Paced:
+    """What one gateway was seen to do at a rate: medians."""
+
+    rate: float
+    gateway_us: float
+    database_us: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """What one gateway costs."""
 
@@ -73,6 +84,8 @@ class Measured:
     """CPU of a gateway for a notification, without its transactions."""
     log_bytes: float
     """Of the database's log for a notification."""
+    paced: tuple["Paced", ...] = ()
+    """What the model is held against."""
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> "Measured":
@@ -92,7 +105,19 @@ class Measured:
             deliver_database=cost("database_us", "claim", "settle"),
             loop_us=median(one["gateway_us"] for one in whole) - own.fixed / FULL - own.row,
             log_bytes=median(one["wal_bytes"] for one in whole),
+            paced=tuple(
+                _paced(found["paced"], rate) for rate in sorted({one["rate"] for one in found["paced"]})
+            ),
         )
+
+
+def _paced(rows: Sequence[Mapping[str, Any]], rate: float) -> Paced:
+    mine = [one for one in rows if one["rate"] == rate]
+    return Paced(
+        rate=rate,
+        gateway_us=median(one["gateway_us"] for one in mine),
+        database_us=median(one["database_us"] for one in mine),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,8 +293,28 @@ def markdown(measured: Measured, assumed: Assumed) -> str:
                 f"| {one.p50_ms:.1f} / {one.p99_ms:.1f} ms |"
                 for share, one in loads
             ),
+            "",
+            *_held_against(measured, assumed),
         ]
     )
+
+
+def _held_against(measured: Measured, assumed: Assumed) -> list[str]:
+    """Show CPU of a notification, as measured on loopback and as the model has it there."""
+    loopback = replace(assumed, round_trip_ms=LOOPBACK_MS)
+    rows = [(one, gateway_at(one.rate, measured, loopback)) for one in measured.paced]
+    return [
+        f"The model ({LOOPBACK_MS:g} ms a round trip) beside what was measured on loopback, CPU µs of a "
+        "notification:",
+        "",
+        "| notifications/s | gateway, measured | model | PostgreSQL, measured | model |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {seen.rate:,.0f} | {seen.gateway_us:,.0f} | {one.gateway_us:,.0f} | {seen.database_us:,.0f} "
+            f"| {one.database_us:,.0f} |"
+            for seen, one in rows
+        ),
+    ]
 
 
 def _machines_of_one(measured: Measured, assumed: Assumed) -> int:

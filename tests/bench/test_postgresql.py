@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bench.postgresql import report
+from bench.report import PAGE
 
 MACHINE = {
     "measured_at": "2026-11-23T01:00:00+00:00",
@@ -48,7 +49,7 @@ def test_a_ratio_is_made_within_each_round() -> None:
 def test_the_page_is_made_from_the_stored_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = json.loads(report.RESULT.read_text())
     page = tmp_path / "page.md"
-    page.write_text(report.PAGE.read_text())
+    page.write_text(PAGE.read_text())
     monkeypatch.setattr(report, "PAGE", page)
     monkeypatch.setattr(report, "RESULT", tmp_path / "postgresql.json")
     before = page.read_text()
