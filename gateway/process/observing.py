@@ -273,11 +273,7 @@ def targets_seen(status: Mapping[str, Any]) -> list[TargetSeen]:
 def shown_condition(condition: Condition) -> Mapping[str, object]:
     """Return it fit for JSON."""
     return {
-        "condition": condition.name.value,
-        "app": condition.app,
-        "field": condition.field,
-        "target": condition.target,
-        "reason": condition.reason,
+        **_told(condition),
         "since": rfc3339(condition.since_ms),
         "summary": condition.summary,
         "evidence": list(condition.evidence),

@@ -13,9 +13,9 @@ from gateway.cli.output import options
 from gateway.spool.contract import Done
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics
-from tests.cli.calling import Called, call
+from tests.cli.calling import Called, call, initialise
 from tests.delivery.rig import notification
-from tests.stories.rig import free_port, message
+from tests.stories.rig import message
 
 KEEPING = SqliteOptions(
     duplicates_window_seconds=1, duplicates_max=0, min_free_bytes=0, keep_delivered_seconds=3600
@@ -31,13 +31,8 @@ class Site:
 
     def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str], *, keep: str) -> None:
         self.var = directory / "x" / "var"
-        self.config = directory / "x" / "gateway.yaml"
+        self.config = initialise(capsys, directory / "x", f"spool: {{keep_delivered: {keep}}}\n")
         self._capsys = capsys
-        assert call(capsys, "init", str(directory / "x")).code == 0
-        with self.config.open("a") as file:
-            file.write(
-                f"\nadmin: {{address: '127.0.0.1:{free_port()}'}}\nspool: {{keep_delivered: {keep}}}\n"
-            )
 
     def call(self, *arguments: str) -> Called:
         return call(self._capsys, "--config", str(self.config), "replay", *arguments)

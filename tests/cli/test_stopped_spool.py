@@ -16,9 +16,9 @@ from gateway.spool.contract import Done
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool
 from gateway.telemetry.metrics import Metrics
-from tests.cli.calling import Called, call
+from tests.cli.calling import Called, call, initialise
 from tests.delivery.rig import a_letter, notification
-from tests.stories.rig import free_port, message
+from tests.stories.rig import message
 
 KEEPING = SqliteOptions(
     duplicates_window_seconds=1, duplicates_max=0, min_free_bytes=0, keep_delivered_seconds=3600
@@ -30,12 +30,9 @@ class Site:
 
     def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.var = directory / "x" / "var"
-        self._config = directory / "x" / "gateway.yaml"
+        self._config = initialise(capsys, directory / "x", "spool: {keep_delivered: 1h}\n")
         self._capsys = capsys
         self._stored = 0
-        assert call(capsys, "init", str(directory / "x")).code == 0
-        with self._config.open("a") as file:
-            file.write(f"\nadmin: {{address: '127.0.0.1:{free_port()}'}}\nspool: {{keep_delivered: 1h}}\n")
         self.var.mkdir()
 
     def call(self, *arguments: str) -> Called:

@@ -14,7 +14,7 @@ import typer
 from gateway.cli import quantities
 from gateway.cli.completion.proposals import complete_target
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, err, options, out, out_json
-from gateway.cli.simulator.meta_part import SOURCES, Call, beside_config, resolve
+from gateway.cli.simulator.meta_part import CA_HELP, KEY_HELP, SOURCES, URL_HELP, Call, find_papers, resolve
 from gateway.clock import unix_ms
 from gateway.errors import UsageError
 from gateway.simulator.bench.mix import (
@@ -105,7 +105,7 @@ def command(
         str | None,
         typer.Option(
             "--url",
-            help="The callback URL; default: listen.address with the path of the first app.",
+            help=URL_HELP,
             metavar="URL",
             rich_help_panel=_SENDING,
         ),
@@ -121,14 +121,13 @@ def command(
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option("--key", help="Its private key; default: certs/client.key.", rich_help_panel=_SENDING),
+        typer.Option("--key", help=KEY_HELP, rich_help_panel=_SENDING),
     ] = None,
     ca: Annotated[
         Path | None,
         typer.Option(
             "--ca",
-            help="CA of the gateway's own certificate; default: certs/ca.pem beside the configuration, where"
-            " there is one, and the system's.",
+            help=CA_HELP,
             rich_help_panel=_SENDING,
         ),
     ] = None,
@@ -211,16 +210,15 @@ def command(
     seconds = quantities.duration(duration, option="--duration")
     if seconds <= 0:
         raise UsageError("--duration: no time at all", remedy="write 30s or 5m")
-    certificate = cert or beside_config("client.pem")
-    default_key = beside_config("client.key") if cert is None else None
+    papers = find_papers(cert=cert, key=key, ca=ca)
     course = Course(
         base_url=call.base_url,
         path=call.path,
         secret=call.secret or b"",
-        ca=ca or beside_config("ca.pem"),
-        system_trust=ca is None,
-        certificate=certificate,
-        private_key=key or default_key,
+        ca=papers.ca,
+        system_trust=papers.system_trust,
+        certificate=papers.certificate,
+        private_key=papers.private_key,
         rate=quantities.rate(rate if "/" in rate else f"{rate}/s"),
         seconds=seconds,
         connections=connections,
@@ -233,8 +231,10 @@ def command(
         if verify or target or listen
         else None,
     )
-    presented = f"with {certificate}" if certificate else "without client certificate"
-    err(f"{course.rate:g}/s to {course.wanted.url}, {presented}; Ctrl-C ends it and prints the report so far")
+    err(
+        f"{course.rate:g}/s to {course.wanted.url}, {papers.presented};"
+        " Ctrl-C ends it and prints the report so far"
+    )
 
     async def run() -> "Figures":
         interrupted = trio.Event()

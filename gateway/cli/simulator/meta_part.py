@@ -16,6 +16,12 @@ _EVERYWHERE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with,
 """Listening everywhere includes this machine."""
 
 SOURCES: Final = "env:NAME, file:PATH, or the path of a file that has it"
+URL_HELP: Final = "The callback URL; default: listen.address with the path of the first app."
+KEY_HELP: Final = "The client certificate's private key; default: certs/client.key."
+CA_HELP: Final = (
+    "CA of the gateway's own certificate; default: certs/ca.pem beside the configuration, where there is one,"
+    " and the system's."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,34 @@ def resolve(*, url: str | None, secret: str | None, signs: bool) -> Call:
         base_url=base_url or _local_url(settings),
         path=(path or app.path) + query,
         secret=app.app_secrets[0].reveal() if needs_secret else given,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Papers:
+    """What is presented to the gateway, and what it must show."""
+
+    certificate: Path | None
+    private_key: Path | None
+    ca: Path | None
+    system_trust: bool
+    """The system's CAs will do, too."""
+
+    @property
+    def presented(self) -> str:
+        """Of the client certificate, for people."""
+        return f"with {self.certificate}" if self.certificate else "without client certificate"
+
+
+def find_papers(*, cert: Path | None, key: Path | None, ca: Path | None, presents: bool = True) -> Papers:
+    """Return what was given, else the files of a development PKI; no certificate of it unless `presents`."""
+    certificate = cert or (beside_config("client.pem") if presents else None)
+    default_key = beside_config("client.key") if cert is None else None
+    return Papers(
+        certificate=certificate,
+        private_key=(key or default_key) if certificate else None,
+        ca=ca or beside_config("ca.pem"),
+        system_trust=ca is None,
     )
 
 

@@ -14,7 +14,15 @@ import typer
 
 from gateway.cli.completion.proposals import complete_sample
 from gateway.cli.output import EXIT_DONE, EXIT_FAILED, err, out, out_json
-from gateway.cli.simulator.meta_part import SOURCES, beside_config, read_reference, resolve
+from gateway.cli.simulator.meta_part import (
+    CA_HELP,
+    KEY_HELP,
+    SOURCES,
+    URL_HELP,
+    find_papers,
+    read_reference,
+    resolve,
+)
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
 from gateway.simulator.answers import explain_status
@@ -34,7 +42,7 @@ def command(
         str | None,
         typer.Option(
             "--url",
-            help="The callback URL; default: listen.address with the path of the first app.",
+            help=URL_HELP,
             metavar="URL",
         ),
     ] = None,
@@ -49,14 +57,13 @@ def command(
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option("--key", help="The client certificate's private key; default: certs/client.key."),
+        typer.Option("--key", help=KEY_HELP),
     ] = None,
     ca: Annotated[
         Path | None,
         typer.Option(
             "--ca",
-            help="CA of the gateway's own certificate; default: certs/ca.pem beside the configuration, where"
-            " there is one, and the system's.",
+            help=CA_HELP,
         ),
     ] = None,
     secret: Annotated[
@@ -119,21 +126,18 @@ def command(
         raise UsageError("--cert and --no-cert together", remedy="give one of them")
     next_body = _bodies(payload, field) if challenge is None else None
     call = resolve(url=url, secret=secret, signs=challenge is None)
-    default_cert = beside_config("client.pem") if challenge is None and not no_cert else None
-    certificate = cert or default_cert
-    default_key = beside_config("client.key") if cert is None else None
+    papers = find_papers(cert=cert, key=key, ca=ca, presents=challenge is None and not no_cert)
     client = MetaClient(
         call.base_url,
         secret=call.secret,
-        ca=ca or beside_config("ca.pem"),
-        system_trust=ca is None,
-        certificate=certificate,
-        private_key=(key or default_key) if certificate else None,
+        ca=papers.ca,
+        system_trust=papers.system_trust,
+        certificate=papers.certificate,
+        private_key=papers.private_key,
         http2=http2,
     )
     token = "" if challenge is None else read_reference(challenge, bare=str.encode).decode()
-    presented = f"with {certificate}" if certificate else "without client certificate"
-    err(f"{'GET' if next_body is None else 'POST'} {call.base_url}{call.path}, {presented}")
+    err(f"{'GET' if next_body is None else 'POST'} {call.base_url}{call.path}, {papers.presented}")
     tell_each = not as_json and (repeat == 1 or verbose)
     with _progress(repeat, shown=not tell_each) as step:
         sent = trio.run(_send, client, call.path, next_body, token, repeat, tell_each, step)

@@ -20,9 +20,8 @@ from gateway.cli.targets.report import cells_of, note_of
 from gateway.spool.contract import AttemptRecord, RetryLater
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics
-from tests.cli.calling import Called, call
+from tests.cli.calling import Called, call, initialise
 from tests.delivery.rig import notification
-from tests.stories.rig import free_port
 
 LOOSE = SqliteOptions(duplicates_window_seconds=1, duplicates_max=0, min_free_bytes=0)
 FAR_MS = 4_102_444_800_000
@@ -33,12 +32,9 @@ class Site:
 
     def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.var = directory / "x" / "var"
-        self.config = directory / "x" / "gateway.yaml"
+        self.config = initialise(capsys, directory / "x")
         self._capsys = capsys
         self._stored = 0
-        assert call(capsys, "init", str(directory / "x")).code == 0
-        with self.config.open("a") as file:
-            file.write(f"\nadmin: {{address: '127.0.0.1:{free_port()}'}}\n")
 
     def call(self, *arguments: str) -> Called:
         return call(self._capsys, "--config", str(self.config), "targets", *arguments)
