@@ -290,7 +290,7 @@ def arrays(rows: Sequence[Sequence[object]], *names: str) -> dict[str, object]:
 def array(values: list[Any]) -> object:
     """Return a column of one type as PostgreSQL writes an array; bytes as they are.
 
-    psycopg does it item by item, each quoted by a regular expression: a quarter of what a batch cost this side.
+    psycopg does it item by item, each quoted by a regular expression: a quarter of the CPU of a batch.
     """
     if not values or isinstance(values[0], bytes):
         return values
