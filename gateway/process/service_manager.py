@@ -17,6 +17,9 @@ from gateway.telemetry.log import get_logger
 PINGS_A_PERIOD: Final = 2
 """systemd asks for a sign of life at half of the time after which it acts (sd_watchdog_enabled(3))."""
 
+LEAST_PING_SECONDS: Final = 0.1
+"""Between two signs of life; whoever wants more of them would have nothing but that."""
+
 log = get_logger("service")
 
 
@@ -29,6 +32,8 @@ class ServiceManager:
         microseconds, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         asked = microseconds.isdecimal() and pid in {"", str(os.getpid())}
         self._watchdog_seconds = int(microseconds) / 1e6 if asked else 0.0
+        self._failure = ""
+        """Of the last sign; told once, and not with each."""
 
     def ready(self) -> None:
         """Say that the gateway serves, or that it does again after a reload."""
@@ -46,7 +51,7 @@ class ServiceManager:
         """Give a sign of life for as long as the loop turns, where one is asked for."""
         while self._address and self._watchdog_seconds:
             self._tell("WATCHDOG=1")
-            await trio.sleep(self._watchdog_seconds / PINGS_A_PERIOD)
+            await trio.sleep(max(LEAST_PING_SECONDS, self._watchdog_seconds / PINGS_A_PERIOD))
 
     def _tell(self, *lines: str) -> None:
         if not self._address:
@@ -59,4 +64,8 @@ class ServiceManager:
                 sock.sendto("\n".join(lines).encode(), address)
         except OSError as error:
             # What it does about that is its own matter; the notifications are ours.
-            log.warning("service_manager_not_told", told=lines[0], error=str(error))
+            if str(error) != self._failure:
+                self._failure = str(error)
+                log.warning("service_manager_not_told", told=lines[0], error=self._failure)
+        else:
+            self._failure = ""

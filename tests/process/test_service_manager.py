@@ -87,3 +87,20 @@ def test_one_that_does_not_listen_any_more_is_logged_and_ends_nothing(
 ) -> None:
     ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
     assert "service_manager_not_told" in "".join(capsys.readouterr())
+
+
+async def test_a_watchdog_that_nobody_can_hear_fills_no_log(
+    tmp_path: Path, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1000000"}
+    with trio.move_on_after(20):
+        await ServiceManager(environ).keep_alive()
+    assert "".join(capsys.readouterr()).count("service_manager_not_told") == 1
+
+
+async def test_no_more_signs_of_life_than_anybody_needs(
+    ear: socket.socket, autojump_clock: MockClock
+) -> None:
+    with trio.move_on_after(0.95):
+        await ServiceManager({"NOTIFY_SOCKET": ear.getsockname(), "WATCHDOG_USEC": "1"}).keep_alive()
+    assert len(heard(ear)) == 10

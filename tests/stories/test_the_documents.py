@@ -52,9 +52,6 @@ IN_SHORT = {"--duration 30s": "--duration 1s", "--duration 5s": "--duration 1s",
 SYSTEM = re.compile(r"(?<![\w.-])/(etc|var|opt|usr|lib|root|home|boot)\b")
 """Where nothing of a test has to be."""
 
-ON_A_SERVER = ("etc/systemd/system", "etc/default", "var/lib")
-"""Directories that a server has, under a root of ours."""
-
 SHIMS = {
     "sudo": 'while true; do case "$1" in -u) shift 2;; *=*) export "$1"; shift;; *) exec "$@";; esac; done',
     # Nobody but root gives files away.
@@ -90,7 +87,13 @@ class Place:
         self.root = directory / "root"
         self._stack = stack
         shims = directory / "shims"
-        for path in (self.directory, shims, *(self.root / one for one in ON_A_SERVER)):
+        for path in (
+            self.directory,
+            shims,
+            self.root / "etc/systemd/system",
+            self.root / "etc/default",
+            self.root / "var/lib",
+        ):
             path.mkdir(parents=True)
         for name, text in SHIMS.items():
             (shims / name).write_text(f"#!/bin/sh\n{text}\n")

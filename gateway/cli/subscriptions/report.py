@@ -12,6 +12,7 @@ from gateway.cli.table import print_table
 from gateway.graph.accounts import write_remaining
 from gateway.graph.errands import GOOD, Outcome, Result
 from gateway.graph.usage import Usage, UsageBook, say_usage
+from gateway.private_file import make_private_file
 from gateway.telemetry.redaction import visible
 
 _SCREENFUL: Final = 50
@@ -138,9 +139,8 @@ def write_rest(file: Path | None, results: Sequence[Result], *, command: str) ->
         (one.account, f"{one.outcome}: {visible(one.what)}") for one in results if one.outcome not in GOOD
     ]
     heading = f"{command}: {len(rest)} of {len(results)} remain"
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(write_remaining(rest, heading=heading), encoding="utf-8")
-    part.replace(file)
+    # Not by a name that others could have made a link, in a directory such as /tmp.
+    make_private_file(file, write_remaining(rest, heading=heading).encode())
     err(f"{len(rest)} of {len(results)} remain: {file}")
 
 

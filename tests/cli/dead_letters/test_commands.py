@@ -455,7 +455,9 @@ def test_on_a_terminal_list_is_a_table(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     ids = fill(rig)
     dead_letters.list_()
-    lines = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    assert "gateway dead-letters show ID says why" in captured.err
+    lines = captured.out.splitlines()
     assert all(any(line.startswith(one) for line in lines) for one in ids)
     assert sum("reason" in line for line in lines) == 2
     assert any("gave_up" in line and line.endswith("02-02 04:40  422") for line in map(str.rstrip, lines))

@@ -52,3 +52,14 @@ def test_what_remains_is_written_whole_and_can_be_gone_on_with(tmp_path: Path) -
     assert read_ids(file.read_text()).ids == ("2", "3")
     assert "\x1b" not in file.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["rest.txt"]
+
+
+def test_what_remains_is_written_through_nobodys_link(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / ".rest.txt.part").symlink_to(precious)
+    report.write_rest(
+        tmp_path / "rest.txt", [result(2, Outcome.LIMITED)], command="gateway subscriptions list"
+    )
+    assert precious.read_text() == "mine"
+    assert (tmp_path / "rest.txt").stat().st_mode & 0o777 == 0o600
