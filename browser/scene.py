@@ -19,7 +19,7 @@ import trio
 from gateway.admin.actions import ActionResult
 from gateway.admin.app import build_admin_app
 from gateway.admin.dashboard.board import Sources
-from gateway.admin.dashboard.desk import Desk
+from gateway.admin.dashboard.endpoints import Dashboard
 from gateway.admin.dashboard.history import SLOT_MS, SLOTS, Reading
 from gateway.admin.dashboard.letters import Attempt, Letter, Page, Row, Wanted
 from gateway.admin.health import Check
@@ -406,7 +406,7 @@ FIELDS: Final = (
 """Name, seconds since the last, usual interval, behind Meta's clock."""
 
 
-def play_an_hour(desk: Desk, stage: Stage) -> None:
+def play_an_hour(dashboard: Dashboard, stage: Stage) -> None:
     """Fill the history: a morning that gets busier, and in trouble a target that dies."""
     random.seed(7)
     counts: dict[tuple[str, ...], float] = {}
@@ -439,7 +439,7 @@ def play_an_hour(desk: Desk, stage: Stage) -> None:
         slow = random.uniform(0.9, 1.3) * (3 if stage.trouble and 0.55 < share < 0.6 else 1)
         for bound in bounds:
             buckets[bound] += pace * 10 * (1 - math.exp(-bound / (0.006 * slow)) if bound < math.inf else 1)
-        desk.board.history.take(
+        dashboard.board.history.take(
             Reading(
                 at_ms=start_ms + slot * SLOT_MS,
                 counts=dict(counts),
@@ -453,7 +453,7 @@ async def serve(name: str, port: int) -> None:
     """Serve one scene until standard input ends."""
     stage = Stage(name)
     token = TOKEN.encode()
-    desk = Desk(
+    dashboard = Dashboard(
         Sources(
             health=stage.health,
             render_metrics=stage.render_metrics,
@@ -470,7 +470,7 @@ async def serve(name: str, port: int) -> None:
         )
     )
     if not stage.empty:
-        play_an_hour(desk, stage)
+        play_an_hour(dashboard, stage)
     app = build_admin_app(
         health=stage.health,
         render_metrics=stage.render_metrics,
@@ -480,7 +480,7 @@ async def serve(name: str, port: int) -> None:
         config=stage.config,
         edge=stage.edge,
         ledger=stage.ledger,
-        pages=desk.routes(),
+        pages=dashboard.routes(),
     )
     async with trio.open_nursery() as nursery:
         web = WebServer(app, limits=HttpLimits(), metrics=None)

@@ -17,7 +17,7 @@
 | `GET /api/edge` | no token; anchors, secrets, certificates, lists, refusals (`reports.EdgeReport`) |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
-| `GET /` and what it leads to | the dashboard: `dashboard.desk` has its paths and its order of checks |
+| `GET /` and what it leads to | the dashboard: `dashboard.endpoints` has its paths and its order of checks |
 
 Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
 
@@ -90,7 +90,7 @@ def build_admin_app(
 ) -> ASGIApp:
     """Make the app of the admin port; `token` is asked at every POST: a reload may change it.
 
-    `source` returns the configuration as it was loaded. `pages`: the dashboard's (`dashboard.desk`).
+    `source` returns the configuration as it was loaded. `pages`: the dashboard's (`dashboard.endpoints`).
     """
     api = _Api(actions, token, config=config, source=source, edge=edge, ledger=ledger)
     routes = [

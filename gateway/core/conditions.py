@@ -205,7 +205,7 @@ def _silent(seen: Seen, refusing: Sequence[Condition], now_ms: int) -> Iterable[
             ),
             next_steps=(
                 "gateway doctor, which looks at the public port from outside",
-                "is the subscription still there? App Dashboard, Webhooks: Meta unsubscribes what fails",
+                "gateway subscriptions check --all: is it still subscribed? Meta unsubscribes what fails",
                 "https://metastatus.com, and the network before the gateway",
             ),
             app=heard.app,

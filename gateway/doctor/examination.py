@@ -38,6 +38,7 @@ from gateway.doctor.observed import (
 )
 from gateway.doctor.proxy import judge_proxy
 from gateway.doctor.public_port import judge_outside
+from gateway.doctor.silence import judge_silence
 from gateway.doctor.state import judge_gateway
 from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
 from gateway.doctor.trust import judge_anchors, judge_certificate
@@ -58,6 +59,7 @@ _JUDGES: Final = (
     judge_gateway,
     judge_certificate,
     judge_anchors,
+    judge_silence,
     judge_clients,
     judge_proxy,
     judge_outside,

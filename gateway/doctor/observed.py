@@ -15,7 +15,8 @@ READY: Final = "/readyz"
 STATUS: Final = "/api/status"
 EDGE: Final = "/api/edge"
 CONFIG: Final = "/api/config"
-PATHS: Final = (READY, STATUS, EDGE, CONFIG)
+LEDGER: Final = "/api/ledger"
+PATHS: Final = (READY, STATUS, EDGE, CONFIG, LEDGER)
 """What a running gateway is asked."""
 
 ClientCertificate = Literal["required", "report"]

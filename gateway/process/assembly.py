@@ -16,7 +16,7 @@ import trio
 
 from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.dashboard.board import Sources
-from gateway.admin.dashboard.desk import Desk
+from gateway.admin.dashboard.endpoints import Dashboard
 from gateway.admin.health import Check, judge
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
@@ -218,7 +218,7 @@ class Assembly:
     async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one; judge what is the matter."""
         nursery.start_soon(self._observer.watch)
-        dashboard = Desk(
+        dashboard = Dashboard(
             Sources(
                 health=self.health,
                 render_metrics=self.render_metrics,

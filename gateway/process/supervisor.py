@@ -15,7 +15,7 @@ import trio
 
 from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.dashboard.board import Sources
-from gateway.admin.dashboard.desk import Desk
+from gateway.admin.dashboard.endpoints import Dashboard
 from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
 from gateway.admin.token import load_or_make_token
 from gateway.browsing import Browser
@@ -176,7 +176,7 @@ class _Head:
         """Answer on the admin port, and on the second one where there is one."""
         nursery.start_soon(self._observer.watch)
         gathering = self._gathering
-        dashboard = Desk(
+        dashboard = Dashboard(
             Sources(
                 health=gathering.health,
                 render_metrics=gathering.render_metrics,

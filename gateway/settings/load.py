@@ -9,11 +9,11 @@ from typing import Final
 from pydantic import ValidationError
 
 from gateway.errors import ConfigurationError, Problem
-from gateway.settings.absent import remedy_for
 from gateway.settings.complaints import complaints_of
 from gateway.settings.crosschecks import Found, cross_check
 from gateway.settings.files import digest, read_within
 from gateway.settings.form import examine_form
+from gateway.settings.missing_files import remedy_for
 from gateway.settings.model import Settings
 from gateway.settings.reading import Reading, reason, remedy
 from gateway.settings.tree import Complaint, KeyPath, Plain, Tree, read_tree

@@ -10,8 +10,8 @@ from typing import Final
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from gateway.settings.absent import ABSENT
 from gateway.settings.files import NO_FILE, digest, read_within
+from gateway.settings.missing_files import ABSENT
 
 FAULT: Final = "gateway_fault"
 """The error type of our own faults among pydantic's."""

@@ -18,8 +18,8 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
-from gateway.settings.absent import ABSENT
 from gateway.settings.files import read_within
+from gateway.settings.missing_files import ABSENT
 
 DEVELOPMENT_ORGANIZATION: Final = "meta-webhook-gateway development"
 """The organization in every certificate of a development PKI, so that `check` knows one when it sees it."""

@@ -10,6 +10,7 @@ from gateway.doctor.finding import Finding
 from gateway.doctor.observed import (
     CONFIG,
     EDGE,
+    LEDGER,
     READY,
     STATUS,
     AnchorFile,
@@ -101,7 +102,7 @@ def running(**contents: Any) -> Running:
         EDGE: edge,
         CONFIG: {"hash": "f" * 64, "loaded_at": ago(hours=1), "last_reload": None},
     }
-    named = {"ready": READY, "status": STATUS, "edge": EDGE, "config": CONFIG}
+    named = {"ready": READY, "status": STATUS, "edge": EDGE, "config": CONFIG, "ledger": LEDGER}
     told |= {named[name]: content for name, content in contents.items()}
     return Running(
         answers={

@@ -87,7 +87,13 @@ class Place:
         self.root = directory / "root"
         self._stack = stack
         shims = directory / "shims"
-        for path in (self.directory, shims, self.root / "etc/systemd/system", self.root / "var/lib"):
+        for path in (
+            self.directory,
+            shims,
+            self.root / "etc/systemd/system",
+            self.root / "etc/default",
+            self.root / "var/lib",
+        ):
             path.mkdir(parents=True)
         for name, text in SHIMS.items():
             (shims / name).write_text(f"#!/bin/sh\n{text}\n")

@@ -40,6 +40,6 @@ def reporting(good: frozenset[str], *, as_json: bool) -> Iterator[Report]:
         if as_json:
             out(f'}}, "counts": {json.dumps(report.counts)}}}')
         elif report.counts:
-            err(", ".join(f"{number} {word}" for word, number in report.counts.items()))
+            err(", ".join(f"{number} {word.replace('_', ' ')}" for word, number in report.counts.items()))
     if not good.issuperset(report.counts):
         raise typer.Exit(EXIT_FAILED)

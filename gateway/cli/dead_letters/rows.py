@@ -18,7 +18,7 @@ Row = dict[str, object]
 
 _COLUMNS: Final = ("id", "target", "reason", "fields", "received_at", "died_at", "last")
 _TERMINAL_COLUMNS: Final = ("id", "reason", "fields", "received_at", "last")
-"""Narrower: the id names the target, and `show` has the rest."""
+"""Narrower: the id names the target, `show` has the rest, and `last` is left out where nothing was tried."""
 
 
 def row_of(found: "Found", letter: "DeadLetter | DeadLetterError") -> Row:
@@ -83,14 +83,19 @@ def print_tables(rows: Iterator[Row]) -> None:
     while page := list(islice(rows, PAGE_ROWS)):
         empty = False
         table = Table(box=None, pad_edge=False)
-        for column in _TERMINAL_COLUMNS:
+        rows_shown = [dict(zip(_COLUMNS, cells_of(row), strict=True)) for row in page]
+        columns = [
+            one for one in _TERMINAL_COLUMNS if one != "last" or any(cells["last"] for cells in rows_shown)
+        ]
+        for column in columns:
             # An id is there to be copied, a time to be read: they stay in one piece, the others make room.
             whole = column in {"id", "received_at"}
             table.add_column(column.removesuffix("_at"), overflow="fold", no_wrap=whole)
-        for row in page:
-            cells = dict(zip(_COLUMNS, cells_of(row), strict=True))
+        for cells in rows_shown:
             cells["received_at"] = cells["received_at"][5:16].replace("T", " ")
-            table.add_row(*(Text(cells[column]) for column in _TERMINAL_COLUMNS))
+            table.add_row(*(Text(cells[column]) for column in columns))
         console.print(table)
     if empty:
         err("no dead letter matches")
+    else:
+        err("gateway dead-letters show ID says why, replay sends again (--dry-run first), discard removes")

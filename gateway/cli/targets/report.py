@@ -114,12 +114,14 @@ def note_of(target: Mapping[str, Any], now: datetime) -> str:
     def since(at: str) -> str:
         return f"for {say_duration((now - datetime.fromisoformat(at)).total_seconds())}"
 
-    def until(at: str) -> str:
-        ends = datetime.fromisoformat(at).astimezone(UTC)
-        same_day = ends.date() == now.astimezone(UTC).date()
-        return f"until {ends:%H:%M} UTC" if same_day else f"until {ends:%Y-%m-%d %H:%M} UTC"
+    def moment(at: str) -> str:
+        when = datetime.fromisoformat(at).astimezone(UTC)
+        same_day = when.date() == now.astimezone(UTC).date()
+        return f"{when:%H:%M} UTC" if same_day else f"{when:%Y-%m-%d %H:%M} UTC"
 
-    notes = [plain_note(target, since=since, until=until)]
+    notes = [plain_note(target, since=since, moment=moment)]
+    if (pause := target.get("pause")) and pause.get("from"):
+        notes.append(f"since {moment(pause['from'])}")
     if (failure := target.get("last_error")) and target.get("pending"):
         came = failure["error"] or f"answered {failure['status']}"
         ago = say_duration((now - datetime.fromisoformat(failure["at"])).total_seconds())
@@ -146,14 +148,14 @@ def plain_note(
     target: Mapping[str, Any],
     *,
     since: Callable[[str], str] = "since {}".format,
-    until: Callable[[str], str] = "until {}".format,
+    moment: Callable[[str], str] = str,
 ) -> str:
-    """Say what there is to say of a state, in one line; `since` and `until` write a time (RFC 3339)."""
+    """Say what there is to say of a state, in one line; `since` and `moment` write a time (RFC 3339)."""
     notes = []
     if target.get("state") == "unknown":
         notes.append("not in the configuration: bring it back, or gateway targets discard")
     if pause := target.get("pause"):
-        notes.append(until(pause["until"]) if pause["until"] else "until resumed")
+        notes.append(f"until {moment(pause['until'])}" if pause["until"] else "until resumed")
         if pause["reason"]:
             notes.append(pause["reason"])
     if (breaker := target.get("breaker")) and breaker["open"]:

@@ -53,6 +53,10 @@ def append(requests: Sequence[Append], session: Session) -> None:
     for number, request in enumerate(first.values(), 1):
         if number in stored:
             request.result = Appended.STORED
+    if not stored:
+        # Duplicates alone write nothing, and a commit that wrote nothing waits for no standby. What they
+        # repeat may have been cut off while it waited for one: so write something, and wait for both.
+        session.rows("beat", writers=[session.writer])
     if draft.buckets:
         draft.buckets = with_new(draft.buckets, len(stored))
 

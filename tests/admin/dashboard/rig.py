@@ -9,7 +9,7 @@ import httpx
 
 from gateway.admin.app import build_admin_app
 from gateway.admin.dashboard.board import Sources
-from gateway.admin.dashboard.desk import Desk as Dashboard
+from gateway.admin.dashboard.endpoints import Dashboard
 from gateway.admin.dashboard.letters import Attempt, Letter, Page, Row, Wanted
 from gateway.errors import UsageError
 from tests.admin.rig import TOKEN, Desk

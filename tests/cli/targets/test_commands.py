@@ -185,6 +185,10 @@ def test_the_end_of_a_pause_is_whole_in_80_columns(site: Site) -> None:
         ({"pause": {"until": "2026-11-23T04:34:00.000Z", "reason": "upgrade"}}, "until 04:34 UTC, upgrade"),
         ({"pause": {"until": "2026-11-24T04:34:00.000Z", "reason": ""}}, "until 2026-11-24 04:34 UTC"),
         ({"pause": {"until": None, "reason": ""}}, "until resumed"),
+        (
+            {"pause": {"from": "2026-11-23T01:00:00.000Z", "until": None, "reason": "upgrade"}},
+            "until resumed, upgrade, since 01:00 UTC",
+        ),
     ],
 )
 def test_a_note_for_eyes_has_ages_for_times(target: dict[str, object], note: str) -> None:

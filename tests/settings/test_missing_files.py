@@ -6,7 +6,7 @@ import pytest
 
 from gateway.cli.init.command import command as init
 from gateway.preflight import load_and_examine
-from gateway.settings.absent import ABSENT, remedy_for
+from gateway.settings.missing_files import ABSENT, remedy_for
 
 WANTED = {
     "tls.certificate": "fullchain.pem",

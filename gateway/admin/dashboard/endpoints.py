@@ -70,7 +70,7 @@ log = get_logger("admin")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Desk:
+class Dashboard:
     """Answers for the dashboard."""
 
     def __init__(self, sources: Sources) -> None:
