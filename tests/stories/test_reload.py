@@ -229,10 +229,8 @@ async def test_a_broken_configuration_changes_nothing_and_is_told_everywhere(sta
         rig.write(targets=NOWHERE, change=broken)
         last = await desk.reload()
         assert (last["success"], last["trigger"]) == (False, "signal")
-        assert [problem["key_path"] for problem in last["problems"]] == [
-            "targets.support",
-            "routes[0].to[0]",
-        ]
+        # That `support` is in no route any more is the consequence, and not told beside the cause.
+        assert [problem["key_path"] for problem in last["problems"]] == ["routes[0].to[0]"]
         config = await desk.config()
         assert (config["hash"], config["loaded_at"]) == (loaded["hash"], loaded["loaded_at"])
         assert "reload_refused" in desk.log
@@ -241,7 +239,7 @@ async def test_a_broken_configuration_changes_nothing_and_is_told_everywhere(sta
         assert await rig.metric("meta_gateway_config_last_reload_timestamp_seconds") > 0
         ready = await rig.admin_get("/readyz")
         assert ready.status_code == 200
-        assert "targets.support: no route" in ready.json()["configuration"]["detail"]
+        assert "suport" in ready.json()["configuration"]["detail"]
         assert (await rig.post(message(unique_id()))).status == 200
         audit = (rig.directory / "state" / "audit.log").read_text().splitlines()
         assert json.loads(audit[-1])["result"] == "refused"

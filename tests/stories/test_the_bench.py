@@ -20,7 +20,7 @@ async def test_every_change_that_the_bench_gets_a_200_for_arrives_once_at_the_ta
     rig.write(
         targets={name: f"http://127.0.0.1:{free_port()}/" for name in ("bench", "elsewhere")}, change=change
     )
-    mix = ",".join(f"{kind}={1 if kind == 'large' else 10}" for kind in DEFAULT_SHARES)
+    mix = ",".join(f"{kind}={6 if kind == 'large' else 10}" for kind in DEFAULT_SHARES)
     command = [sys.executable, "-m", "gateway", "--config", str(rig.config), "bench", "--verify", "--json"]
     command += ["--duration", "2s", "--rate", "60", "--mix", mix, "--large", "500KiB"]
     command += ["--cert", str(rig.pki.client_certificate), "--key", str(rig.pki.client_key)]
