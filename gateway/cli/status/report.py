@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.targets.report import NONE, WIDE_COLUMNS, cells_of, note_of
+from gateway.cli.targets.report import NONE, WIDE_COLUMNS, cells_of, note_of, step
 from gateway.cli.targets.report import draw as draw_targets
 from gateway.doctor.finding import plural
 from gateway.telemetry.redaction import visible
@@ -57,22 +57,36 @@ def draw(looks: Iterable[Mapping[str, Any]]) -> None:
     console = Console()
     with Live(console=console, auto_refresh=False, screen=True) as live:
         for seen in looks:
-            live.update(report(seen, width=console.width), refresh=True)
+            live.update(fitting(seen, console), refresh=True)
 
 
-def report(seen: Mapping[str, Any], *, width: int) -> RenderableType:
-    """Return what is shown: what is the matter first."""
+def fitting(seen: Mapping[str, Any], console: Console) -> RenderableType:
+    """Return the report, in short where the whole does not fit: what is drawn anew cannot be scrolled."""
+    whole = report(seen, width=console.width)
+    if len(console.render_lines(whole)) <= console.height:
+        return whole
+    return report(seen, width=console.width, brief=True)
+
+
+def report(seen: Mapping[str, Any], *, width: int, brief: bool = False) -> RenderableType:
+    """Return what is shown: what is the matter first; `brief`: no evidence, no cures, nothing far off."""
     now = datetime.fromisoformat(seen["at"])
     parts: list[RenderableType] = [Text(_headline(seen), style="bold" if seen["running"] else "bold yellow")]
     for name, remark in seen["remarks"].items():
         parts.append(Text(f"! {name}: {visible(remark)}", style="yellow"))
     for one in seen["conditions"]:
-        parts += _condition(one, now)
+        parts += [_headed(one, now)] if brief else _condition(one, now)
+    if brief and seen["conditions"]:
+        parts.append(step("gateway status, without --watch, has evidence and next steps"))
     parts += draw_targets(seen["targets"], now, width=width)
     if ill := [one for one in seen["workers"] if one["state"] != "serving"]:
         told = ", ".join(f"worker {one['worker']} is {one['state']}" for one in ill)
         parts.append(Text(told, style="yellow"))
-    parts.append(_certificates(seen["certificates"], wide=width >= WIDE_COLUMNS))
+    if brief:
+        ending = [one for one in _by_days(seen["certificates"]) if one["days_left"] < FAR_DAYS]
+        parts += [Text(visible(f"! {_named(one)}: {one['days_left']} days left"), "yellow") for one in ending]
+    else:
+        parts.append(_certificates(seen["certificates"], wide=width >= WIDE_COLUMNS))
     return Group(*parts)
 
 
@@ -89,17 +103,20 @@ def _headline(seen: Mapping[str, Any]) -> str:
     return f"the gateway runs and is ready{workers}; {matter or 'nothing is the matter'}"
 
 
-def _condition(one: Mapping[str, Any], now: datetime) -> Iterator[RenderableType]:
+def _headed(one: Mapping[str, Any], now: datetime) -> Text:
     began = datetime.fromisoformat(one["since"])
     since = f"{began:%H:%M} UTC" if began.date() == now.date() else f"{began:%Y-%m-%d %H:%M} UTC"
-    head = Text.assemble(
+    return Text.assemble(
         ("✗ ", "bold red"), (one["condition"], "bold red"), f"  {visible(one['summary'])} (since {since})"
     )
-    yield Padding(head, (1, 0, 0, 0))
+
+
+def _condition(one: Mapping[str, Any], now: datetime) -> Iterator[RenderableType]:
+    yield Padding(_headed(one, now), (1, 0, 0, 0))
     for evidence in one["evidence"]:
         yield Padding(Text(visible(evidence), style="dim"), (0, 0, 0, 4))
-    for step in one["next_steps"]:
-        yield Padding(Text(f"→ {visible(step)}"), (0, 0, 0, 4))
+    for cure in one["next_steps"]:
+        yield Padding(Text(f"→ {visible(cure)}"), (0, 0, 0, 4))
 
 
 def _certificates(certificates: Iterable[Mapping[str, Any]], *, wide: bool) -> RenderableType:

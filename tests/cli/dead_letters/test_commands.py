@@ -317,8 +317,7 @@ def test_replay_stores_again_and_removes(rig: Rig, running: bool) -> None:
 
 
 def test_replay_of_many_goes_in_chunks(rig: Rig) -> None:
-    for number in range(230):
-        rig.store.write(a_letter(number=number))
+    write_many(rig.store, 230)
     with rig.gateway():
         assert rig.json("replay", "--since", "9999d")["counts"] == {"replayed": 230}
     assert rig.pending() == {"support": 230}
@@ -574,9 +573,9 @@ def test_memory_does_not_grow_with_the_number_of_letters(
     peaks = []
     with Path(os.devnull).open("w") as nowhere:
         monkeypatch.setattr("sys.stdout", nowhere)
-        for number in (200, 2000):
+        for number in (100, 1000):
             write_many(rig.store, number)
             # The less of two: threads that other tests have left may allocate meanwhile.
             peaks.append(min(peak_bytes(command), peak_bytes(command)))
     few, many = peaks
-    assert many < few + 200_000, "an id and a result each are 800 KB more"
+    assert many < few + 100_000, "an id and a result each are 400 KB more"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gateway.cli.output import options
 from gateway.cli.status.command import look
-from gateway.cli.status.report import lines, report
+from gateway.cli.status.report import fitting, lines, report
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
 from tests.cli.calling import call
@@ -133,6 +133,21 @@ def test_dead_letters_have_their_command() -> None:
 def test_wide_it_says_what_was_delivered() -> None:
     assert "123456 " not in drawn(SEEN, 80)
     assert "123456 " in drawn(SEEN, 140)
+
+
+def test_what_is_drawn_anew_fits_the_screen_and_has_the_targets() -> None:
+    """A watched screen cannot be scrolled: three conditions of seven lines had pushed the targets off it."""
+    conditions = [{**SEEN["conditions"][0], "summary": f"target number {n} fails"} for n in range(3)]
+    console = Console(width=80, height=24, file=io.StringIO(), record=True)
+    console.print(fitting({**SEEN, "conditions": conditions}, console))
+    text = console.export_text()
+    assert len(text.splitlines()) <= 24
+    for part in ("target number 2 fails", "1234567", "gateway status, without --watch", "server"):
+        assert part in text
+    assert "look at support itself" not in text
+    tall = Console(width=80, height=60, file=io.StringIO(), record=True)
+    tall.print(fitting({**SEEN, "conditions": conditions}, tall))
+    assert "look at support itself" in tall.export_text()
 
 
 def test_in_a_pipe_each_line_says_what_it_is_of() -> None:
