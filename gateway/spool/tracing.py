@@ -1,22 +1,14 @@
 """Following one notification, and looking for one by what its body holds (promise 30), on the writer thread.
 
-Both only read. A look through bodies is cut into slices of some milliseconds each: between two of them go the
-batches of everybody else, so a search of a million bodies delays no acknowledgement by more than one slice.
+Both only read.
 """
-
-from typing import Final
 
 import apsw
 
+from gateway.spool import slices
 from gateway.spool.contract import AttemptRecord, Mentions, TracedDelivery, TracedNotification
 from gateway.spool.requests import FindMentions
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Session, json_rows
-
-SLICE_BODIES: Final = 512
-"""Looked at in one slice at most..."""
-SLICE_BYTES: Final = 256 * 1024
-"""...and so many bytes of them, but at least one: some three milliseconds (5 us a body of 500 bytes)."""
-_LATEST: Final = 2**62
 
 
 def trace(file: Session, notification_id: str) -> TracedNotification | None:
@@ -66,17 +58,10 @@ def trace(file: Session, notification_id: str) -> TracedNotification | None:
 
 def find_mentions(file: Session, request: FindMentions) -> Mentions:
     """Look through one slice."""
-    sizes = file.rows("sizes_before", _LATEST if request.before is None else request.before, SLICE_BODIES)
-    first, bodies, size_bytes = _LATEST, 0, 0
-    for seq, raw_bytes in sizes:
-        size_bytes += raw_bytes
-        if bodies and size_bytes > SLICE_BYTES:
-            break
-        first, bodies = seq, bodies + 1
-    if not bodies:
+    before = slices.LATEST if request.before is None else request.before
+    sizes = file.rows("sizes_before", before, slices.SLICE_BODIES)
+    cut = slices.cut(sizes)
+    if cut is None:
         return Mentions(notifications=(), bodies=0, before=None)
-    found = file.rows("mentioned", first, sizes[0][0], apsw.carray(request.needles))
-    is_all = bodies == len(sizes) < SLICE_BODIES
-    return Mentions(
-        notifications=tuple(row[0] for row in found), bodies=bodies, before=None if is_all else first
-    )
+    found = file.rows("mentioned", cut.earliest, cut.latest, apsw.carray(request.needles))
+    return Mentions(notifications=tuple(row[0] for row in found), bodies=cut.bodies, before=cut.before)

@@ -91,6 +91,10 @@ class Connection(TCPServer):
             self._is_drain_asked = True
             self._wake()
 
+    def give_way(self) -> bool:
+        """Stay: HTTP/2 is spoken where places are shared out by who somebody is (`tls.listener`)."""
+        return False
+
     async def protocol_send(self, event: Event) -> None:
         """Take what the protocol says: bytes for the peer, or how the connection stands."""
         match event:

@@ -58,6 +58,8 @@ class Http1Connection:
         self._state = state
         self._requests = 0
         self._is_idle = False
+        self._is_asking = False
+        """Nothing of it is in flight: it has not said what it wants."""
         self._welcome_until = -inf
 
     async def run(self) -> None:
@@ -78,6 +80,14 @@ class Http1Connection:
             self._stream.hasten(self._welcome_until)
         elif self._is_idle:
             self._stream.expire()
+
+    def give_way(self) -> bool:
+        """End, if no request is in flight; whether that is so, and was not asked before."""
+        if not self._is_asking:
+            return False
+        self._is_asking = False
+        self._stream.expire()
+        return True
 
     async def _serve(self) -> None:
         stream = self._stream
@@ -103,19 +113,23 @@ class Http1Connection:
         return self._requests == 0 and trio.current_time() < self._welcome_until
 
     async def _wait(self) -> bool:
-        self._is_idle = True
+        self._is_idle = self._is_asking = True
         due = trio.current_time() + self._terms.idle_seconds
         try:
             return await self._stream.read(due=min(due, self._welcome_until) if self._is_welcome else due)
         finally:
-            self._is_idle = False
+            self._is_idle = self._is_asking = False
 
     async def _read_rest(self, reader: HeadReader) -> Head | HeadFault | None:
         due = trio.current_time() + self._limits.head_seconds
-        while await self._stream.read(due=due):
-            head = reader.read(self._stream.data)
-            if head is not None:
-                return head
+        self._is_asking = True
+        try:
+            while await self._stream.read(due=due):
+                head = reader.read(self._stream.data)
+                if head is not None:
+                    return head
+        finally:
+            self._is_asking = False
         return None
 
     async def _answer(self, head: Head) -> bool:

@@ -16,6 +16,8 @@ log = get_logger("web")
 LINES_PER_SECOND: Final = 1.0
 """Of failures to accept, after a burst: while descriptors are out there are ten a second."""
 
+_LOOK_SECONDS: Final = 0.25
+"""Between two looks for a connection that may give way: one may have been answered meanwhile."""
 _PAUSE_SECONDS: Final = 0.1
 """accept() may fail at once and again, while descriptors are out: others need time to end."""
 
@@ -29,7 +31,8 @@ async def serve_plain(
 ) -> None:
     """Serve HTTP/1.1 on sockets that listen already, until the web server is shut down and has nothing open.
 
-    One connection more than `max_connections` waits in the kernel's queue. Owns the sockets, and closes them.
+    Where there are `max_connections`, the oldest that asks for nothing gives way to the next; where all have
+    asked, that one waits in the kernel's queue. Owns the sockets, and closes them.
     """
     room = trio.CapacityLimiter(max_connections)
     failures = LineBudget(lines_per_second=LINES_PER_SECOND)
@@ -56,7 +59,7 @@ async def _accept(
 ) -> None:
     while True:
         place = object()
-        await room.acquire_on_behalf_of(place)
+        await _take_place(place, room, web_server)
         try:
             connected, _ = await listening.accept()
         except OSError as error:
@@ -69,6 +72,15 @@ async def _accept(
             await trio.sleep(_PAUSE_SECONDS)
             continue
         connections.start_soon(_serve, connected, web_server, room, place)
+
+
+async def _take_place(place: object, room: trio.CapacityLimiter, web_server: WebServer) -> None:
+    while True:
+        if not room.available_tokens:
+            web_server.make_room()
+        with trio.move_on_after(_LOOK_SECONDS):
+            await room.acquire_on_behalf_of(place)
+            return
 
 
 async def _serve(

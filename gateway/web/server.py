@@ -44,6 +44,8 @@ class _Connection(Protocol):
 
     def drain(self, *, newcomer_seconds: float = 0.0) -> None: ...
 
+    def give_way(self) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Served:
@@ -74,7 +76,8 @@ class WebServer:
         self._metrics = metrics
         self._config = hypercorn_config(limits)
         self._context = WorkerContext(None)
-        self._connections: set[_Served] = set()
+        self._connections: dict[_Served, None] = {}
+        """In the order in which they came."""
         self._budgets: defaultdict[str, LineBudget] = defaultdict(
             lambda: LineBudget(lines_per_second=LINES_PER_SECOND)
         )
@@ -121,6 +124,14 @@ class WebServer:
                     served.leave()
         return lost
 
+    def make_room(self) -> None:
+        """End the oldest connection that waits for a request, or for the rest of its head, if there is one.
+
+        For a listener of few places, whose clients are not told apart: whoever holds them all and asks for
+        nothing must not keep out who asks.
+        """
+        next((served for served in self._connections if served.connection.give_way()), None)
+
     async def wait_shutdown(self) -> None:
         """Return once `shutdown` was called."""
         await self._shutdown.wait()
@@ -165,7 +176,7 @@ class WebServer:
             scope = {"scheme": scheme, "client": address, "server": server}
             connection = Http1Connection(stream, app=self._app, terms=terms, scope=scope, state=state)
         served = _Served(stream=stream, connection=connection, state=state, leaving=leaving)
-        self._connections.add(served)
+        self._connections[served] = None
         if self.is_shut_down:
             served.leave(newcomer_seconds=limits.newcomer_seconds)
         try:
@@ -176,7 +187,7 @@ class WebServer:
                 "connection_failed", errors=describe(errors), **_address(peer)
             )
         finally:
-            self._connections.discard(served)
+            self._connections.pop(served, None)
             if not self._connections:
                 self._nobody.unpark_all()
 

@@ -55,21 +55,49 @@ async def test_every_socket_is_served() -> None:
                 assert seen[-1]["state"] == {}
 
 
-async def test_one_connection_too_many_waits_for_its_turn() -> None:
-    async with listening(upper, max_connections=2) as (web, (port,), _):
-        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3)]
-        for stream in streams[:2]:
-            assert (await Client(stream).ask(GET)).status == 200
-        await streams[2].send_all(GET)
+async def test_one_connection_too_many_waits_for_its_turn_while_all_have_asked() -> None:
+    answering, asked = trio.Event(), 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await answering.wait()
+        await upper(scope, receive, send)
+
+    async with listening(app, max_connections=2) as (web, (port,), _):
+        streams = []
+        for number in range(3):
+            streams.append(await trio.open_tcp_stream("127.0.0.1", port))
+            await streams[-1].send_all(GET)
+            with trio.fail_after(PATIENCE_SECONDS):
+                while asked < min(2, number + 1):  # noqa: ASYNC110 (an app that has begun gives no event)
+                    await trio.sleep(0.01)
         with trio.move_on_after(0.1) as scope:
             await streams[2].receive_some()
         assert scope.cancelled_caught
         assert web.open_connections == 2
+        answering.set()
         await streams[0].aclose()
         with trio.fail_after(PATIENCE_SECONDS):
             assert bytes(await streams[2].receive_some()).startswith(b"HTTP/1.1 200 ")
         for stream in streams[1:]:
             await stream.aclose()
+
+
+@pytest.mark.parametrize("said", [b"", GET[:-2], GET], ids=["nothing", "half a head", "and no more"])
+async def test_whoever_holds_every_place_and_asks_nothing_keeps_nobody_out(said: bytes) -> None:
+    async with listening(upper, max_connections=5) as (web, (port,), _):
+        sleepers = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(12)]
+        for one in sleepers:
+            with suppress(trio.BrokenResourceError):
+                await one.send_all(said)
+        for _ in range(3):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                with trio.fail_after(PATIENCE_SECONDS):
+                    assert (await Client(stream).ask(GET)).status == 200
+        assert web.open_connections <= 5
+        for one in sleepers:
+            await one.aclose()
 
 
 async def test_a_client_that_resets_at_once_does_no_harm() -> None:

@@ -1,17 +1,10 @@
 """Following one notification, and looking for one by what its body holds (promise 30); both only read."""
 
-from typing import Final
-
+from gateway.spool import slices
 from gateway.spool.contract import AttemptRecord, Mentions, TracedDelivery, TracedNotification
 from gateway.spool.postgresql.leasing import attempts_of
 from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Place, Session
 from gateway.spool.requests import FindMentions
-
-SLICE_BODIES: Final = 512
-"""Looked at in one slice at most..."""
-SLICE_BYTES: Final = 256 * 1024
-"""...and so many bytes of them, but at least one: between two slices go the batches of everybody else."""
-_LATEST: Final = 2**62
 
 
 def trace(session: Session, notification_id: str) -> TracedNotification | None:
@@ -56,18 +49,10 @@ def _traced(
 
 def find_mentions(session: Session, request: FindMentions) -> Mentions:
     """Look through one slice."""
-    before = _LATEST if request.before is None else request.before
-    sizes = session.rows("sizes_before", before=before, number=SLICE_BODIES)
-    first, bodies, size_bytes = _LATEST, 0, 0
-    for seq, raw_bytes in sizes:
-        size_bytes += raw_bytes
-        if bodies and size_bytes > SLICE_BYTES:
-            break
-        first, bodies = seq, bodies + 1
-    if not bodies:
+    before = slices.LATEST if request.before is None else request.before
+    sizes = session.rows("sizes_before", before=before, number=slices.SLICE_BODIES)
+    cut = slices.cut(sizes)
+    if cut is None:
         return Mentions(notifications=(), bodies=0, before=None)
-    found = session.rows("mentioned", first=first, last=sizes[0][0], needles=list(request.needles))
-    is_all = bodies == len(sizes) < SLICE_BODIES
-    return Mentions(
-        notifications=tuple(row[0] for row in found), bodies=bodies, before=None if is_all else first
-    )
+    found = session.rows("mentioned", first=cut.earliest, last=cut.latest, needles=list(request.needles))
+    return Mentions(notifications=tuple(row[0] for row in found), bodies=cut.bodies, before=cut.before)

@@ -1,6 +1,6 @@
 """One run, with real processes that send and a stand-in for the gateway."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,20 +13,9 @@ from gateway.simulator.bench import course as course_module
 from gateway.simulator.bench.course import Counting, Course, measure
 from gateway.simulator.bench.figures import Figures
 from gateway.simulator.bench.tally import Tally
-from gateway.simulator.pki import PkiFiles, make_pki
+from gateway.simulator.pki import PkiFiles
 from gateway.simulator.process import free_ports
-from tests.simulator.door import Door, opened
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> PkiFiles:
-    return make_pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-async def door(pki: PkiFiles) -> AsyncIterator[Door]:
-    async with opened(Door(), pki) as door:
-        yield door
+from tests.simulator.door import Door
 
 
 def course(door: Door, pki: PkiFiles, **changes: Any) -> Course:

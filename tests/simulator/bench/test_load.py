@@ -1,7 +1,6 @@
 """The open loop: when a request was due is what its latency counts from, whatever the answers take."""
 
 import zlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from gateway.simulator.bench import load as load_module
 from gateway.simulator.bench.load import Load
 from gateway.simulator.bench.mix import number_pattern
 from gateway.simulator.bench.tally import Mark, Order, Tally
-from gateway.simulator.pki import PkiFiles, make_pki
+from gateway.simulator.pki import PkiFiles
 from tests.simulator.door import Door, opened
 
 SECRET = b"the app's"
@@ -30,17 +29,6 @@ class SlowDoor(Door):
         await stream.do_handshake()
         await trio.sleep(self.seconds)
         await super().handle(stream)
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> PkiFiles:
-    return make_pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-async def door(pki: PkiFiles) -> AsyncIterator[Door]:
-    async with opened(Door(), pki) as door:
-        yield door
 
 
 def order(door: Door, pki: PkiFiles, **changes: Any) -> Order:
