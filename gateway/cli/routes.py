@@ -19,6 +19,7 @@ from gateway.errors import UsageError
 from gateway.settings.load import Loaded, load_settings
 from gateway.settings.model import Settings
 from gateway.settings.routes import routing_table
+from gateway.telemetry.redaction import visible
 from gateway.simulator.payloads import MAIN_OBJECT, as_meta_writes, samples
 from gateway.simulator.reasons import describe, stated
 from gateway.telemetry.redaction import visible
@@ -166,7 +167,7 @@ class _Listing:
         if len(self._settings.apps) > 1:
             out(f"app {app}")
         for number, one in enumerate(explanations, start=1):
-            out(f"change {number}: {_describe_change(one.change)}")
+            out(f"change {number}: {visible(_describe_change(one.change))}")
             for position in range(len(self._settings.routes)):
                 mark = "->" if position in one.matched else "if" if position in one.on_condition else "  "
                 out(f"  {mark} {self._line(position)}")

@@ -89,13 +89,16 @@ def judge(observations: Observations) -> Report:
     return Report(findings=tuple(findings), running=observations.running is not None, at=observations.now)
 
 
-async def examine(loaded: Loaded, problems: tuple[Problem, ...], *, ask: Ask | None, offline: bool) -> Report:
+async def examine(
+    loaded: Loaded, problems: tuple[Problem, ...], *, ask: Ask | None, other: str = "", offline: bool
+) -> Report:
     """Look at everything at once, and judge it.
 
     Args:
         loaded: The configuration; its secrets are not needed.
         problems: What `check` says of the files that it names.
         ask: The way to the running gateway; None: none runs.
+        other: Which other gateway listens on its admin port, as a sentence; empty: none does.
         offline: No name is looked up, no target and no public port connected to.
     """
     settings = loaded.settings
@@ -115,6 +118,7 @@ async def examine(loaded: Loaded, problems: tuple[Problem, ...], *, ask: Ask | N
             plan=make_plan(loaded, problems),
             material=material,
             running=seen.running,
+            other=other,
             disk=seen.disk,
             clock=ask_kernel(),
             offline=offline,

@@ -202,6 +202,8 @@ class Observations:
     material: Material
     running: Running | None
     """None: no gateway answers at the admin port."""
+    other: str = ""
+    """Which other gateway does, as a sentence."""
     disk: Disk
     clock: Clock
     offline: bool = False

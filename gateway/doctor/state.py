@@ -108,6 +108,15 @@ def _is_told_below(problem: Problem, seen: Observations) -> bool:
 
 
 def _not_running(seen: Observations) -> Finding:
+    if seen.other:
+        return Finding(
+            code="admin_port_strange",
+            level=Level.PROBLEM,
+            area=Area.GATEWAY,
+            what=seen.other,
+            why="this one cannot start there, and was not asked",
+            remedy="give each gateway an admin.address of its own, or name that one's file by --config",
+        )
     holder = seen.disk.holder
     if holder is not None:
         return Finding(

@@ -42,6 +42,13 @@ def test_the_command_that_starts_it_names_the_configuration_that_was_looked_at()
     assert finding.remedy == "gateway --config '/etc/my gateway/g.yaml' run"
 
 
+def test_another_gateway_on_the_admin_port_is_not_told_as_nobody() -> None:
+    seen = sound(running=None, holder=None, other="the gateway on the admin port is another one")
+    finding = the(judge_gateway(seen), "admin_port_strange")
+    assert finding.what == "the gateway on the admin port is another one"
+    assert "admin.address" in finding.remedy
+
+
 def test_a_process_that_holds_the_spool_and_answers_nothing_is_a_problem() -> None:
     (finding,) = judge_gateway(sound(running=None))
     assert finding.code == "admin_port_silent"

@@ -56,8 +56,8 @@ def command(
         for problem in problems:
             err(str(problem))
         raise typer.Exit(EXIT_USAGE)
-    ask = _way_to(loaded.settings)
-    report = trio.run(partial(examine, loaded, problems, ask=ask, offline=offline))
+    ask, other = _way_to(loaded.settings)
+    report = trio.run(partial(examine, loaded, problems, ask=ask, other=other, offline=offline))
     if json:
         from gateway.cli.doctor.report import as_json
 
@@ -75,8 +75,8 @@ def command(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _way_to(settings: "Settings") -> "Ask | None":
-    """Return the way to the running gateway; None where none listens."""
+def _way_to(settings: "Settings") -> "tuple[Ask | None, str]":
+    """Return the way to the running gateway, None where it does not listen, and what listens in its place."""
     from gateway.cli.admin_client import get_json, is_listening, stranger_at
     from gateway.doctor.observed import Answer
     from gateway.errors import GatewayError
@@ -84,13 +84,12 @@ def _way_to(settings: "Settings") -> "Ask | None":
     address = settings.admin.address
     try:
         if not is_listening(address):
-            return None
+            return None, ""
         if stranger := stranger_at(address, settings):
-            err(f"remark: {stranger}")
-            return None
+            return None, stranger
     except GatewayError as error:
         err(f"remark: {error}")
-        return None
+        return None, ""
 
     def ask(asked: str) -> Answer:
         try:
@@ -99,4 +98,4 @@ def _way_to(settings: "Settings") -> "Ask | None":
             return Answer(status=0, fault=str(error))
         return Answer(status=status, content=content)
 
-    return ask
+    return ask, ""

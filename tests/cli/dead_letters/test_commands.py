@@ -556,6 +556,15 @@ def test_what_cannot_be_read_is_told_once_and_left(rig: Rig) -> None:
     assert len(list(rig.store.iterate())) == 1
 
 
+def peak_bytes(command: Callable[..., None]) -> int:
+    tracemalloc.start()
+    try:
+        command(everything=True, dry_run=True)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("command", [dead_letters.discard, dead_letters.replay])
 def test_memory_does_not_grow_with_the_number_of_letters(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, command: Callable[..., None]
@@ -566,9 +575,7 @@ def test_memory_does_not_grow_with_the_number_of_letters(
         monkeypatch.setattr("sys.stdout", nowhere)
         for number in (100, 1000):
             write_many(rig.store, number)
-            tracemalloc.start()
-            command(everything=True, dry_run=True)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
+            # The less of two: threads that other tests have left may allocate meanwhile.
+            peaks.append(min(peak_bytes(command), peak_bytes(command)))
     few, many = peaks
     assert many < few + 100_000, "an id and a result each are 400 KB more"
