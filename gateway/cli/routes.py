@@ -19,7 +19,6 @@ from gateway.errors import UsageError
 from gateway.settings.load import Loaded, load_settings
 from gateway.settings.model import Settings
 from gateway.settings.routes import routing_table
-from gateway.telemetry.redaction import visible
 from gateway.simulator.payloads import MAIN_OBJECT, as_meta_writes, samples
 from gateway.simulator.reasons import describe, stated
 from gateway.telemetry.redaction import visible
