@@ -205,6 +205,8 @@ REPORT = "verify_token: {env: SECRET}, client_certificate: report}"
          "white space", "remove"),
         ("[{env: SECRET}]", "[{file: open}]", "9:35", "apps.main.app_secrets[0].file", "open to every user",
          "chmod o= "),
+        ("apps:", "admin: {token: {env: SECRET}}\napps:", "8:17", "admin.token.env", "can be tried",
+         "openssl rand"),
         ("url: https", "headers: {X: {file: open}}\n    url: https", "12:19",
          "targets.support.headers.X.file", "open to every user", "chmod o= "),
         ("private_key: certs/client.key", "private_key: certs/open.key", "16:7",

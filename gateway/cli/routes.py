@@ -166,7 +166,7 @@ class _Listing:
         if len(self._settings.apps) > 1:
             out(f"app {app}")
         for number, one in enumerate(explanations, start=1):
-            out(f"change {number}: {_describe_change(one.change)}")
+            out(f"change {number}: {visible(_describe_change(one.change))}")
             for position in range(len(self._settings.routes)):
                 mark = "->" if position in one.matched else "if" if position in one.on_condition else "  "
                 out(f"  {mark} {self._line(position)}")

@@ -13,6 +13,8 @@ from gateway.settings.nearest import nearest
 from gateway.settings.reading import shown
 from gateway.settings.secret import Secret
 
+LEAST_TOKEN_BYTES: Final = 32
+"""As in the file that the gateway makes: nobody tries so many."""
 _OBJECTS: Final = tuple(dict.fromkeys(field.object for field in FIELDS))
 
 
@@ -86,6 +88,17 @@ def _secrets_have_clean_ends(settings: Settings) -> Iterator[Found]:
             )
 
 
+def _admin_token_is_long(settings: Settings) -> Iterator[Found]:
+    """Nothing slows down whoever tries tokens: that would keep out who has the right one."""
+    for path, secret in secrets_of(settings):
+        if path[0] == "admin" and len(secret.reveal()) < LEAST_TOKEN_BYTES:
+            yield (
+                path,
+                f"the token ({secret.source}) is shorter than {LEAST_TOKEN_BYTES} bytes, and can be tried",
+                "write a random one: openssl rand -hex 32; or leave admin.token out, and one is made",
+            )
+
+
 def _graph_token_is_at_hand(settings: Settings) -> Iterator[Found]:
     if settings.graph.token.trouble:
         yield (
@@ -143,6 +156,7 @@ _RULES: Final[tuple[Callable[[Settings], Iterator[Found]], ...]] = (
     _callback_urls_are_exact,
     _proxies_are_few,
     _secrets_have_clean_ends,
+    _admin_token_is_long,
     _graph_token_is_at_hand,
     _overrides_lead_to_an_app,
     _routes_match_what_is_known,

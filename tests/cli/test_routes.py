@@ -213,3 +213,14 @@ def test_the_lane_is_shown_as_the_kind_a_priority_and_order_make_it(
     lanes = {",".join(one["kinds"]): one["lanes"] for one in explained["changes"]}
     assert lanes["status"] == {"analytics": None, "support": "low", "berlin": "high"}
     assert lanes["error"] == {}
+
+
+def test_a_strangers_payload_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], config: Path, tmp_path: Path
+) -> None:
+    change = {"field": "\x1b[31mf\u202e", "value": {"messages": []}}
+    entry = {"id": "\x1b]0;title\x07", "changes": [change]}
+    (tmp_path / "evil.json").write_text(json.dumps({"object": "\x9b1m", "entry": [entry]}))
+    told = routes(capsys, config, "--payload", str(tmp_path / "evil.json")).out
+    assert "change 1: \\x1b[31mf" in told
+    assert all(sign.isprintable() or sign == "\n" for sign in told)

@@ -282,6 +282,31 @@ def _ours(error: psycopg.Error, *, lost: bool) -> GatewayError:
     return kind(f"the database: {text or words}{where}", remedy=remedy)
 
 
-def arrays(rows: Sequence[Sequence[object]], *names: str) -> dict[str, list[object]]:
-    """Return columns by name, as the arrays that a statement unfolds."""
-    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
+def arrays(rows: Sequence[Sequence[object]], *names: str) -> dict[str, object]:
+    """Return columns by name, as the arrays that a statement unfolds: see `array`."""
+    return {name: array([row[index] for row in rows]) for index, name in enumerate(names)}
+
+
+def array(values: list[Any]) -> object:
+    """Return a column of one type as PostgreSQL writes an array; bytes as they are.
+
+    psycopg does it item by item, each quoted by a regular expression: a quarter of the CPU of a batch.
+    """
+    if not values or isinstance(values[0], bytes):
+        return values
+    if None in values:
+        return f"{{{','.join(map(_item, values))}}}"
+    if not isinstance(values[0], str):
+        return f"{{{','.join(map(str, values))}}}"
+    joined = '","'.join(values)
+    if "\\" in joined or joined.count('"') > 2 * (len(values) - 1):
+        return f"{{{','.join(map(_item, values))}}}"
+    return f'{{"{joined}"}}'
+
+
+def _item(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if not isinstance(value, str):
+        return str(value)
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

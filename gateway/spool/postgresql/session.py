@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gateway.errors import SpoolBrokenError
 from gateway.spool.duplicates import Bucket
-from gateway.spool.postgresql.link import Link
+from gateway.spool.postgresql.link import Link, arrays
 
 WAITS_FOR_ANOTHER_MS: Final = 2**62
 """The due time of what waits for an earlier delivery (promise 24): after every time that is asked for."""
@@ -105,9 +105,9 @@ class Session:
             self.rows("lock_turns", lock=TURN_LOCK, slots=slots)
 
 
-def places(found: Sequence[Place]) -> dict[str, list[int]]:
+def places(found: Sequence[Place]) -> dict[str, object]:
     """Return places as two columns."""
-    return {"seq": [place[0] for place in found], "position": [place[1] for place in found]}
+    return arrays(found, "seq", "position")
 
 
 def damaged(what: str) -> SpoolBrokenError:
