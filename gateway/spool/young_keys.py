@@ -67,6 +67,8 @@ class YoungKeys:
                 self.first_row = row
             self.next_row = row
             self.add(bucket, [digests[at : at + KEY_BYTES] for at in range(0, len(digests), KEY_BYTES)])
+        # What came before is owed to no batch: the first one after a start would do it all.
+        self._debt = 0
 
     @property
     def rows_to_go(self) -> int:

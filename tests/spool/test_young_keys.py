@@ -82,3 +82,13 @@ def test_what_the_file_has_is_taken_in_again() -> None:
     assert (young.first_row, young.next_row) == (7, 9)
     assert [key for _, key in drain(young)] == [a, b]
     assert young.rows_to_go == 1
+
+
+def test_the_first_batch_after_a_start_does_not_do_all_that_was_left() -> None:
+    rows = [(row, bucket, bytes([row, bucket]) * 16) for row, bucket in enumerate([1] * 50 + [2] * 50, 1)]
+    young = YoungKeys(rows, generation_keys=1000)
+    generation = young.oldest()
+    assert generation is not None
+    assert young.parts_owed(generation) == 0
+    young.add(2, [b"x" * 32])
+    assert 0 < young.parts_owed(generation) < PARTS // 20
