@@ -7,7 +7,8 @@ from gateway.core.sizes import say_size
 from gateway.doctor.advice import FILE_SYSTEMS, FSYNC, LATE_CLOCK_SECONDS, SLOW_LOOKUP_SECONDS
 from gateway.doctor.backlog import paused_targets
 from gateway.doctor.finding import Area, Finding, Level, plural, say_milliseconds
-from gateway.doctor.observed import Disk, Observations, Plan, Reached
+from gateway.doctor.observed import READY, Disk, Observations, Plan, Reached
+from gateway.doctor.reading import mapping
 
 
 def judge_targets(seen: Observations) -> Iterator[Finding]:
@@ -50,12 +51,16 @@ def judge_spool(seen: Observations) -> Iterator[Finding]:
     disk = seen.disk
     yield _judge_place(disk)
     if disk.free_bytes < disk.min_free_bytes:
+        content = seen.running.content(READY) if seen.running is not None else None
+        # It may run on another spool.min_free than the file has: that takes a restart.
+        accepts = mapping((content or {}).get("free_space")).get("ok") is True
         yield Finding(
             code="spool_full",
-            level=Level.PROBLEM,
+            level=Level.WARNING if accepts else Level.PROBLEM,
             area=Area.SPOOL,
             what=f"{say_size(disk.free_bytes)} are free, and spool.min_free is"
-            f" {say_size(disk.min_free_bytes)}: notifications are answered 503",
+            f" {say_size(disk.min_free_bytes)}: notifications are answered 503"
+            + (" after the next start" if accepts else ""),
             remedy="free some space; nothing has to be restarted",
         )
     if disk.file_system in FILE_SYSTEMS:

@@ -62,8 +62,20 @@ def test_a_slow_disk_is_measured_against_metas_bar(seconds: float, level: str) -
 
 
 def test_a_full_disk_and_one_that_cannot_be_written_are_problems() -> None:
-    assert told(judge_spool, sound(free_bytes=1))["spool_full"] == "problem"
+    full = running(ready={"free_space": {"ok": False, "detail": "1 B of 2 B free"}})
+    assert told(judge_spool, sound(free_bytes=1, running=full))["spool_full"] == "problem"
+    assert told(judge_spool, sound(free_bytes=1, running=None))["spool_full"] == "problem"
     assert told(judge_spool, sound(writable=False))["spool_not_writable"] == "problem"
+
+
+def test_a_mark_that_the_gateway_does_not_run_on_yet_refuses_nothing_yet() -> None:
+    """A raised spool.min_free takes a restart: readiness is what the gateway itself says."""
+    finding = the(
+        judge_spool(sound(free_bytes=1, running=running(ready={"free_space": {"ok": True, "detail": ""}}))),
+        "spool_full",
+    )
+    assert finding.level == "warning"
+    assert finding.what.endswith("answered 503 after the next start")
 
 
 def test_anothers_directory_is_no_problem_but_nothing_was_measured() -> None:

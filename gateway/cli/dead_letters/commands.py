@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -17,6 +17,7 @@ from gateway.cli.dead_letters.report import Report, reporting
 from gateway.cli.dead_letters.rows import cells_of, print_tables, row_of, stream_json
 from gateway.cli.output import err, options, out, out_json, visible_lines
 from gateway.clock import unix_ms
+from gateway.core.routing import UNROUTED
 from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
@@ -76,7 +77,13 @@ def list_(
     from gateway.delivery.selection import select
 
     selection = make_selection(target, field, since, until, reason)
-    rows = (row_of(found, letter) for found, letter in select(_store(_settings()), selection))
+    settings = _settings()
+    selected = (row_of(found, letter) for found, letter in select(_store(settings), selection))
+    first = list(islice(selected, 1))
+    if not first:
+        err("no dead letter matches")
+        _note_misspelt(settings, target)
+    rows = chain(first, selected)
     if as_json:
         stream_json(rows)
     elif sys.stdout.isatty():
@@ -152,6 +159,8 @@ def replay(
         else:
             alone = partial(_replay_alone, settings, accept_edited)
             _do(settings, "replay", chosen, {"accept_edited": accept_edited}, alone, report)
+        if not report.counts:
+            _note_misspelt(settings, target)
 
 
 @commands.command()
@@ -181,9 +190,18 @@ def discard(
             _do_here(chosen, _would_discard, report)
         else:
             _do(settings, "discard", chosen, {}, partial(_discard_alone, settings, store), report)
+        if not report.counts:
+            _note_misspelt(settings, target)
 
 
 # -- which
+
+
+def _note_misspelt(settings: "Settings", target: str | None) -> None:
+    """Where nothing matched: name the targets there are, if it may be for a slip of the pen."""
+    names = [*settings.targets, UNROUTED]
+    if target is not None and target not in names:
+        err(f"note: the configuration has no target {target!r:.80}; it has {', '.join(names)}")
 
 
 def _settings() -> "Settings":

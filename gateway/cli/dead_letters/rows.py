@@ -95,7 +95,5 @@ def print_tables(rows: Iterator[Row]) -> None:
             cells["received_at"] = cells["received_at"][5:16].replace("T", " ")
             table.add_row(*(Text(cells[column]) for column in columns))
         console.print(table)
-    if empty:
-        err("no dead letter matches")
-    else:
+    if not empty:
         err("gateway dead-letters show ID says why, replay sends again (--dry-run first), discard removes")

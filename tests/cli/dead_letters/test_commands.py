@@ -445,6 +445,21 @@ def test_a_configured_token_is_used(rig: Rig, monkeypatch: pytest.MonkeyPatch) -
         assert rig.json("replay", identifier)["counts"] == {"replayed": 1}
 
 
+@pytest.mark.parametrize("command", [("list",), ("replay",), ("replay", "--dry-run"), ("discard", "--yes")])
+def test_where_nothing_matches_it_is_said_and_a_misspelt_target_is_none(
+    rig: Rig, command: tuple[str, ...]
+) -> None:
+    """In a pipe, too: silence looked like success."""
+    rig.stop_listening()
+    misspelt = rig.run(*command, "--target", "suport")
+    assert misspelt.stdout == ""
+    said = misspelt.stderr.splitlines()
+    assert said.count("no dead letter matches") == 1
+    assert said[-1].startswith("note: the configuration has no target 'suport'; it has support")
+    known = rig.run(*command, "--target", "_unrouted")
+    assert known.stderr.splitlines()[-1] == "no dead letter matches"
+
+
 def test_on_a_terminal_list_is_a_table(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
