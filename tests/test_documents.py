@@ -13,10 +13,8 @@ from gateway.cli import build_group
 from gateway.core.breaker import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
-GUIDES = sorted(
-    (path for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if "```sh\n" in path.read_text()),
-    key=lambda path: path.name,
-)
+PAGES = sorted((ROOT / "README.md", *(ROOT / "docs").glob("*.md")), key=lambda path: path.name)
+GUIDES = [path for path in PAGES if "```sh\n" in path.read_text()]
 UNIT = ROOT / "deploy/systemd/meta-webhook-gateway.service"
 
 
@@ -38,6 +36,13 @@ def calls_of_gateway(guide: Path) -> list[list[str]]:
 
 def options_of(command: Any) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_no_section_stands_twice(page: Path) -> None:
+    outside_blocks = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    sections = re.findall(r"^## .*$", outside_blocks, re.MULTILINE)
+    assert len(sections) == len(set(sections))
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
