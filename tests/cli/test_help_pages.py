@@ -72,6 +72,7 @@ def test_a_page_is_shown_at_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(WIDTH))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/pytest"])
     shown = call(capsys, "targets", "pause", "--help").out
     assert max(map(len, shown.splitlines())) <= WIDTH
     assert "     gateway targets pause support --for 2h --reason 'database upgrade'" in shown

@@ -12,6 +12,7 @@ def test_all_fields_are_listed_with_their_meaning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "140")
     called = call(capsys, "fields")
     assert called.code == 0
     for field in FIELDS:
