@@ -32,7 +32,6 @@ from gateway.ingress.body import (
     read_body,
 )
 from gateway.ingress.checks import (
-    CROWDED,
     DISCONNECTED,
     SIGNATURE_HEADER,
     UNKNOWN_PATH,
@@ -259,5 +258,5 @@ _BODY_FAULTS = {
     BodyFault.TOO_LARGE: too_large("body"),
     BodyFault.TIMEOUT: Refuse(status=408, word="timeout", detail="body"),
     BodyFault.DISCONNECTED: DISCONNECTED,
-    BodyFault.NO_MEMORY: unavailable(CROWDED),
+    BodyFault.NO_MEMORY: unavailable("too many bodies under way", crowded=True),
 }

@@ -95,6 +95,8 @@ class Refuse:
     detail: str = ""
     """For the log."""
     headers: tuple[Header, ...] = ()
+    crowded: bool = False
+    """Of a 503: strangers can bring it upon each other, where no certificate is required."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +120,10 @@ DISCONNECTED: Final = Refuse(status=499, word="disconnected", detail="body")
 """Counted, never sent: the client left before its body was here (499 is nginx's number for that)."""
 
 
-CROWDED: Final = "too many bodies under way"
-"""The detail of a 503 that strangers can bring upon each other, where no certificate is required."""
-
-
-def unavailable(detail: str) -> Refuse:
+def unavailable(detail: str, *, crowded: bool = False) -> Refuse:
     """Refuse for now: Meta comes again."""
     retry_after = (b"retry-after", str(RETRY_AFTER_SECONDS).encode("ascii"))
-    return Refuse(status=503, word="unavailable", detail=detail, headers=(retry_after,))
+    return Refuse(status=503, word="unavailable", detail=detail, headers=(retry_after,), crowded=crowded)
 
 
 def too_large(detail: str) -> Refuse:

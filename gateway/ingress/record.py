@@ -9,7 +9,7 @@ import trio
 
 from gateway.core.conditions import Grade
 from gateway.core.envelope import Envelope, Unparseable
-from gateway.ingress.checks import CROWDED, Head, IngressApp, Presented, Refuse, presented, why_no_client
+from gateway.ingress.checks import Head, IngressApp, Presented, Refuse, presented, why_no_client
 from gateway.spool.contract import Notification
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.ledger import Entry, weigh
@@ -185,7 +185,7 @@ class Record:
                 address=head.address,
                 changes=len(changes),
                 deliveries=len(notification.deliveries),
-                bytes=len(notification.body.raw),
+                bytes=len(raw),
             )
 
     def duplicate(self, head: Head, notification: Notification) -> None:
@@ -217,7 +217,7 @@ class Record:
 
 def _grade(refuse: Refuse, *, proved: bool) -> Grade:
     """Say who can have brought a refusal about."""
-    if refuse.status == 503 and (proved or refuse.detail != CROWDED):
+    if refuse.status == 503 and (proved or not refuse.crowded):
         return Grade.OURS
     return Grade.PROVED if proved else Grade.CLAIMED
 
