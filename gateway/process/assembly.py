@@ -38,11 +38,12 @@ from gateway.process.observing import Facts, GapKeeper, Observer, facts_of
 from gateway.settings.model import Settings
 from gateway.spool.contract import Spool
 from gateway.telemetry.audit import AuditLog
-from gateway.telemetry.gap_ledger import gap_ledger_name
+from gateway.telemetry.gap_ledger import GAP_LEDGER
 from gateway.telemetry.journal import Journal
-from gateway.telemetry.last_seen import LastSeen, last_seen_name, last_seen_of_others
+from gateway.telemetry.last_seen import LAST_SEEN, LastSeen, last_seen_of_others
 from gateway.telemetry.log import apply_log_settings, get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.state_file import state_file_name
 from gateway.telemetry.summary import SUMMARY_SECONDS, Summaries
 from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
@@ -116,12 +117,14 @@ class Assembly:
         journal = Journal(last_seen=LastSeen(key=own_key))
         self._journal = journal
         self._listening_since_ms = unix_ms()
-        self._gap_keeper = GapKeeper(journal.gaps, beside_spool / gap_ledger_name(number), now_ms=unix_ms)
+        self._gap_keeper = GapKeeper(
+            journal.gaps, beside_spool / state_file_name(GAP_LEDGER, number), now_ms=unix_ms
+        )
         self._gap_keeper.restore(apps=settings.apps)
         self._edge = Edge(
             journal,
             generation=lambda: self._now,
-            last_seen_path=beside_spool / last_seen_name(number),
+            last_seen_path=beside_spool / state_file_name(LAST_SEEN, number),
             now_ms=unix_ms,
         )
         self._edge.restore(others=() if number else last_seen_of_others(beside_spool))

@@ -17,10 +17,10 @@ from gateway.delivery.message import rfc3339
 from gateway.process.generation import Generation
 from gateway.settings.model import META_CLIENT
 from gateway.telemetry.journal import Journal
-from gateway.telemetry.last_seen import LastSeenFileError, write_last_seen
 from gateway.telemetry.ledger import Entry
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.state_file import StateFileError, write_state
 from gateway.tls.revocation import outdated
 
 LOOK_EVERY_SECONDS: Final = 60.0
@@ -57,7 +57,7 @@ class Edge:
         for path in (self._path, *others):
             try:
                 self._journal.last_seen.load(path)
-            except LastSeenFileError as error:
+            except StateFileError as error:
                 log.warning("last_seen_unusable", error=str(error))
         self._written = self._journal.last_seen.content()
 
@@ -79,8 +79,8 @@ class Edge:
         if content == self._written:
             return
         try:
-            await trio.to_thread.run_sync(write_last_seen, self._path, content)
-        except LastSeenFileError as error:
+            await trio.to_thread.run_sync(write_state, self._path, content)
+        except StateFileError as error:
             log.warning("last_seen_unusable", error=str(error))
         else:
             self._written = content

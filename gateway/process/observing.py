@@ -18,10 +18,11 @@ from gateway.core.heard import Heard, Slot, merge_slots, merge_tracks
 from gateway.core.silence import judge_silence
 from gateway.delivery.message import rfc3339
 from gateway.errors import GatewayError
-from gateway.telemetry.gap_ledger import GapLedger, GapLedgerFileError, write_gap_ledger
+from gateway.telemetry.gap_ledger import GapLedger
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.state_file import StateFileError, write_state
 
 FOLD_EVERY_SECONDS: Final = 5.0
 """How often intervals, hours and lags are brought up to date: what a page shows is never older."""
@@ -87,7 +88,7 @@ class GapKeeper:
         """Take in what a former life of the process has stored; an app that is no more is forgotten."""
         try:
             self._ledger.load(self._path, apps=apps)
-        except GapLedgerFileError as error:
+        except StateFileError as error:
             log.warning("gap_ledger_unusable", error=str(error))
         self._written = self._ledger.content()
 
@@ -112,8 +113,8 @@ class GapKeeper:
         if content == self._written:
             return
         try:
-            await trio.to_thread.run_sync(write_gap_ledger, self._path, content)
-        except GapLedgerFileError as error:
+            await trio.to_thread.run_sync(write_state, self._path, content)
+        except StateFileError as error:
             log.warning("gap_ledger_unusable", error=str(error))
         else:
             self._written = content

@@ -22,12 +22,12 @@ from gateway.core.change import Change
 from gateway.core.fields import OTHER, metric_field, metric_object
 from gateway.core.heard import HOUR_MS, Heard, Slot, Way, running_median
 from gateway.core.meta_time import meta_time_ms
-from gateway.private_file import LooseFileError, make_private_file, read_private_file
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import CounterSeries, GaugeSeries
+from gateway.telemetry.state_file import read_state
 
-FILE_NAME: Final = "gap-ledger.json"
-"""In the parent directory of the spool's; `gap-ledger-1.json` of worker 1."""
+GAP_LEDGER: Final = "gap-ledger"
+"""The stem of the file (`state_file`), in the parent directory of the spool's."""
 MAX_FILE_BYTES: Final = 16 * 1024**2
 """Two thousand slots and some sixty fields an app are a few megabytes at most."""
 
@@ -69,15 +69,6 @@ class _File(msgspec.Struct, kw_only=True):
 
 
 _decoder: Final = msgspec.json.Decoder(_File)
-
-
-class GapLedgerFileError(Exception):
-    """The file cannot be read or written; nothing depends on it but what can be said of gaps."""
-
-
-def gap_ledger_name(worker: int) -> str:
-    """Return the name of a worker's file, beside the spool directory: each writes one of its own."""
-    return FILE_NAME if worker == 0 else f"gap-ledger-{worker}.json"
 
 
 class GapLedger:
@@ -252,27 +243,12 @@ class GapLedger:
         file, nothing.
 
         Raises:
-            GapLedgerFileError: it cannot be read.
+            StateFileError: it cannot be read.
         """
-        try:
-            stored = _decoder.decode(read_private_file(path, max_bytes=MAX_FILE_BYTES))
-        except FileNotFoundError:
+        stored = read_state(path, _decoder, max_bytes=MAX_FILE_BYTES)
+        if stored is None:
             return
-        except (OSError, LooseFileError, msgspec.MsgspecError, UnicodeDecodeError) as fault:
-            raise GapLedgerFileError(f"{path} cannot be used ({fault})") from fault
         self._tracks = {track.key: track for track in stored.tracks if track.app in apps}
         for slot in stored.slots[:SLOTS]:
             if slot.app in apps:
                 self._enter(slot)
-
-
-def write_gap_ledger(path: Path, content: bytes) -> None:
-    """Write the file, whole or not at all; it waits for the disk.
-
-    Raises:
-        GapLedgerFileError: it cannot be written.
-    """
-    try:
-        make_private_file(path, content)
-    except OSError as fault:
-        raise GapLedgerFileError(f"{path} cannot be written ({fault.strerror})") from fault

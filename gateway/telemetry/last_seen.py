@@ -19,10 +19,10 @@ from typing import Final
 import msgspec
 
 from gateway.core.identity import Identity
-from gateway.private_file import LooseFileError, make_private_file, read_private_file
+from gateway.telemetry.state_file import read_state
 
-FILE_NAME: Final = "last-seen.json"
-"""In the parent directory of the spool's; `last-seen-1.json` of worker 1."""
+LAST_SEEN: Final = "last-seen"
+"""The stem of the file (`state_file`), in the parent directory of the spool's."""
 MAX_FILE_BYTES: Final = 256 * 1024
 """Some two thousand times; what is configured is a dozen."""
 KEPT: Final = 500
@@ -30,19 +30,10 @@ KEPT: Final = 500
 _DIGITS: Final = 32
 
 
-def last_seen_name(worker: int) -> str:
-    """Return the name of a worker's file: each writes one of its own."""
-    return FILE_NAME if worker == 0 else f"last-seen-{worker}.json"
-
-
 def last_seen_of_others(directory: Path) -> tuple[Path, ...]:
     """Return the files of workers beside the first: there may be fewer of them now, and what they saw must
     not be forgotten."""
-    return tuple(sorted(directory.glob("last-seen-*.json")))
-
-
-class LastSeenFileError(Exception):
-    """The file cannot be read or written; nothing depends on it but what doctor can say."""
+    return tuple(sorted(directory.glob(f"{LAST_SEEN}-*.json")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +53,9 @@ class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     """By keyed digest of app and secret."""
     clients: dict[str, tuple[int, int]]
     """By client entry: when its certificate ends, and when it was seen."""
+
+
+_decoder: Final = msgspec.json.Decoder(_Stored)
 
 
 class LastSeen:
@@ -119,14 +113,11 @@ class LastSeen:
         """Take in what the file holds, where it is the later; where there is none, nothing.
 
         Raises:
-            LastSeenFileError: it cannot be read.
+            StateFileError: it cannot be read.
         """
-        try:
-            stored = msgspec.json.decode(read_private_file(path, max_bytes=MAX_FILE_BYTES), type=_Stored)
-        except FileNotFoundError:
+        stored = read_state(path, _decoder, max_bytes=MAX_FILE_BYTES)
+        if stored is None:
             return
-        except (OSError, LooseFileError, msgspec.MsgspecError, UnicodeDecodeError) as fault:
-            raise LastSeenFileError(f"{path} cannot be used ({fault})") from fault
         self._anchors = _later(stored.anchors, self._anchors)
         self._stored_secrets = _later(stored.secrets, self._stored_secrets)
         former = {
@@ -158,18 +149,6 @@ def _anchors_of(identity: Identity) -> Iterator[tuple[str, str]]:
     others = dict(identity.other_anchors)
     for client in identity.clients:
         yield client, f"{client} {others.get(client, identity.anchor_sha256)}"
-
-
-def write_last_seen(path: Path, content: bytes) -> None:
-    """Write the file, whole or not at all; it waits for the disk.
-
-    Raises:
-        LastSeenFileError: it cannot be written.
-    """
-    try:
-        make_private_file(path, content)
-    except OSError as fault:
-        raise LastSeenFileError(f"{path} cannot be written ({fault.strerror})") from fault
 
 
 def _later(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

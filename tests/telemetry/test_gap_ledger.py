@@ -12,11 +12,10 @@ from gateway.telemetry.gap_ledger import (
     SAMPLED_BYTES,
     SLOTS,
     GapLedger,
-    GapLedgerFileError,
     Live,
-    write_gap_ledger,
 )
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.state_file import StateFileError, write_state
 
 AT_MS = 1_795_330_800_000
 
@@ -106,7 +105,7 @@ def test_it_is_still_there_after_a_restart(tmp_path: Path) -> None:
     lives = note(ledger, body(), AT_MS)
     ledger.delivered(lives, "support", AT_MS + 5)
     ledger.fold(AT_MS)
-    write_gap_ledger(file, ledger.content())
+    write_state(file, ledger.content())
     assert file.stat().st_mode & 0o777 == 0o600
 
     other = GapLedger()
@@ -131,10 +130,10 @@ def test_a_file_that_is_none_of_ours_is_told_and_one_that_is_not_there_is_nothin
     GapLedger().load(file, apps=["main"])
     file.write_bytes(b"{}")
     file.chmod(0o600)
-    with pytest.raises(GapLedgerFileError, match="cannot be used"):
+    with pytest.raises(StateFileError, match="cannot be used"):
         GapLedger().load(file, apps=["main"])
-    with pytest.raises(GapLedgerFileError, match="cannot be written"):
-        write_gap_ledger(tmp_path / "no" / "such", b"")
+    with pytest.raises(StateFileError, match="cannot be written"):
+        write_state(tmp_path / "no" / "such", b"")
 
 
 def test_what_targets_take_is_counted_once_a_notification() -> None:

@@ -8,12 +8,11 @@ import pytest
 from gateway.core.identity import Identity, LeafSummary
 from gateway.telemetry.last_seen import (
     KEPT,
+    LAST_SEEN,
     LastSeen,
-    LastSeenFileError,
-    last_seen_name,
     last_seen_of_others,
-    write_last_seen,
 )
+from gateway.telemetry.state_file import StateFileError, state_file_name, write_state
 
 KEY = bytes(range(32))
 OLD, NEW = b"the-old-app-secret", b"the-new-app-secret"
@@ -26,7 +25,7 @@ def identity(anchor: str = "aa" * 32) -> Identity:
 
 def restarted(seen: LastSeen, path: Path, *, key: bytes = KEY) -> LastSeen:
     """Store, and begin another life."""
-    write_last_seen(path, seen.content())
+    write_state(path, seen.content())
     next_life = LastSeen(key=key)
     next_life.load(path)
     return next_life
@@ -57,7 +56,7 @@ def test_a_secret_keeps_its_time_when_its_index_moves_and_another_does_not_inher
 def test_the_file_is_private_and_holds_no_secret(tmp_path: Path) -> None:
     seen, path = LastSeen(key=KEY), tmp_path / "last-seen.json"
     seen.secrets["main", OLD] = 6_000
-    write_last_seen(path, seen.content())
+    write_state(path, seen.content())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert OLD not in path.read_bytes()
     assert "secret" not in repr(seen)
@@ -105,7 +104,7 @@ def test_a_file_that_cannot_be_read_is_told_and_changes_nothing(tmp_path: Path, 
     path.write_bytes(content)
     path.chmod(0o600)
     seen = LastSeen(key=KEY)
-    with pytest.raises(LastSeenFileError, match=r"last-seen\.json cannot be used"):
+    with pytest.raises(StateFileError, match=r"last-seen\.json cannot be used"):
         seen.load(path)
     assert seen.anchor("meta", "aa" * 32) is None
 
@@ -114,13 +113,13 @@ def test_a_file_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "last-seen.json"
     path.write_bytes(LastSeen(key=KEY).content())
     path.chmod(0o666)
-    with pytest.raises(LastSeenFileError, match="others"):
+    with pytest.raises(StateFileError, match="others"):
         LastSeen(key=KEY).load(path)
 
 
 def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(LastSeenFileError, match="cannot be written"):
-        write_last_seen(tmp_path / "gone" / "last-seen.json", b"{}")
+    with pytest.raises(StateFileError, match="cannot be written"):
+        write_state(tmp_path / "gone" / "last-seen.json", b"{}")
 
 
 def test_the_file_does_not_grow_for_ever() -> None:
@@ -138,10 +137,10 @@ def test_what_each_worker_saw_is_put_together_the_latest_of_each(tmp_path: Path)
     one.admit(identity("bb" * 32), 9_000)
     other.admit(identity("aa" * 32), 7_000)
     other.secrets["main", OLD] = 6_000
-    write_last_seen(tmp_path / last_seen_name(0), one.content())
-    write_last_seen(tmp_path / last_seen_name(3), other.content())
+    write_state(tmp_path / state_file_name(LAST_SEEN, 0), one.content())
+    write_state(tmp_path / state_file_name(LAST_SEEN, 3), other.content())
     both = LastSeen(key=KEY)
-    for path in (tmp_path / last_seen_name(0), *last_seen_of_others(tmp_path)):
+    for path in (tmp_path / state_file_name(LAST_SEEN, 0), *last_seen_of_others(tmp_path)):
         both.load(path)
     assert both.anchor("meta", "aa" * 32) == 7_000
     assert both.anchor("meta", "bb" * 32) == 9_000
