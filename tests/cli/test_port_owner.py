@@ -15,8 +15,10 @@ from gateway.cli.port_owner import refuse_squatter
 from gateway.errors import UsageError
 
 NOBODY = 65_534
+# It gives up root by itself: the interpreter may lie where only root can start it.
 _LISTEN = """
-import socket, sys
+import os, socket, sys
+os.setuid(int(sys.argv[3]))
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 one = socket.socket(family)
 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -37,11 +39,9 @@ def listen() -> Iterator[Listen]:
         def start(host: str, *, user: int, port: int = 0) -> int:
             program = running.enter_context(
                 subprocess.Popen(
-                    [getattr(sys, "_base_executable", sys.executable), "-c", _LISTEN, host, str(port)],
+                    [sys.executable, "-c", _LISTEN, host, str(port), str(user)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    cwd="/",
-                    user=user,
                 )
             )
             assert program.stdout is not None
