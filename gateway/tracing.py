@@ -25,7 +25,8 @@ from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter
 from gateway.delivery.message import rfc3339
 from gateway.errors import DeadLetterError, UsageError
-from gateway.spool.contract import AttemptRecord, Spool, TracedDelivery
+from gateway.spool.contract import Spool
+from gateway.spool.history import AttemptRecord, TracedDelivery
 from gateway.telemetry.whereabouts import Whereabouts
 
 SEARCH_SECONDS: Final = 10.0

@@ -12,7 +12,8 @@ from gateway.core.ids import new_notification_id
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import UsageError
-from gateway.spool.contract import AttemptRecord, Done, RetryLater
+from gateway.spool.contract import Done, RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.memory import MemorySpool, open_memory_spool
 from gateway.spool.memory_state import MemoryState
 from gateway.telemetry.whereabouts import Came, Taken, Whereabouts

@@ -12,7 +12,8 @@ from gateway.delivery.lease_loop import settle
 from gateway.delivery.message import UncuttableBodyError, body_of, described_headers
 from gateway.delivery.parcel import line_fields
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord, Buried, Lease, Spool
+from gateway.spool.contract import Buried, Lease, Spool
+from gateway.spool.history import AttemptRecord
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.notification_lines import TroubleLines

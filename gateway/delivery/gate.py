@@ -14,7 +14,7 @@ from gateway.core.breaker import Breaker, BreakerPolicy, State, Ticket
 from gateway.core.pausing import Pause, Pauses
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.view import TargetState, TargetView
-from gateway.spool.contract import INTERRUPTED, AttemptRecord
+from gateway.spool.history import INTERRUPTED, AttemptRecord
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 

@@ -16,7 +16,8 @@ import msgspec
 
 from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
-from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater
+from gateway.spool.contract import Buried, Done, Lease, Release, RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.requests import Hasten, Settle, Take, TakeOldest
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Held, Key, Session, json_rows
 

@@ -15,12 +15,11 @@ from gateway.spool.contract import (
     Kept,
     KeptStates,
     Lease,
-    Mentions,
     NewDelivery,
     Notification,
     Settlement,
-    TracedNotification,
 )
+from gateway.spool.history import Mentions, TracedNotification
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

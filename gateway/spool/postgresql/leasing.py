@@ -15,15 +15,8 @@ import msgspec
 
 from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
-from gateway.spool.contract import (
-    HOLD_MS,
-    AttemptRecord,
-    Buried,
-    Done,
-    Lease,
-    Release,
-    RetryLater,
-)
+from gateway.spool.contract import HOLD_MS, Buried, Done, Lease, Release, RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.postgresql.keeping import Keeping
 from gateway.spool.postgresql.link import arrays
 from gateway.spool.postgresql.session import (
