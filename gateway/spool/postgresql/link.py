@@ -233,6 +233,9 @@ class Link:
         if connection is None:
             raise LinkLostError("not connected to the database", remedy=UNAVAILABLE_REMEDY)
         try:
+            # What came beside the answer to a statement is here already, and wakes nobody any more.
+            if here := [one.payload for one in connection.notifies(timeout=0)]:
+                return here
             waiting = select.poll()
             waiting.register(connection.fileno(), select.POLLIN)
             waiting.register(wake, select.POLLIN)
