@@ -18,6 +18,7 @@ from gateway.admin.requests import ReplayKeptRequest
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.operations import BY_ADMIN_PORT
+from gateway.process.admin_port import AdminAnswers
 from gateway.process.exposition import set_readiness
 from gateway.process.fleet import Fleet
 from gateway.process.observing import Facts, merge_facts
@@ -59,6 +60,17 @@ class Gathering:
         self._reload_refused = reload_refused
         self._counting = trio.Lock()
         self._counted_at: float | None = None
+
+    @property
+    def answers(self) -> AdminAnswers:
+        """What the gateway says of itself on the admin port."""
+        return AdminAnswers(
+            actions=self,
+            health=self.health,
+            render_metrics=self.render_metrics,
+            edge=self.edge,
+            facts=self.facts,
+        )
 
     # -- health and metrics
 
