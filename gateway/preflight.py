@@ -91,6 +91,7 @@ def remarks(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
     found += _remark_public_name(settings)
     found += _found(_remark_open_files(settings, with_keys=with_keys))
     found += _remark_left_spool(settings)
+    found += _remark_open_database(settings)
     return _placed(loaded, found)
 
 
@@ -99,7 +100,7 @@ def _examine_shared_spool(settings: Settings) -> Iterator[Found]:
     if settings.spool.engine != "postgresql" or settings.spool.dsn is None:
         return
     try:
-        from gateway.spool.postgresql.dsn import check_dsn
+        from gateway.spool.postgresql.dsn import check_dsn, missing_files
     except ImportError as error:
         from gateway.spool.opening import not_installed
 
@@ -111,6 +112,31 @@ def _examine_shared_spool(settings: Settings) -> Iterator[Found]:
             ("spool", "dsn"),
             f"{fault} ({settings.spool.dsn.source})",
             "write postgresql://USER:PASSWORD@HOST/DATABASE there, with %40 for an @ in the password",
+        )
+        return
+    for key, path in missing_files(settings.spool.dsn):
+        yield (
+            ("spool", "dsn"),
+            f"{key} ({settings.spool.dsn.source}): there is no file {path}",
+            "write the whole path of a file that the gateway's user may read",
+        )
+
+
+def _remark_open_database(settings: Settings) -> Iterator[Found]:
+    """Look whether others could read, or be, the database."""
+    if settings.spool.engine != "postgresql" or settings.spool.dsn is None:
+        return
+    try:
+        from gateway.spool.postgresql.dsn import check_dsn, doubt_about_tls
+    except ImportError:
+        return  # a problem, not a remark: examine says it
+    doubt = "" if check_dsn(settings.spool.dsn) else doubt_about_tls(settings.spool.dsn)
+    if doubt:
+        yield (
+            ("spool", "dsn"),
+            f"{doubt} ({settings.spool.dsn.source})",
+            "add sslmode=verify-full and sslrootcert=FILE, with the CA of the server (public ones: "
+            "/etc/ssl/certs/ca-certificates.crt)",
         )
 
 

@@ -282,3 +282,13 @@ def test_a_failed_write_counts_for_a_while_and_an_unreachable_server_until_it_an
     assert room.now().writable
     room.failed_for_good("gone")
     assert room.now().detail == "gone"
+
+
+def test_each_reason_why_a_server_does_not_answer_is_told_once_an_outage_and_not_without_end() -> None:
+    room = ServerRoom()
+    assert room.lost("connection lost")
+    assert room.lost("no trust"), "what comes after the first reason may be the one that counts"
+    assert not room.lost("connection lost")
+    assert [room.lost(str(number)) for number in range(20)].count(True) == 6
+    assert room.reached()
+    assert room.lost("no trust")
