@@ -97,9 +97,9 @@ _FROM_FILE: Final = "password retrieved from file"
 _CONTENDED: Final = frozenset({"42P07", "42710", "23505", "40P01", "40001"})
 """SQLSTATEs after which the same transaction may do better: a duplicate of what somebody else has just made,
 a deadlock, a serialization failure."""
-LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "25P04"})
+LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "25P04", "26000"})
 """SQLSTATEs after which the connection is of no use: its server is going, or is no primary any more, or has
-ended what lasted too long for it."""
+ended what lasted too long for it, or has forgotten what is prepared there."""
 
 
 class LinkLostError(SpoolUnavailableError):

@@ -257,17 +257,20 @@ async def test_a_connection_that_died_while_it_was_idle_is_made_anew(database: D
         assert len(await take(spool)) == 2
 
 
-async def test_15_a_connection_lost_in_the_middle_leaves_nothing_behind(database: Database) -> None:
+@pytest.mark.parametrize("turns", [(), (1,)], ids=["in one round trip", "in several"])
+async def test_15_a_connection_lost_in_the_middle_leaves_nothing_behind(
+    database: Database, turns: tuple[int, ...]
+) -> None:
     async with opened(database) as spool:
         await spool.append(note(b"before"))
         database.sql("BEGIN; LOCK TABLE delivery")  # whoever stores waits for us
-        failed: list[SpoolUnavailableError] = []
+        ended: list[Appended | SpoolUnavailableError] = []
 
         async def append() -> None:
             try:
-                await spool.append(note(b"in the middle"))
+                ended.append(await spool.append(note(b"in the middle", order_keys=turns)))
             except SpoolUnavailableError as error:
-                failed.append(error)
+                ended.append(error)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(append)
@@ -276,8 +279,13 @@ async def test_15_a_connection_lost_in_the_middle_leaves_nothing_behind(database
                     await trio.sleep(0.02)
             end_sessions(database)
             database.sql("ROLLBACK")
-        assert len(failed) == 1
-        assert await spool.append(note(b"in the middle")) is Appended.STORED
+        [end] = ended
+        if turns:
+            assert isinstance(end, SpoolUnavailableError)
+            assert await spool.append(note(b"in the middle", order_keys=turns)) is Appended.STORED
+        else:  # begun anew by the gateway itself
+            assert end is Appended.STORED
+        assert await spool.append(note(b"in the middle")) is Appended.DUPLICATE
         assert len(await take(spool)) == 2
 
 
