@@ -1,4 +1,4 @@
-"""Whole gateways: one on SQLite, one on PostgreSQL, several on the same PostgreSQL.
+"""Whole gateways: one on SQLite, one on PostgreSQL, one of two workers there, several on the same PostgreSQL.
 
 Same load as in `bench.compare`, by a client for each gateway. What one accepted any of them delivers, all to
 one target, and a measurement ends when the target has everything.
@@ -18,7 +18,7 @@ import trio
 
 from bench import nginx
 from bench.compare import WARM_UP_FIRST, WARM_UP_SECONDS, wait_delivered
-from bench.contenders import gateway_config
+from bench.contenders import gateway_config, wait_serving
 from bench.ground import Ground
 from bench.load import Load, Outcome, run_load
 from bench.postgresql.cluster import Cluster
@@ -26,9 +26,9 @@ from bench.processes import BenchError, Server, running
 from bench.shares import share_of_a_core
 from gateway.simulator.process import free_ports
 
-SIDES: Final = {"sqlite": 1, "postgresql": 1, "two": 2}
-"""How many gateways each has."""
-SHARED: Final = {"one of a share": 1, "two of a share": 2, "three of a share": 3}
+SIDES: Final = {"sqlite": (1, 1), "postgresql": (1, 1), "workers": (1, 2), "two": (2, 1)}
+"""How many gateways each has, and of how many workers."""
+SHARED: Final = {"one of a share": (1, 1), "two of a share": (2, 1), "three of a share": (3, 1)}
 """Where each is held to a share of a core."""
 DELIVERED_WITHIN_SECONDS: Final = 60.0
 SERIALS: Final = 20_000_000
@@ -79,14 +79,21 @@ async def running_site(
         await trio.to_thread.run_sync(cluster.renew)
     async with nginx.running_target(ground) as target, AsyncExitStack() as stack:
         servers, ports = [], []
-        for _ in range((SIDES | SHARED)[side]):
+        gateways, workers = (SIDES | SHARED)[side]
+        for _ in range(gateways):
             put = stack.enter_context(share_of_a_core(share)) if share is not None else None
             directory = ground.fresh(side)
             port, admin = free_ports(2)
             file = directory / "gateway.yaml"
             file.write_text(
                 gateway_config(
-                    ground, directory=directory, port=port, admin=admin, target=target.port, shared=shared
+                    ground,
+                    directory=directory,
+                    port=port,
+                    admin=admin,
+                    target=target.port,
+                    workers=workers,
+                    shared=shared,
                 )
             )
             servers.append(
@@ -101,6 +108,8 @@ async def running_site(
                 )
             )
             ports.append(port)
+            if workers > 1:
+                await wait_serving(admin, workers)
             if put is not None:
                 put(servers[-1].process.pid)
         yield Site(servers, ports, target)
