@@ -68,6 +68,10 @@ _SHARED_REMEDY: Final = (
     "set pool_mode = session for it in the pooler (PgBouncer), or name the server itself in spool.dsn"
 )
 
+_OF_ANOTHER_SESSION: Final = frozenset({"42P01", "26000", "42P05"})
+"""SQLSTATEs that mean, behind a pooler, that it is not the session which we have set up: a table that is not
+on the search path, a prepared statement that is not there, or is already."""
+
 Result = TypeVar("Result")
 
 
@@ -211,9 +215,12 @@ class Link:
         try:
             return _last_rows(connection, statement, bindings)
         except psycopg.Error as error:
+            is_shared = self._pooled_session is not None and error.sqlstate in _OF_ANOTHER_SESSION
             lost = connection.closed or connection.broken or error.sqlstate in LOST
-            if lost:
+            if lost or is_shared:
                 self.close()
+            if is_shared:
+                raise LinkLostError(_SHARED, remedy=_SHARED_REMEDY) from error
             raise _ours(error, lost=lost) from error
 
     def rollback(self) -> None:
