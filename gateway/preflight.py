@@ -141,17 +141,11 @@ def _remark_open_database(settings: Settings) -> Iterator[Found]:
 
 
 def _remark_left_spool(settings: Settings) -> Iterator[Found]:
-    """Notice what a gateway with SQLite has left where nobody delivers from it any more."""
-    if settings.spool.engine != "postgresql":
-        return
-    from gateway.spool.sqlite import workers_with_files  # what `check` has no other use for
+    """Notice what a gateway with another engine has left where nobody delivers from it any more."""
+    from gateway.spool.succession import left_behind  # what `check` has no other use for
 
-    if workers_with_files(settings.spool.directory):
-        yield (
-            ("spool", "directory"),
-            f"{settings.spool.directory} has files of engine sqlite, which nobody delivers from",
-            f"carry them over: gateway spool move --from sqlite:{settings.spool.directory} --to postgresql",
-        )
+    if left := left_behind(settings.spool):
+        yield ("spool", "directory"), left.message, left.remedy
 
 
 def _remark_public_name(settings: Settings) -> Iterator[Found]:

@@ -23,7 +23,9 @@ UNAVAILABLE_REMEDY: Final = "see that the server runs and can be reached; nothin
 _READ_ONLY: Final = (
     "name the primary in spool.dsn, or all hosts; and see who has set default_transaction_read_only"
 )
-_TOO_MANY: Final = "raise max_connections, or the user's CONNECTION LIMIT; each gateway needs four"
+_TOO_MANY: Final = (
+    "raise max_connections, or the user's CONNECTION LIMIT; a gateway needs four, a worker three"
+)
 _NO_DATABASE: Final = "create it, or correct spool.dsn"
 _PASSWORD: Final = "correct the password in spool.dsn"  # noqa: S105 - what to do about one
 _REFUSED: Final = "correct spool.dsn, or the server's pg_hba.conf"
@@ -97,9 +99,9 @@ _FROM_FILE: Final = "password retrieved from file"
 _CONTENDED: Final = frozenset({"42P07", "42710", "23505", "40P01", "40001"})
 """SQLSTATEs after which the same transaction may do better: a duplicate of what somebody else has just made,
 a deadlock, a serialization failure."""
-LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "25P04"})
+LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "25P04", "26000"})
 """SQLSTATEs after which the connection is of no use: its server is going, or is no primary any more, or has
-ended what lasted too long for it."""
+ended what lasted too long for it, or has forgotten what is prepared there."""
 
 
 class LinkLostError(SpoolUnavailableError):
