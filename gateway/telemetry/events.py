@@ -141,7 +141,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "spool_write_failed": _event("detail", "A commit failed and left nothing behind; Meta was told 503."),
     "spool_broken": _event("detail", "The disk or the file has failed for good, and the process ends."),
     "target_pauses_followed": _event(
-        "target", "Another gateway on the same spool has paused or resumed a target; this one follows."
+        "target", "Another process on the same spool has paused or resumed a target; this one follows."
     ),
     "spool_doubtful": _event("detail", "The database is set up so that a crash of it may lose something."),
     "spool_unreachable": _event("detail", "The database does not answer; Meta is told 503 until it does."),
