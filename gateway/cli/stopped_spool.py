@@ -41,8 +41,10 @@ async def open_stopped_spool(settings: "Settings") -> AsyncIterator[dict[int, "S
     """
     from gateway.spool.lock import DirectoryLock
     from gateway.spool.opening import SOLE_WORKER, files_of_workers, open_locked_spool
+    from gateway.telemetry.log import configure_logging
     from gateway.telemetry.metrics import Metrics
 
+    configure_logging(level="error", json=False)  # what a command prints is its result
     spool = spool_with_dsn(settings.spool)
     directory = spool.directory
     refuse_another_user(directory)

@@ -4,7 +4,7 @@
 that fails) is left out of the page, which says so; it never takes the page away.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -12,12 +12,12 @@ from typing import Any, Final, TypeVar
 import trio
 
 from gateway.admin.actions import Actions
-from gateway.admin.dashboard.history import SLOT_MS, History, read_metrics
+from gateway.admin.dashboard.history import SLOT_MS, History, Rates, read_metrics
 from gateway.admin.dashboard.letters import Letters
 from gateway.admin.dashboard.overview import Facts, Overview, make_overview
 from gateway.admin.dashboard.pages import Pages
 from gateway.admin.health import Health
-from gateway.admin.reports import Config, EdgeReport, LedgerReport, RenderMetrics
+from gateway.admin.reports import Changes, Config, EdgeReport, LedgerReport, RenderMetrics
 from gateway.errors import GatewayError
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.sums import Families, read_families
@@ -42,6 +42,14 @@ log = get_logger("admin")
 
 T = TypeVar("T")
 
+ShareRates = Callable[[Rates], Rates]
+"""Takes what this gateway counts in a second, and returns what others do that share its database."""
+
+
+def alone(_: Rates) -> Rates:
+    """There are no others."""
+    return {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
@@ -55,12 +63,12 @@ class Sources:
     config: Config
     callback_urls: Callable[[], Mapping[str, str]]
     letters: Letters
-    changes: Callable[[], Sequence[Mapping[str, Any]]]
-    """Reads the tail of the audit log; it waits for the disk."""
+    changes: Changes
     token: Callable[[], bytes]
     token_place: Callable[[], str]
     """Where an operator finds the token, in words."""
     now_ms: Callable[[], int]
+    share_rates: ShareRates = alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +102,9 @@ class Board:
             except (GatewayError, trio.TooSlowError) as error:
                 log.warning("dashboard_not_sampled", error=str(error) or "no answer in time")
             else:
-                self.history.take(read_metrics(families, at_ms=self.sources.now_ms()))
+                reading = read_metrics(families, at_ms=self.sources.now_ms())
+                rates = self.history.rates(reading)
+                self.history.take(reading, beside=self.sources.share_rates(rates))
             await trio.sleep(until_next_sample_seconds(now_ms))
 
     async def shown(self) -> Shown:
@@ -130,7 +140,7 @@ class Board:
                 ("edge", "certificates and refusals", partial(_given, sources.edge)),
                 ("config", "configuration", partial(_given, sources.config)),
                 ("ledger", "what Meta sends", sources.ledger),
-                ("changes", "audit log", partial(trio.to_thread.run_sync, sources.changes)),
+                ("changes", "audit log", sources.changes),
             ):
                 nursery.start_soon(ask, name, what, asked)
         return Facts(now_ms=sources.now_ms(), callback_urls=sources.callback_urls(), **told), tuple(missing)

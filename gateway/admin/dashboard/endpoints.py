@@ -200,7 +200,7 @@ class Dashboard:
         )
 
     async def _changes(self, request: Request) -> Response:
-        lines = await trio.to_thread.run_sync(self._sources.changes, abandon_on_cancel=True)
+        lines = await self._sources.changes()
         return await self._page(request, "changes.html", {"rows": tuple(change_rows(lines))})
 
     async def _file(self, request: Request) -> Response:

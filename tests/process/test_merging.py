@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.admin.health import Check
-from gateway.process.gathering import merge_edges, merge_health, merge_status
+from gateway.process.merging import merge_edges, merge_health, merge_status
 
 WELL = {"listener": Check(ok=True), "spool": Check(ok=True)}
 FULL = {"listener": Check(ok=True), "spool": Check(ok=False, detail="the disk is full")}
