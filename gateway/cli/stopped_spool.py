@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from gateway.cli.output import err
 from gateway.cli.state_owner import refuse_another_user
 from gateway.clock import unix_ms
 
@@ -40,14 +41,19 @@ async def open_stopped_spool(settings: "Settings") -> AsyncIterator[dict[int, "S
         SpoolLockedError, SpoolUnavailableError, SpoolBrokenError: as `open_spool`.
     """
     from gateway.spool.lock import DirectoryLock
-    from gateway.spool.opening import SOLE_WORKER, files_of_workers, open_locked_spool
+    from gateway.spool.opening import SOLE_WORKER, files_of_workers, is_shared, open_locked_spool
+    from gateway.spool.succession import left_behind
     from gateway.telemetry.log import configure_logging
     from gateway.telemetry.metrics import Metrics
 
-    configure_logging(level="error", json=False)  # what a command prints is its result
     spool = spool_with_dsn(settings.spool)
+    if is_shared(spool):
+        # What a command prints is its result; what the connections have to say is the gateway's log's.
+        configure_logging(level="error", json=False)
     directory = spool.directory
     refuse_another_user(directory)
+    if left := left_behind(spool):
+        err(f"remark: {left.message}; {left.remedy}")
     with DirectoryLock(directory):
         async with AsyncExitStack() as files:
             yield {

@@ -5,7 +5,7 @@ of all workers together (`gathering`). Whatever is shown, on every page and path
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,7 @@ from gateway.admin.actions import Actions
 from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.dashboard.board import ShareRates, Sources, alone
 from gateway.admin.dashboard.endpoints import Dashboard
-from gateway.admin.health import Health
+from gateway.admin.health import Check, Health
 from gateway.admin.reports import Changes, EdgeReport, RenderMetrics
 from gateway.admin.token import FILE_NAME, load_or_make_token
 from gateway.browsing import Browser
@@ -25,6 +25,7 @@ from gateway.process.exposition import ReloadRecord
 from gateway.process.generation import Generation, callback_urls
 from gateway.process.observing import Gather, Judged, Observer
 from gateway.settings.model import Settings
+from gateway.spool.succession import LeftBehind
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
 from gateway.tracing import Part
@@ -76,13 +77,15 @@ class AdminPort:
         public: Bound,
         dead_letters: DeadLetterStore,
         metrics: Metrics,
+        left_behind: LeftBehind | None = None,
     ) -> None:
-        """`generation` returns the one that holds now; conditions are told in `metrics`.
+        """`generation` returns the one that holds now; conditions are told in `metrics`. `left_behind`: what
+        another engine has left, told with the checks.
 
         Raises:
             ConfigurationError: the token's file cannot be trusted, or none can be written.
         """
-        self._answers = answers
+        self._answers = replace(answers, health=remarked(answers.health, left_behind))
         self._generation = generation
         self._record = record
         self._public = public
@@ -136,6 +139,21 @@ class AdminPort:
         if metrics_port is not None:
             metrics_app = build_metrics_app(health=answers.health, render_metrics=answers.render_metrics)
             await _serve(nursery, metrics_app, metrics_port)
+
+
+def remarked(health: Health, left: LeftBehind | None) -> Health:
+    """Tell with the check of the spool what another engine has left; that takes nothing away."""
+    if left is None:
+        return health
+
+    async def told() -> Mapping[str, Check]:
+        asked = health()
+        checks = asked if isinstance(asked, Mapping) else await asked
+        spool = checks.get("spool", Check(ok=True))
+        detail = "; ".join(filter(None, (spool.detail, left.message, left.remedy)))
+        return {**checks, "spool": replace(spool, detail=detail)}
+
+    return told
 
 
 class Token:

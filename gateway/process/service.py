@@ -32,6 +32,7 @@ from gateway.settings.load import Loaded
 from gateway.settings.values import Address, ListenAddress
 from gateway.spool.contract import Spool
 from gateway.spool.opening import open_exchange, open_spool
+from gateway.spool.succession import succeed
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
@@ -102,6 +103,7 @@ async def serve(
                 public=public,
                 dead_letters=assembly.dead_letters,
                 metrics=metrics,
+                left_behind=succeed(settings.spool),
             )
             reloader = Reloader(
                 generation,

@@ -35,6 +35,7 @@ from gateway.settings.values import Address
 from gateway.spool.exchange import Exchange
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.opening import files_of_workers, open_exchange
+from gateway.spool.succession import succeed
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import apply_log_settings, get_logger
@@ -184,6 +185,7 @@ class _Head:
             public=public,
             dead_letters=self._dead_letters,
             metrics=self._metrics,
+            left_behind=succeed(settings.spool),
         )
 
     def _install(self, generation: Generation) -> None:

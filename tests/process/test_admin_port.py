@@ -1,4 +1,5 @@
-"""Whose token opens the admin port, and where it is to be found. The port itself: tests/stories."""
+"""Whose token opens the admin port, and where it is to be found; what is told with the checks. The port
+itself: tests/stories."""
 
 import os
 import stat
@@ -7,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from gateway.admin.health import Check
 from gateway.admin.token import read_token
 from gateway.errors import ConfigurationError
-from gateway.process.admin_port import Token
+from gateway.process.admin_port import Token, remarked
 from gateway.settings.load import load_settings
 from gateway.settings.model import Settings
 from gateway.simulator.pki import PkiFiles, make_pki
+from gateway.spool.succession import LeftBehind
 from tests.stories.rig import Rig
 
 CONFIGURED = b"a token that is long enough"
@@ -62,3 +65,20 @@ def test_a_token_that_others_can_read_keeps_the_gateway_from_starting(tmp_path: 
     file.chmod(stat.S_IRUSR | stat.S_IROTH)
     with pytest.raises(ConfigurationError):
         Token(lambda: found)
+
+
+async def test_what_another_engine_has_left_is_told_with_the_spool_and_takes_nothing_away() -> None:
+    left = LeftBehind(message="there is something left", remedy="move it")
+    full = {"spool": Check(ok=False, detail="the disk is full"), "listener": Check(ok=True)}
+
+    async def asked() -> dict[str, Check]:
+        return full
+
+    for health in (lambda: full, asked):
+        told = remarked(health, left)()
+        assert not isinstance(told, dict)
+        assert await told == {  # type: ignore[misc]
+            "spool": Check(ok=False, detail="the disk is full; there is something left; move it"),
+            "listener": Check(ok=True),
+        }
+    assert remarked(asked, None) is asked

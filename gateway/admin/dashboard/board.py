@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from gateway.admin.actions import Actions
+from gateway.admin.dashboard import wording
 from gateway.admin.dashboard.history import SLOT_MS, History, Rates, read_metrics
 from gateway.admin.dashboard.letters import Letters
 from gateway.admin.dashboard.overview import Facts, Overview, make_overview
@@ -30,6 +31,7 @@ SECTIONS: Final = (
     "verdict",
     "charts",
     "targets",
+    "gateways",
     "fields",
     "certificates",
     "letters",
@@ -143,6 +145,7 @@ class Board:
                 ("changes", "audit log", sources.changes),
             ):
                 nursery.start_soon(ask, name, what, asked)
+        missing += _absent(told.get("status", {}))
         return Facts(now_ms=sources.now_ms(), callback_urls=sources.callback_urls(), **told), tuple(missing)
 
     async def _families(self) -> Families:
@@ -165,6 +168,16 @@ class Board:
 def until_next_sample_seconds(now_ms: int) -> float:
     """Return the time until the middle of the next slot: a task that is late still falls into its own."""
     return (SLOT_MS - (now_ms + SLOT_MS // 2) % SLOT_MS) / 1000
+
+
+def _absent(status: Mapping[str, Any]) -> list[str]:
+    """Name the gateways on the same database that did not answer."""
+    told = []
+    for one in status.get("gateways", ()):
+        if one["state"] != "answers":
+            silent = f"not heard of for {wording.span(one['silent_seconds'])}"
+            told.append(f"gateway {one['gateway']}: {silent if one['state'] == 'silent' else 'no answer'}")
+    return told
 
 
 async def _given(asked: Callable[[], T | Awaitable[T]]) -> T:

@@ -82,6 +82,7 @@ class Dashboard:
         self._static = read_static()
         self._places = trio.CapacityLimiter(PLACES)
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
+        self._failures = LineBudget(lines_per_second=_LINES_PER_SECOND)
 
     async def sample(self) -> None:
         """Feed the history: to be run for as long as the port is open."""
@@ -201,7 +202,9 @@ class Dashboard:
 
     async def _changes(self, request: Request) -> Response:
         lines = await self._sources.changes()
-        return await self._page(request, "changes.html", {"rows": tuple(change_rows(lines))})
+        rows = tuple(change_rows(lines))
+        of_several = any(row.gateway for row in rows)
+        return await self._page(request, "changes.html", {"rows": rows, "of_several": of_several})
 
     async def _file(self, request: Request) -> Response:
         found = self._static.get(request.path_params["name"])
@@ -354,7 +357,14 @@ class Dashboard:
             except SpoolUnavailableError as error:
                 return await self._error(request, 503, "Not now", str(error))
             except GatewayError as error:
-                log.error("admin_action_failed", path=request.url.path, status=500, error=str(error))  # noqa: TRY400 (no defect: told to whoever asked)
+                if (suppressed := self._failures.take(trio.current_time())) is not None:
+                    log.error(  # noqa: TRY400 (no defect: told to whoever asked)
+                        "admin_action_failed",
+                        path=request.url.path,
+                        status=500,
+                        error=str(error),
+                        suppressed=suppressed,
+                    )
                 return await self._error(request, 500, "It failed", str(error))
 
         return told
