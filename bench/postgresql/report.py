@@ -18,6 +18,7 @@ SECTION: Final = Section(
 TITLES: Final = {
     "sqlite": "one gateway, SQLite",
     "postgresql": "one gateway, PostgreSQL",
+    "workers": "one gateway of two workers, PostgreSQL",
     "two": "two gateways, the same PostgreSQL",
 }
 DEPTH_ENOUGH: Final = 1.5
@@ -115,14 +116,21 @@ def _appends(rows: Sequence[Row]) -> str:
     )
 
 
-_BESIDE: Final = {"postgresql": ("sqlite", "0.5x SQLite"), "two": ("postgresql", "above 1x one")}
+_BESIDE: Final = {
+    "postgresql": ("sqlite", "0.5x SQLite"),
+    "workers": ("postgresql", ""),
+    "two": ("postgresql", "above 1x one"),
+}
 
 
 def _gateways(rows: Sequence[Row]) -> str:
-    lines = []
+    lines, sides = [], {row["side"] for row in rows}
     for side, title in TITLES.items():
+        if side not in sides:
+            continue
         of = _median([row for row in rows if row["side"] == side])
-        beside, asked = _BESIDE.get(side, ("", ""))
+        other, asked = _BESIDE.get(side, ("", ""))
+        beside = other if other in sides else ""
         lines.append(
             _line(
                 title,
@@ -134,8 +142,8 @@ def _gateways(rows: Sequence[Row]) -> str:
                 f"{of('p50_ms'):.0f}",
                 f"{of('p99_ms'):.0f}",
                 f"{of('gateway_us'):.0f}",
-                f"{of('database_us'):.0f}" if beside else "",
-                f"{of('wal_bytes'):,.0f}" if beside else "",
+                f"{of('database_us'):.0f}" if side != "sqlite" else "",
+                f"{of('wal_bytes'):,.0f}" if side != "sqlite" else "",
             )
         )
     head = ("", "accepted/s", "ratio", "delivered/s", "ratio", "asked", "p50 ms", "p99 ms", "gateway µs")

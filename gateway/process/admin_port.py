@@ -17,6 +17,7 @@ from gateway.admin.dashboard.board import ShareRates, Sources, alone
 from gateway.admin.dashboard.endpoints import Dashboard
 from gateway.admin.health import Check, Health
 from gateway.admin.reports import Changes, EdgeReport, RenderMetrics
+from gateway.admin.sharing import Shared
 from gateway.admin.token import FILE_NAME, load_or_make_token
 from gateway.browsing import Browser
 from gateway.clock import unix_ms
@@ -85,7 +86,11 @@ class AdminPort:
         Raises:
             ConfigurationError: the token's file cannot be trusted, or none can be written.
         """
-        self._answers = replace(answers, health=remarked(answers.health, left_behind))
+        self._answers = replace(
+            answers,
+            health=remarked(answers.health, left_behind),
+            render_metrics=Shared(answers.render_metrics),
+        )
         self._generation = generation
         self._record = record
         self._public = public

@@ -196,10 +196,10 @@ class PostgresqlSpool(SpoolFront):
         self._pauses_set_at = max(self._pauses_set_at, asked_at)
         return found
 
-    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+    async def set_pauses(self, target: str, pauses: Pauses, *, former: Pauses | None = None) -> bool:
         """See `Spool.set_pauses`. What the scout saw before is older."""
         try:
-            await super().set_pauses(target, pauses)
+            return await super().set_pauses(target, pauses, former=former)
         finally:
             self._pauses_set_at = time.monotonic()
 

@@ -378,6 +378,10 @@ FROM unnest(%(targets)s::text[]) AS k (target);
 -- name: pauses
 SELECT target, from_ms, until_ms, reason, rate_per_second FROM pause ORDER BY target, from_ms;
 
+-- name: lock_pauses
+-- Against whoever else would change some; reading goes on.
+LOCK TABLE pause IN SHARE ROW EXCLUSIVE MODE;
+
 -- name: drop_pauses
 DELETE FROM pause WHERE target = %(name)s;
 

@@ -218,6 +218,23 @@ async def test_31_a_pause_set_by_one_is_told_to_the_others(database: Database) -
                 await trio.sleep(0.05)
 
 
+async def test_31_of_two_who_pause_at_the_same_time_one_is_told_that_the_other_was_first(
+    database: Database,
+) -> None:
+    done: list[bool] = []
+    async with opened(database) as one, opened(database) as other:
+
+        async def pause(spool: PostgresqlSpool, reason: str) -> None:
+            mine = (Pause(from_ms=NOW_MS + len(reason), until_ms=None, reason=reason),)
+            done.append(await spool.set_pauses("support", mine, former=()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pause, one, "lunch")
+            nursery.start_soon(pause, other, "deploy")
+        assert sorted(done) == [False, True]
+        assert len((await one.pauses())["support"]) == 1
+
+
 async def until_peers(spool: PostgresqlSpool) -> None:
     with trio.fail_after(5):
         while not spool._sight.peers:  # noqa: ASYNC110 - it learns of them by itself
