@@ -1,4 +1,4 @@
-"""PostgreSQL beside SQLite, two gateways beside one, and a million pending beside a thousand.
+"""PostgreSQL beside SQLite, two gateways and two workers beside one, and a million pending beside a thousand.
 
     .venv/bin/python -m bench.postgresql [--parts appends gateways paced batches depth]
 
@@ -80,7 +80,7 @@ class Run:
 
     async def _gateways(self) -> AsyncGenerator[Seen, None]:
         for number in range(self._given.rounds):
-            for side in SIDES if number % 2 else reversed(SIDES):
+            for side in self._given.sides if number % 2 else reversed(self._given.sides):
                 one = await self._seen(side, number)
                 self._tell(
                     f"round {number} {side:10} {one.per_second:6.0f}/s accepted, "
@@ -168,6 +168,13 @@ def main() -> int:
     """Read the command line, and run."""
     parser = argparse.ArgumentParser(prog="python -m bench.postgresql", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        choices=SIDES,
+        default=list(SIDES),
+        help="of the part gateways, measured in turn",
+    )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--pending", type=int, default=1_000_000)

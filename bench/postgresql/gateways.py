@@ -1,4 +1,4 @@
-"""Whole gateways: one on SQLite, one on PostgreSQL, two on the same PostgreSQL.
+"""Whole gateways: one on SQLite, one on PostgreSQL, one of two workers there, two on the same PostgreSQL.
 
 Same load as in `bench.compare`, split over two clients where there are two gateways. What one accepted any of
 them delivers, all to one target, and a measurement ends when the target has everything.
@@ -14,15 +14,15 @@ import trio
 
 from bench import nginx
 from bench.compare import WARM_UP_FIRST, WARM_UP_SECONDS, wait_delivered
-from bench.contenders import gateway_config
+from bench.contenders import gateway_config, wait_serving
 from bench.ground import Ground
 from bench.load import Load, Outcome, run_load
 from bench.postgresql.cluster import Cluster
 from bench.processes import BenchError, Server, running
 from gateway.simulator.process import free_ports
 
-SIDES: Final = {"sqlite": 1, "postgresql": 1, "two": 2}
-"""How many gateways each has."""
+SIDES: Final = {"sqlite": (1, 1), "postgresql": (1, 1), "workers": (1, 2), "two": (2, 1)}
+"""How many gateways each has, and of how many workers."""
 DELIVERED_WITHIN_SECONDS: Final = 60.0
 SERIALS: Final = 20_000_000
 """Set apart for each client, so that no two send the same."""
@@ -67,13 +67,20 @@ async def running_site(ground: Ground, cluster: Cluster, side: str) -> AsyncGene
         await trio.to_thread.run_sync(cluster.renew)
     async with nginx.running_target(ground) as target, AsyncExitStack() as stack:
         servers, ports = [], []
-        for _ in range(SIDES[side]):
+        gateways, workers = SIDES[side]
+        for _ in range(gateways):
             directory = ground.fresh(side)
             port, admin = free_ports(2)
             file = directory / "gateway.yaml"
             file.write_text(
                 gateway_config(
-                    ground, directory=directory, port=port, admin=admin, target=target.port, shared=shared
+                    ground,
+                    directory=directory,
+                    port=port,
+                    admin=admin,
+                    target=target.port,
+                    workers=workers,
+                    shared=shared,
                 )
             )
             servers.append(
@@ -88,6 +95,8 @@ async def running_site(ground: Ground, cluster: Cluster, side: str) -> AsyncGene
                 )
             )
             ports.append(port)
+            if workers > 1:
+                await wait_serving(admin, workers)
         yield Site(servers, ports, target)
 
 

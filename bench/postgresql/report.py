@@ -1,6 +1,5 @@
 """The figures of PostgreSQL on the screen, as JSON, and on the page."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
@@ -9,14 +8,17 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from bench.ground import BENCH
+from bench.page import Section, store
 from bench.report import PAGE
 
 RESULT: Final = BENCH / "results" / "postgresql.json"
-BEGIN: Final = "<!-- postgresql: written by python -m bench.postgresql -->"
-END: Final = "<!-- end of postgresql -->"
+SECTION: Final = Section(
+    begin="<!-- postgresql: written by python -m bench.postgresql -->", end="<!-- end of postgresql -->"
+)
 TITLES: Final = {
     "sqlite": "one gateway, SQLite",
     "postgresql": "one gateway, PostgreSQL",
+    "workers": "one gateway of two workers, PostgreSQL",
     "two": "two gateways, the same PostgreSQL",
 }
 DEPTH_ENOUGH: Final = 1.5
@@ -28,14 +30,8 @@ Row = Mapping[str, Any]
 
 def publish(found: Mapping[str, Any]) -> None:
     """Write the JSON and the page."""
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
-    page = PAGE.read_text()
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} ... {END}")
-    PAGE.write_text(f"{before}{BEGIN}\n\n{markdown(found)}\n\n{END}{after}")
+    store(RESULT, found)
+    SECTION.rewrite(PAGE, markdown(found))
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
@@ -120,14 +116,21 @@ def _appends(rows: Sequence[Row]) -> str:
     )
 
 
-_BESIDE: Final = {"postgresql": ("sqlite", "0.5x SQLite"), "two": ("postgresql", "above 1x one")}
+_BESIDE: Final = {
+    "postgresql": ("sqlite", "0.5x SQLite"),
+    "workers": ("postgresql", ""),
+    "two": ("postgresql", "above 1x one"),
+}
 
 
 def _gateways(rows: Sequence[Row]) -> str:
-    lines = []
+    lines, sides = [], {row["side"] for row in rows}
     for side, title in TITLES.items():
+        if side not in sides:
+            continue
         of = _median([row for row in rows if row["side"] == side])
-        beside, asked = _BESIDE.get(side, ("", ""))
+        other, asked = _BESIDE.get(side, ("", ""))
+        beside = other if other in sides else ""
         lines.append(
             _line(
                 title,
@@ -139,8 +142,8 @@ def _gateways(rows: Sequence[Row]) -> str:
                 f"{of('p50_ms'):.0f}",
                 f"{of('p99_ms'):.0f}",
                 f"{of('gateway_us'):.0f}",
-                f"{of('database_us'):.0f}" if beside else "",
-                f"{of('wal_bytes'):,.0f}" if beside else "",
+                f"{of('database_us'):.0f}" if side != "sqlite" else "",
+                f"{of('wal_bytes'):,.0f}" if side != "sqlite" else "",
             )
         )
     head = ("", "accepted/s", "ratio", "delivered/s", "ratio", "asked", "p50 ms", "p99 ms", "gateway µs")

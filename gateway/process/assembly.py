@@ -31,6 +31,7 @@ from gateway.process.exposition import ReloadRecord, describe_generation, set_re
 from gateway.process.generation import Generation, callback_urls
 from gateway.process.observing import Facts, GapKeeper, facts_of
 from gateway.spool.contract import Spool
+from gateway.spool.opening import is_shared
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.gap_ledger import GAP_LEDGER
 from gateway.telemetry.journal import Journal
@@ -85,9 +86,11 @@ class Assembly:
         record: ReloadRecord,
         public: Bound,
         number: int = 0,
+        workers: int = 1,
         turns: Turns | None = None,
     ) -> None:
-        """`number`: of the worker process. Number 0 tidies up what they share. `turns`: who accepts."""
+        """`number`: of the worker process. Number 0 tidies up what they share. `workers`: how many there are.
+        `turns`: who accepts."""
         settings = generation.settings
         self._now = generation
         self._spool = spool
@@ -126,6 +129,7 @@ class Assembly:
             app_secret=lambda app: self._now.app_secrets.get(app),
             journal=journal,
             log_notifications=lambda: self._now.settings.log.notifications,
+            processes=workers,
         )
         self._summaries = Summaries(metrics, journal)
         self._operations = Operations(
@@ -138,6 +142,7 @@ class Assembly:
             control=self._dispatcher,
             whereabouts=journal.whereabouts,
             number=number,
+            shared=is_shared(settings.spool),
         )
         self._ingress = build_ingress_app(
             apps=generation.apps,
@@ -204,6 +209,10 @@ class Assembly:
 
     async def _gather_facts(self, with_slots: bool) -> Facts:
         return self.facts(with_slots=with_slots)
+
+    async def follow_pauses(self) -> None:
+        """Look at once at what another process has done to the pauses of a spool that is shared."""
+        await self._dispatcher.follow_pauses()
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start everything but the ports."""

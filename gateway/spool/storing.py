@@ -8,6 +8,7 @@ from gateway.spool.at_hand import AtHand
 from gateway.spool.contract import Appended, NewDelivery, Notification
 from gateway.spool.requests import Append, Restore, Take
 from gateway.spool.session import NOT_STARTED, WAITS_FOR_ANOTHER_MS, Draft, Place, Session, Started, json_rows
+from gateway.spool.stored_forms import selection_text
 from gateway.spool.window import Window
 
 
@@ -77,7 +78,7 @@ class Storing:
             )
             bodies.append(body.raw)
             for position, new in enumerate(planned):
-                chosen = _selection_text(new.selection)
+                chosen = selection_text(new.selection)
                 begun = started.get((seq, position))
                 deliveries.append(
                     (
@@ -113,8 +114,3 @@ def _with(notification: Notification, deliveries: tuple[NewDelivery, ...]) -> No
         deliveries=deliveries,
         object=notification.object,
     )
-
-
-def _selection_text(selection: tuple[int, ...] | None) -> str | None:
-    """Return how positions are stored."""
-    return None if selection is None else ",".join(map(str, selection))

@@ -114,9 +114,8 @@ def resume(
     per_second = None if rate is None else quantities.rate(rate)
 
     async def alone(books: "Sequence[PauseBook]") -> None:
-        share = None if per_second is None else per_second / len(books)
-        for book in books:
-            await book.resume(name, rate_per_second=share)
+        for book in books:  # the workers share the rate when they run
+            await book.resume(name, rate_per_second=per_second)
             await book.hasten(name)
 
     _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
@@ -159,7 +158,8 @@ def discard(
     if as_json:
         out_json(shown(name, done, left, dry_run=dry_run))
     else:
-        out(f"{name}\t{done} {'would become' if dry_run else 'became'} dead letters, {left} left")
+        between = ": " if os.isatty(1) else "\t"
+        out(f"{name}{between}{done} {'would become' if dry_run else 'became'} dead letters, {left} left")
     if left and not dry_run:
         err("what is left is under way; repeat the command in a moment")
         raise typer.Exit(EXIT_FAILED)
@@ -227,9 +227,12 @@ def _change(
     if as_json:
         out_json({name: found})
     else:
-        from gateway.cli.targets.report import plain_note
+        from gateway.cli.targets.report import plain_note, sentence_of
 
-        out("\t".join(part for part in (name, str(found["state"]), plain_note(found)) if part))
+        if os.isatty(1):
+            out(sentence_of(name, found, datetime.now(UTC)))
+        else:
+            out("\t".join(part for part in (name, str(found["state"]), plain_note(found)) if part))
 
 
 def look_at_spool(settings: "Settings") -> dict[str, Any]:
@@ -297,6 +300,6 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
             "dead_letters": dead.get(name, 0),
             "state": stopped if pause is None else str(TargetState.PAUSED),
             "pause": shown_pause(pause),
-            "rate_per_second": sum(rates) if rates and pause is None else None,
+            "rate_per_second": max(rates) if rates and pause is None else None,
         }
     return found

@@ -4,26 +4,28 @@ Two of these work side by side, each on a connection of its own: one takes in, o
 acknowledgement never waits for the bookkeeping of deliveries, and the server joins their commits.
 
 What a batch changes in memory is a draft until the commit. Where the connection is lost at the commit, what
-the commit did is not known: appends fail, Meta comes again, and the duplicates window tells; leases end by
-themselves; settlements are tried again, and find their token gone.
+the commit did is not known: appends are done again, or fail and Meta comes again, and the duplicates window
+tells; leases end by themselves; settlements are tried again, and find their token gone.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
-from gateway.errors import GatewayError, SpoolUnavailableError
+from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Remembered
 from gateway.spool.duplicates import Limits, alive
 from gateway.spool.postgresql import storing
 from gateway.spool.postgresql.keeping import Keeping
 from gateway.spool.postgresql.leasing import Leasing
-from gateway.spool.postgresql.link import ContendedError, Link, LinkHungError, LinkLostError, arrays
+from gateway.spool.postgresql.link import Link, arrays
 from gateway.spool.postgresql.partitions import Days
 from gateway.spool.postgresql.pauses import read_pauses, write_pauses
-from gateway.spool.postgresql.session import Draft, Session
+from gateway.spool.postgresql.session import DAY_MS, Draft, Session
 from gateway.spool.postgresql.tracing import find_mentions, trace
+from gateway.spool.postgresql.troubles import ContendedError, LinkHungError, LinkLostError
 from gateway.spool.postgresql.window import SHARE_BUCKET, Window
 from gateway.spool.requests import (
     Append,
@@ -46,14 +48,16 @@ from gateway.spool.requests import (
     TakeOldest,
     Trace,
 )
+from gateway.spool.sparing import STORING, run_sparing
 
-_STORING: Final = (Append, Restore, SendAgain)
-INTAKE: Final = (Append, Restore, SendAgain, SetPauses)
+INTAKE: Final = (*STORING, SetPauses)
 """What the engine that takes in is asked."""
 CONTENDED_TRIES: Final = 5
 """How often a batch is begun that lost to another gateway's (the same id, a deadlock)."""
 SETTING_UP: Final = 4
 """How often a batch is begun where a day or a bucket has to be made first, with room for a lost race."""
+
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -71,6 +75,8 @@ class Engine:
         self._now_ms = now_ms
         self._newest: int | None = None
         """Bucket, as of the last transaction that shares it."""
+        self._clock_ahead_ms: float | None = None
+        """The clock of the database less the monotonic one of ours, as of the last transaction."""
 
     def learn(self) -> None:
         """Look at the database for the first time. Raises as `Link.rows`."""
@@ -88,21 +94,10 @@ class Engine:
     def run(self, batch: list[Request]) -> Effects:
         """Do a batch; every request gets its result or its error.
 
-        A full disk must not keep deliveries from leaving: what stores fails, and the rest is done without it.
-
         Raises:
             SpoolBrokenError: the database failed; nothing may be tried again.
         """
-        try:
-            return self._in_transaction(batch)
-        except SpoolUnavailableError as failure:
-            storing_ones = [request for request in batch if isinstance(request, _STORING)]
-            rest = [request for request in batch if not isinstance(request, _STORING)]
-            if storing_ones and rest and not isinstance(failure, LinkLostError):
-                _fail(storing_ones, failure)
-                return replace(self.run(rest), failure=failure)
-            _fail(batch, failure)
-            return Effects(failure=failure)
+        return run_sparing(batch, self._in_transaction, fails_whole=(LinkLostError,))
 
     def tidy(self, now_ms: int) -> bool:
         """Forget a slice of what is kept past its time; False where there is none left. Raises as `run`."""
@@ -142,10 +137,12 @@ class Engine:
 
     def _once(self, batch: list[Request]) -> Effects:
         appends = [request for request in batch if isinstance(request, Append)]
+        if len(appends) == len(batch) and (draft := self._in_one_go(appends)) is not None:
+            return self._effects(draft)
         for _ in range(SETTING_UP):
             draft = Draft()
             with self._begun(draft, shares=bool(appends)) as session:
-                if any(isinstance(request, _STORING) for request in batch) and not self._days.known(
+                if any(isinstance(request, STORING) for request in batch) and not self._days.known(
                     session.day
                 ):
                     missing: int | None = session.day
@@ -160,9 +157,35 @@ class Engine:
                 self._days.make(self._link, missing)
         else:
             raise SpoolUnavailableError("the database changes under the gateway's hands")
+        self._leasing.adopt(draft)
+        return self._effects(draft)
+
+    def _in_one_go(self, appends: list[Append]) -> Draft | None:
+        """Do a batch in one round trip, where nothing has to be looked up first; None: something has, and
+        nothing was stored."""
+        now_ms = _latest_ms(appends)
+        limits = self._window.limits
+        day = self._today()
+        if day is None or (limits.enabled and not self._window.is_known(now_ms)) or _have_turns(appends):
+            return None
+        draft = Draft()
+        if limits.enabled:
+            draft.buckets = self._window.buckets
+            draft.alive = alive(draft.buckets, now_ms, limits)
+        store = partial(storing.append_in_one_go, appends, self._link, draft, day=day, writer=self._writer)
+        try:
+            clock_ms = self._connected(store)
+        except BaseException:
+            self._link.rollback()
+            raise
+        if clock_ms is None:
+            return None
+        self._note_clock(clock_ms)
+        return draft
+
+    def _effects(self, draft: Draft) -> Effects:
         if draft.buckets:
             self._window.adopt(draft.buckets)
-        self._leasing.adopt(draft)
         return Effects(
             pending=draft.pending,
             pending_bytes=draft.pending_bytes,
@@ -184,18 +207,34 @@ class Engine:
             raise
 
     def _begin(self, first: str) -> tuple[int, int | None]:
-        """Begin, on a new connection where the old one has died while it was idle; the database's clock, and
-        its newest bucket."""
+        """Begin; the database's clock, and its newest bucket."""
+        [(clock_ms, newest)] = self._connected(lambda: self._link.execute(f"BEGIN; {first}"))
+        self._note_clock(clock_ms)
+        return int(clock_ms), newest
+
+    def _connected(self, begin: Callable[[], Result]) -> Result:
+        """Do what begins a transaction, on a new connection where the old one has died while it was idle.
+
+        If it had not been idle, and the whole transaction was done, it is repeated: as Meta would.
+        """
         for last in (False, True):
             self._link.open()
             try:
-                [(clock_ms, newest)] = self._link.execute(f"BEGIN; {first}")
+                return begin()
             except LinkLostError as error:
                 if last or isinstance(error, LinkHungError):
                     raise
-            else:
-                return int(clock_ms), newest
         raise AssertionError("unreachable")
+
+    def _note_clock(self, clock_ms: int) -> None:
+        self._clock_ahead_ms = clock_ms - time.monotonic() * 1000
+
+    def _today(self) -> int | None:
+        """Return the day of the database, by what it said last, if that has a partition."""
+        if self._clock_ahead_ms is None:
+            return None
+        day = int(self._clock_ahead_ms + time.monotonic() * 1000) // DAY_MS
+        return day if self._days.known(day) else None
 
     def _enter_window(self, appends: Sequence[Append], session: Session) -> bool:
         """Have the draft say which buckets there are; False where another has to be opened first."""
@@ -261,10 +300,9 @@ class Engine:
             session.rows("book", writer=self._writer, **columns)
 
 
+def _have_turns(appends: Sequence[Append]) -> bool:
+    return any(new.order_keys for request in appends for new in request.notification.deliveries)
+
+
 def _latest_ms(appends: Sequence[Append]) -> int:
     return max(request.notification.received_at_ms for request in appends)
-
-
-def _fail(requests: Sequence[Request], failure: GatewayError) -> None:
-    for request in requests:
-        request.error = failure

@@ -28,8 +28,8 @@ from gateway.spool.postgresql.session import (
     damaged,
     places,
 )
-from gateway.spool.postgresql.storing import selection_of
 from gateway.spool.requests import Hasten, Settle, Take, TakeOldest
+from gateway.spool.stored_forms import selection_of
 
 OVERDUE_SLICE: Final = 1000
 """Retries looked at for one lease. While no more of a target are overdue the order is exactly that of
