@@ -234,3 +234,27 @@ async def test_a_backlog_is_read_from_the_file(tmp_path: Path, monkeypatch: pyte
             await spool.append(one)
         assert not spool._engine._at_hand._known
         assert await take(spool) == [one.deliveries[0].id for one in many]
+
+
+async def test_what_is_leased_as_the_oldest_is_leased_to_nobody_else(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        hands = Hands(spool)
+        await spool.next_due_ms("support")
+        await spool.append(note())
+        [oldest] = await spool.lease_oldest("support", now_ms=NOW_MS, clock_started_by_ms=NOW_MS, limit=1)
+        assert await take(spool) == []
+        assert await spool.next_due_ms("support") is None
+        hands.offer(1)
+        await spool.append(note())
+        assert len(hands.came) == 1
+        await spool.settle(oldest, Release())
+        assert await take(spool) == [oldest.delivery_id]
+
+
+async def test_what_was_accepted_first_goes_first_whenever_it_was_stored(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        await spool.next_due_ms("support")
+        later, earlier = note(at_ms=NOW_MS), note(at_ms=NOW_MS - 5)
+        await spool.append(later)
+        await spool.append(earlier)
+        assert await take(spool) == [one.deliveries[0].id for one in (earlier, later)]
