@@ -200,13 +200,15 @@ class Rig:
 
     async def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Run `gateway --config ... ARGUMENTS`."""
-        return await trio.run_process(
+        done = await trio.run_process(
             [*self.wrapper, sys.executable, "-m", "gateway", "--config", str(self.config), *arguments],
             capture_stdout=True,
             capture_stderr=True,
-            check=check,
+            check=False,
             env={**os.environ, **self.environ},
         )
+        assert not (check and done.returncode), done
+        return done
 
 
 @asynccontextmanager
