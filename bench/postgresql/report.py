@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 
 from bench.ground import BENCH
 from bench.page import Section, store
+from bench.postgresql.gateways import SHARED
 from bench.report import PAGE
 
 RESULT: Final = BENCH / "results" / "postgresql.json"
@@ -53,6 +54,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         ]
     if gateways := found.get("gateways"):
         parts += ["**Whole gateways: 64 connections, accepted and delivered**", _gateways(gateways)]
+    if shares := found.get("shares"):
+        parts += ["**Gateways on the same PostgreSQL that have 0.15 of a core each**", _shares(shares)]
     if paced := found.get("paced"):
         parts += ["**One gateway on PostgreSQL under paced load**", _paced(paced)]
     if batches := found.get("batches"):
@@ -116,6 +119,7 @@ def _appends(rows: Sequence[Row]) -> str:
     )
 
 
+_RATES: Final = ("per_second", "delivered_per_second")
 _BESIDE: Final = {
     "postgresql": ("sqlite", "0.5x SQLite"),
     "workers": ("postgresql", ""),
@@ -148,6 +152,29 @@ def _gateways(rows: Sequence[Row]) -> str:
         )
     head = ("", "accepted/s", "ratio", "delivered/s", "ratio", "asked", "p50 ms", "p99 ms", "gateway µs")
     return _table(_line(*head, "PostgreSQL µs", "log bytes"), lines)
+
+
+def _shares(rows: Sequence[Row]) -> str:
+    lines = []
+    for side, (number, _) in SHARED.items():
+        of = _median([row for row in rows if row["side"] == side])
+        beside = [ratios(rows, name, "side", side, "one of a share") for name in _RATES] if number > 1 else []
+        lines.append(
+            _line(
+                f"{number}",
+                f"{of('per_second'):,.0f}",
+                _range(beside[0]) if beside else "",
+                f"{of('delivered_per_second'):,.0f}",
+                _range(beside[1]) if beside else "",
+                "above 1x" if beside else "",
+                f"{of('gateway_us'):.0f}",
+                f"{of('database_us'):.0f}",
+                f"{of('gateway_cores'):.2f}",
+                f"{of('database_cores'):.2f}",
+            )
+        )
+    head = ("gateways", "accepted/s", "ratio", "delivered/s", "ratio", "asked", "gateway µs", "PostgreSQL µs")
+    return _table(_line(*head, "gateways' cores", "PostgreSQL's cores"), lines)
 
 
 def _paced(rows: Sequence[Row]) -> str:
