@@ -50,7 +50,7 @@ async def gateways(
             await stack.enter_async_context(open_exchange(dsn or database.dsn, PLACE / str(one)))
             for one in range(number)
         ]
-        await until(lambda: all(len(one.others()) == number - 1 for one in found))
+        await until(lambda: all(len(one.replicas()) == number for one in found))
         yield found
 
 
