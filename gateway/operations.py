@@ -13,7 +13,8 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.discarding import Discarder
 from gateway.delivery.kept_replay import KeptReplayer, Wanted, shown_step
 from gateway.delivery.message import rfc3339
-from gateway.delivery.replay import Known, Replayer, Result, discard
+from gateway.delivery.replay import Known, Replayer, Result
+from gateway.delivery.shared_letters import SharedLetters
 from gateway.delivery.view import UNKNOWN, TargetView, next_attempt_ms, shown_view
 from gateway.errors import UsageError
 from gateway.spool.contract import Place, Spool
@@ -61,9 +62,10 @@ class Operations:
         control: TargetControl,
         whereabouts: Whereabouts | None = None,
         number: int = 0,
+        shared: SharedLetters | None = None,
     ) -> None:
         """`known` is asked at every action: a reload changes what it returns. `whereabouts` says what targets
-        have taken. `number` is the worker's."""
+        have taken. `number` is the worker's. `shared`: the dead letters, where gateways share the spool."""
         self._whereabouts = whereabouts or Whereabouts()
         self._number = number
         self._doing = self._whereabouts.doing
@@ -73,9 +75,12 @@ class Operations:
         self._dead_letters = dead_letters
         self._audit = audit
         self._now_ms = now_ms
-        self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms)
+        self._shared = shared
+        self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms, shared=shared)
         self._kept_replayer = KeptReplayer(spool=spool, known=known, now_ms=now_ms)
-        self._discarder = Discarder(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
+        self._discarder = Discarder(
+            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, shared=shared
+        )
 
     async def status(self) -> Mapping[str, object]:
         """Return how each target is and what waits for it; of others, such as the configuration has lost,
@@ -164,7 +169,7 @@ class Operations:
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
         """Remove dead letters for good."""
         await self._record("discard", ids=list(ids))
-        return _shown(await trio.to_thread.run_sync(discard, self._dead_letters, ids))
+        return _shown(await self._replayer.discard(ids))
 
     async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
         """Send again a part of what is kept; see `admin.actions`."""

@@ -258,7 +258,7 @@ class TargetAttempts:
             if isinstance(decision, GiveUp)
         ]
         buried = await self._give_up(dead, record)
-        await settle_together(self._with.spool, [*later, *buried])
+        await self._with.undertaker.settle([*later, *buried])
 
     def _tell_retried(self, parcel: Parcel, record: AttemptRecord, wait_ms: int) -> None:
         trouble = self._trouble("delivery_retried", parcel)
@@ -315,7 +315,7 @@ class TargetAttempts:
             self._tell_dropped(lease, reason)
             return Buried()
         try:
-            await self._with.undertaker.write(
+            return await self._with.undertaker.write(
                 lease,
                 reason=reason,
                 body=body,
@@ -330,10 +330,9 @@ class TargetAttempts:
                 retry_seconds=UNWRITTEN_STEP_MS / 1000,
             )
             return Release()
-        return Buried()
 
     async def _bury(self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord) -> None:
-        await settle_together(self._with.spool, [(lease, await self._inter(lease, reason, body, record))])
+        await self._with.undertaker.settle([(lease, await self._inter(lease, reason, body, record))])
 
     async def _inter(
         self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord
@@ -344,7 +343,7 @@ class TargetAttempts:
             self._tell_dropped(lease, reason)
             return Buried()
         try:
-            await self._with.undertaker.write(
+            return await self._with.undertaker.write(
                 lease,
                 reason=reason,
                 body=body,
@@ -358,7 +357,6 @@ class TargetAttempts:
                 "dead_letter_not_written", **fields, error=error.message, retry_seconds=delay_ms / 1000
             )
             return RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
-        return Buried()
 
     def _count(self, outcome: str, deliveries: int) -> None:
         if deliveries:

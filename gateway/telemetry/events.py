@@ -208,6 +208,16 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "dead_letter_not_removed": _of_delivery("error", "Such a file could not be removed."),
     "dead_letter_pruned": _event("target delivery reason", "A dead letter was past `keep` or `max_size`."),
+    "dead_letters_listed": _event(
+        "letters", "Dead letters were found that no list had: they are listed now."
+    ),
+    "dead_letters_gone": _event(
+        "letters delivery",
+        "Listed dead letters have no file any more (so many, the first): they are listed no more.",
+    ),
+    "dead_letter_undecided": _event(
+        "delivery error", "What became of a dead letter that was being written or replayed could not be seen."
+    ),
     "dead_letters_not_pruned": _event("error", "The dead-letter directory could not be tidied."),
     # The admin port.
     "admin_token_refused": _event(

@@ -1,5 +1,5 @@
-"""The SQL files beside this module, read once: `statements.sql` by the names in it, `schema/NNN-WHAT.sql` by
-number."""
+"""The SQL files beside this module, read once: `statements.sql`, `letters.sql` by the names in them,
+`schema/NNN-WHAT.sql` by number."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from gateway.spool.sql import named
 
 _HERE = files("gateway.spool.postgresql")
 
-STATEMENTS: Final[Mapping[str, str]] = named(_HERE.joinpath("statements.sql").read_text(encoding="utf-8"))
+STATEMENTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        name: text
+        for file in ("statements.sql", "letters.sql")
+        for name, text in named(_HERE.joinpath(file).read_text(encoding="utf-8")).items()
+    }
+)
 """Statement by name."""
 
 
