@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, Summary, encode
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 
 FEW: Final = 1_000
 MANY: Final = 100_000

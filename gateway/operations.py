@@ -21,7 +21,7 @@ from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.whereabouts import Doing, Whereabouts
-from gateway.tracing import Part, find_part, read_asked, trace_letters
+from gateway.tracing import Part, find_part, read_asked, recall, trace_letters
 
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
@@ -62,10 +62,13 @@ class Operations:
         control: TargetControl,
         whereabouts: Whereabouts | None = None,
         number: int = 0,
-        shared: SharedLetters | None = None,
+        shared: bool = False,
+        letters: SharedLetters | None = None,
     ) -> None:
         """`known` is asked at every action: a reload changes what it returns. `whereabouts` says what targets
-        have taken. `number` is the worker's. `shared`: the dead letters, where gateways share the spool."""
+        have taken. `number` is the worker's. `shared`: other processes have the same spool; `letters`: the
+        dead letters, where that spool is several gateways'."""
+        self._shared = shared
         self._whereabouts = whereabouts or Whereabouts()
         self._number = number
         self._doing = self._whereabouts.doing
@@ -75,11 +78,11 @@ class Operations:
         self._dead_letters = dead_letters
         self._audit = audit
         self._now_ms = now_ms
-        self._shared = shared
-        self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms, shared=shared)
+        self._letters = letters
+        self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms, shared=letters)
         self._kept_replayer = KeptReplayer(spool=spool, known=known, now_ms=now_ms)
         self._discarder = Discarder(
-            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, shared=shared
+            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, shared=letters
         )
 
     async def status(self) -> Mapping[str, object]:
@@ -114,8 +117,17 @@ class Operations:
     async def trace_part(self, text: str) -> Part:
         """Say what this process knows of what is asked."""
         return await find_part(
-            read_asked(text), spool=self._spool, whereabouts=self._whereabouts, worker=self._number
+            read_asked(text),
+            spool=self._spool,
+            whereabouts=self._whereabouts,
+            worker=self._number,
+            targets=self._known().targets,
+            shared=self._shared,
         )
+
+    def recall(self, ids: Sequence[str]) -> Part:
+        """Say what this process remembers of these notifications; what the spool has of them is known."""
+        return recall(ids, self._whereabouts, worker=self._number, targets=self._known().targets)
 
     async def trace(self, text: str) -> Mapping[str, object]:
         """Follow a notification, or find those that hold a message id; see `admin.actions`."""

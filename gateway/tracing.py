@@ -11,7 +11,7 @@ knows it for the next ten to twenty thousand notifications, and `spool.keep_deli
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -25,7 +25,8 @@ from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter
 from gateway.delivery.message import rfc3339
 from gateway.errors import DeadLetterError, UsageError
-from gateway.spool.contract import AttemptRecord, Spool, TracedDelivery
+from gateway.spool.contract import Spool
+from gateway.spool.history import AttemptRecord, TracedDelivery
 from gateway.telemetry.whereabouts import Whereabouts
 
 SEARCH_SECONDS: Final = 10.0
@@ -110,15 +111,69 @@ class Part(msgspec.Struct, kw_only=True):
 
 
 async def find_part(
-    asked: Asked, *, spool: Spool, whereabouts: Whereabouts | None = None, worker: int = 0
+    asked: Asked,
+    *,
+    spool: Spool,
+    whereabouts: Whereabouts | None = None,
+    worker: int = 0,
+    targets: Collection[str] = (),
+    shared: bool = False,
 ) -> Part:
-    """Say what the spool file and the memory of one process have."""
+    """Say what the spool and the memory of one process have.
+
+    `targets` are those that it may have delivered to. `shared`: others have the same spool, so that what is
+    in there does not tell who has accepted it.
+    """
     if asked.notification_id is not None:
         ids, bodies, complete = [asked.notification_id], 0, True
     else:
         ids, bodies, complete = await _look_through(spool, asked.needles)
-    known = [await _know(id_, spool, whereabouts or Whereabouts(), worker) for id_ in ids]
-    return Part(notifications=[one for one in known if one is not None], bodies=bodies, complete=complete)
+    found = []
+    for id_ in ids:
+        part = recall_one(id_, whereabouts or Whereabouts(), worker=worker, targets=targets)
+        traced = await spool.trace(id_)
+        if traced is not None:
+            part = part or NotificationPart(id=id_, worker=None if shared else worker)
+            part = msgspec.structs.replace(
+                part,
+                app=traced.app,
+                received_ms=traced.received_at_ms,
+                size_bytes=traced.size_bytes,
+                deliveries=list(traced.deliveries),
+            )
+        if part is not None:
+            found.append(part)
+    return Part(notifications=found, bodies=bodies, complete=complete)
+
+
+def recall(ids: Iterable[str], whereabouts: Whereabouts, *, worker: int, targets: Collection[str]) -> Part:
+    """Say what the memory of one process has of these: the rest another tells of a spool that they share."""
+    found = (recall_one(id_, whereabouts, worker=worker, targets=targets) for id_ in ids)
+    return Part(notifications=[one for one in found if one is not None])
+
+
+def recall_one(
+    notification_id: str, whereabouts: Whereabouts, *, worker: int, targets: Collection[str]
+) -> NotificationPart | None:
+    """Say what memory has: how it came, if this process has accepted it, and who has taken it from here."""
+    came = whereabouts.of(notification_id)
+    routed = () if came is None else came.targets
+    taken = {
+        target: TakenPart(at_ms=one.at_ms, attempt=one.attempt, status=one.status)
+        for target, one in whereabouts.taken_by(notification_id, (*routed, *targets)).items()
+    }
+    if came is None:
+        return NotificationPart(id=notification_id, taken=taken) if taken else None
+    return NotificationPart(
+        id=notification_id,
+        app=came.app,
+        received_ms=came.received_ms,
+        worker=worker,
+        presented=came.presented,
+        connection=came.connection,
+        targets=list(routed),
+        taken=taken,
+    )
 
 
 async def _look_through(spool: Spool, needles: Sequence[bytes]) -> tuple[list[str], int, bool]:
@@ -132,38 +187,6 @@ async def _look_through(spool: Spool, needles: Sequence[bytes]) -> tuple[list[st
         bodies, before = bodies + page.bodies, page.before
         if before is None or len(found) > MOST_FOUND or trio.current_time() > ends_at:
             return found[:MOST_FOUND], bodies, before is None and len(found) <= MOST_FOUND
-
-
-async def _know(
-    notification_id: str, spool: Spool, whereabouts: Whereabouts, worker: int
-) -> NotificationPart | None:
-    traced, came = await spool.trace(notification_id), whereabouts.of(notification_id)
-    if traced is None and came is None:
-        return None
-    part = NotificationPart(id=notification_id, worker=worker)
-    if came is not None:
-        taken = whereabouts.taken_by(notification_id, came.targets)
-        part = msgspec.structs.replace(
-            part,
-            app=came.app,
-            received_ms=came.received_ms,
-            presented=came.presented,
-            connection=came.connection,
-            targets=list(came.targets),
-            taken={
-                target: TakenPart(at_ms=one.at_ms, attempt=one.attempt, status=one.status)
-                for target, one in taken.items()
-            },
-        )
-    if traced is not None:
-        part = msgspec.structs.replace(
-            part,
-            app=traced.app,
-            received_ms=traced.received_at_ms,
-            size_bytes=traced.size_bytes,
-            deliveries=list(traced.deliveries),
-        )
-    return part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +281,9 @@ def _join(one: NotificationPart, other: NotificationPart) -> NotificationPart:
     first, second = (one, other) if one.presented is not None else (other, one)
     return msgspec.structs.replace(
         first,
+        app=first.app or second.app,
+        received_ms=first.received_ms or second.received_ms,
+        worker=second.worker if first.worker is None else first.worker,
         size_bytes=first.size_bytes or second.size_bytes,
         targets=[*first.targets, *second.targets],
         deliveries=[*first.deliveries, *second.deliveries],

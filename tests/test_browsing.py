@@ -13,7 +13,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, summarize
 from gateway.errors import UsageError
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 
 NOW_MS = 1_795_000_000_000
 HOUR_MS = 3_600_000

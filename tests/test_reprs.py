@@ -14,7 +14,7 @@ from gateway.delivery.target import DispatchTarget
 from gateway.graph.client import Api
 from gateway.ingress.checks import Head, IngressApp
 from gateway.settings.values import Secret
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 from gateway.web.head import Head as WebHead
 from gateway.web.head import HeadReader
 from gateway.web.limits import HttpLimits

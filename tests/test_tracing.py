@@ -12,11 +12,12 @@ from gateway.core.ids import new_notification_id
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import UsageError
-from gateway.spool.contract import AttemptRecord, Done, RetryLater
+from gateway.spool.contract import Done, RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.memory import MemorySpool, open_memory_spool
 from gateway.spool.memory_state import MemoryState
 from gateway.telemetry.whereabouts import Came, Taken, Whereabouts
-from gateway.tracing import NOT_FOUND, Part, find_part, read_asked, trace_letters
+from gateway.tracing import NOT_FOUND, Part, find_part, read_asked, recall, trace_letters
 from tests.delivery.rig import EPOCH_MS, a_letter, notification
 from tests.telemetry.test_whereabouts import routed
 
@@ -166,3 +167,30 @@ async def test_what_is_nowhere_is_told_honestly(spool: MemorySpool, store: DeadL
 def test_what_can_be_no_id_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="neither"):
         read_asked(text)
+
+
+async def test_of_a_shared_spool_each_process_adds_what_it_remembers_and_what_waits_is_told_once(
+    spool: MemorySpool, store: DeadLetterStore
+) -> None:
+    stored = notification(b"wamid.ABC=", "waiting", "taken")
+    await spool.append(stored)
+    await spool.settle(await lease(spool, "taken"), Done())
+    accepting, delivering = Whereabouts(), Whereabouts()
+    accepting.came(stored.id, Came(EPOCH_MS, "main", "accepted", "c-1", routed("waiting", "taken"), ()))
+    delivering.taken("taken", f"{stored.id}-taken", Taken(at_ms=EPOCH_MS + 5, attempt=1, status=204))
+    asked = read_asked("wamid.ABC=")
+    part = await find_part(asked, spool=spool, worker=0, shared=True)
+    memories = [
+        recall([stored.id], memory, worker=number, targets=["waiting", "taken"])
+        for number, memory in ((1, accepting), (2, delivering), (3, Whereabouts()))
+    ]
+    store.count()
+    for parts in ([part, *memories], [*memories[::-1], part]):
+        found: dict[str, Any] = await trace_letters(asked, parts, store, targets=["waiting", "taken"])
+        [one] = found["notifications"]
+        assert (one["worker"], one["connection"], one["app"]) == (1, "c-1", "main")
+        assert states(found) == {"waiting": "waiting", "taken": "delivered"}
+        assert found["searched"]["bodies"] == 1
+    assert memories[2].notifications == []
+    alone: dict[str, Any] = await trace_letters(asked, [part], store, targets=["waiting", "taken"])
+    assert alone["notifications"][0]["worker"] is None, "whoever has accepted it may be another"

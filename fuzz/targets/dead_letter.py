@@ -14,7 +14,7 @@ from gateway.delivery.dead_letter_record import (
     summarize,
 )
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 
 SEAL_KEY: Final = b"0" * 32
 _TIME: Final = 1_795_330_800_123

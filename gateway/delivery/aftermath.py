@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from gateway.core.merging import FAILURES_TOGETHER, group_key, halves
 from gateway.core.retry import GiveUp, RetryAt
 from gateway.delivery.parcel import Parcel
-from gateway.spool.contract import INTERRUPTED, AttemptRecord, Lease, RetryLater
+from gateway.spool.contract import Lease, RetryLater
+from gateway.spool.history import INTERRUPTED, AttemptRecord
 
 Settled = list[tuple[Lease, RetryLater]]
 

@@ -28,7 +28,8 @@ from gateway.delivery.sender import AttemptLane, CutShort, Endpoint
 from gateway.delivery.taken import note_taken
 from gateway.delivery.target import DispatchTarget
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater, Settlement, Spool
+from gateway.spool.contract import Buried, Done, Lease, Release, RetryLater, Settlement, Spool
+from gateway.spool.history import AttemptRecord
 from gateway.telemetry.journal import Journal
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics

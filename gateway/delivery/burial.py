@@ -14,7 +14,8 @@ from gateway.delivery.message import UncuttableBodyError, body_of, described_hea
 from gateway.delivery.parcel import line_fields
 from gateway.delivery.shared_letters import SharedLetters
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord, Buried, Lease, Settlement, Spool
+from gateway.spool.contract import Buried, Lease, Settlement, Spool
+from gateway.spool.history import AttemptRecord
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.notification_lines import TroubleLines

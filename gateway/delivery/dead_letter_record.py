@@ -19,7 +19,7 @@ from gateway.core.routing import UNROUTED
 from gateway.core.seal import seal
 from gateway.delivery.message import LAST_MS, rfc3339
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 
 TARGET_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}|{UNROUTED}")
 DELIVERY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")

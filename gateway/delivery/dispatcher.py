@@ -64,11 +64,14 @@ class Dispatcher:
         sender: Callable[[Endpoint], AttemptLane] = Lane,
         log_notifications: Callable[[], NotificationLog] = lambda: "problems",
         journal: Journal | None = None,
+        processes: int = 1,
         shared: SharedLetters | None = None,
     ) -> None:
         """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint;
-        `log_notifications` is the setting as it holds now; `journal` is told what targets take; `shared` are
-        the dead letters, where gateways share the spool."""
+        `log_notifications` is the setting as it holds now; `journal` is told what targets take; `processes`
+        deliver besides each other, this one among them, and share the rate of a `resume`; `shared` are the
+        dead letters, where gateways share the spool."""
+        self._processes = processes
         self._spool = spool
         lines = TroubleLines(log_notifications, clock=trio.current_time)
         self._undertaker = Undertaker(
@@ -232,6 +235,7 @@ class Dispatcher:
             hands=target.concurrency,
             metrics=self._surroundings.metrics,
             now_ms=self._now_ms,
+            processes=self._processes,
         )
         gate.set_pauses(self._book.of(name))
         self._gates[name] = gate
@@ -293,6 +297,10 @@ class Dispatcher:
             _log.error("lease_failed", target=name, error=error.message)
             return  # the rate stands until it can be taken back
         self._note_pauses(name)
+
+    async def follow_pauses(self) -> None:
+        """Do as the spool says now; raises as `pause`."""
+        self._follow_pauses(await self._spool.pauses())
 
     def _follow_pauses(self, pauses: Mapping[str, Pauses]) -> None:
         for name in self._book.adopt(pauses):

@@ -14,7 +14,7 @@ from gateway.core.breaker import Breaker, BreakerPolicy, State, Ticket
 from gateway.core.pausing import Pause, Pauses
 from gateway.delivery.parcel import Parcel
 from gateway.delivery.view import TargetState, TargetView
-from gateway.spool.contract import INTERRUPTED, AttemptRecord
+from gateway.spool.history import INTERRUPTED, AttemptRecord
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
@@ -41,7 +41,10 @@ class Gate:
         hands: int,
         metrics: Metrics,
         now_ms: Callable[[], int],
+        processes: int = 1,
     ) -> None:
+        """`processes` share the rate that a `resume` states, this one among them."""
+        self._processes = processes
         self._name = name
         self._policy = policy
         self._hands = hands
@@ -95,8 +98,7 @@ class Gate:
         startable = breaker.startable(
             self._breaker, hands=self._hands, under_way=under_way, now_seconds=now_seconds
         )
-        if self.paced:
-            rate = pausing.rate_after(self._pauses) or 1.0
+        if rate := self._rate():
             return min(startable, max(0, 1 + math.floor((now_seconds - self._next_start_seconds) * rate)))
         return startable
 
@@ -117,12 +119,17 @@ class Gate:
     @property
     def paced(self) -> bool:
         """Whether attempts start at a rate."""
-        return pausing.rate_after(self._pauses) is not None
+        return self._rate() is not None
+
+    def _rate(self) -> float | None:
+        """Return how many attempts may start here a second."""
+        rate = pausing.rate_after(self._pauses)
+        return None if rate is None else rate / self._processes
 
     def start(self, parcel: Parcel) -> None:
         """Note that an attempt starts; `end` must follow."""
         failed_before = any(record.error != INTERRUPTED for record in parcel.first.earlier)
-        if rate := pausing.rate_after(self._pauses):
+        if rate := self._rate():
             self._next_start_seconds = (
                 max(self._next_start_seconds, trio.current_time() - 1 / rate) + 1 / rate
             )

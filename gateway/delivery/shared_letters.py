@@ -164,12 +164,10 @@ class SharedLetters:
         place = await trio.to_thread.run_sync(self.place)
         if listed is not None and listed.place != place:
             return listed
-        look = partial(self._look, identifier, listed)
-        found = await trio.to_thread.run_sync(look)
-        here = partial(self._files.here, identifier)
-        if found is None and await trio.to_thread.run_sync(here):
+        found = await trio.to_thread.run_sync(self._look, identifier, listed)
+        if found is None:
             await self.decide_all(identifier)
-            found = await trio.to_thread.run_sync(look)
+            found = await trio.to_thread.run_sync(self._look, identifier, listed)
         return found
 
     def _look(self, identifier: str, listed: ListedLetter | None) -> Found | None:

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.core.breaker import State
 from gateway.core.pausing import Pause
 from gateway.delivery.message import rfc3339
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 
 
 class TargetState(StrEnum):

@@ -14,13 +14,7 @@ from typing import Final
 
 import trio
 
-from gateway.admin.app import build_admin_app, build_metrics_app
-from gateway.admin.dashboard.board import Sources
-from gateway.admin.dashboard.endpoints import Dashboard
 from gateway.admin.health import Check, judge
-from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
-from gateway.admin.token import load_or_make_token
-from gateway.browsing import Browser
 from gateway.clock import unix_ms
 from gateway.core.identity import Peer
 from gateway.core.ids import RANDOM_BYTES, new_notification_id
@@ -32,12 +26,13 @@ from gateway.delivery.shared_letters import DOUBT_MS, SharedLetters
 from gateway.errors import GatewayError, SpoolUnavailableError
 from gateway.ingress.app import build_ingress_app
 from gateway.operations import Operations
+from gateway.process.admin_port import AdminAnswers
 from gateway.process.edge import Edge
 from gateway.process.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
 from gateway.process.generation import Generation, callback_urls
-from gateway.process.observing import Facts, GapKeeper, Observer, facts_of
-from gateway.settings.model import Settings
+from gateway.process.observing import Facts, GapKeeper, facts_of
 from gateway.spool.contract import Spool
+from gateway.spool.opening import is_shared
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.gap_ledger import GAP_LEDGER
 from gateway.telemetry.journal import Journal
@@ -50,12 +45,7 @@ from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
 from gateway.tls.stream import TlsStream
 from gateway.tls.turns import Turns
-from gateway.web.limits import HttpLimits
-from gateway.web.plain import serve_plain
-from gateway.web.server import AsgiApp, WebServer
-
-ADMIN_MAX_CONNECTIONS: Final = 64
-"""A scraper, probes, and people: more wait in the kernel's queue."""
+from gateway.web.server import WebServer
 
 HANDSHAKES_SECONDS: Final = 2.0
 """While the gateway stops: for the handshakes under way, two round trips to the other side of the world."""
@@ -97,14 +87,15 @@ class Assembly:
         record: ReloadRecord,
         public: Bound,
         number: int = 0,
+        workers: int = 1,
         turns: Turns | None = None,
     ) -> None:
-        """`number`: of the worker process. Number 0 tidies up what they share. `turns`: who accepts."""
+        """`number`: of the worker process. Number 0 tidies up what they share. `workers`: how many there are.
+        `turns`: who accepts."""
         settings = generation.settings
         self._now = generation
         self._spool = spool
         self._metrics = metrics
-        self._audit = audit
         self._life = life
         self._record = record
         self._public = public
@@ -141,6 +132,7 @@ class Assembly:
             app_secret=lambda app: self._now.app_secrets.get(app),
             journal=journal,
             log_notifications=lambda: self._now.settings.log.notifications,
+            processes=workers,
             shared=self._shared,
         )
         self._summaries = Summaries(metrics, journal)
@@ -154,16 +146,9 @@ class Assembly:
             control=self._dispatcher,
             whereabouts=journal.whereabouts,
             number=number,
-            shared=self._shared,
+            shared=is_shared(settings.spool),
+            letters=self._shared,
         )
-        self._observer = Observer(
-            self._gather_facts,
-            status=self._operations.status,
-            apps=lambda: self._now.settings.apps,
-            metrics=metrics,
-            now_ms=unix_ms,
-        )
-        self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
         self._ingress = build_ingress_app(
             apps=generation.apps,
             routing=lambda: self._now.routing,
@@ -198,9 +183,25 @@ class Assembly:
         return self._operations
 
     @property
+    def dead_letters(self) -> DeadLetterStore:
+        """Where what was given up lies."""
+        return self._dead_letters
+
+    @property
     def edge(self) -> Edge:
         """The edge, as its operator sees it."""
         return self._edge
+
+    @property
+    def answers(self) -> AdminAnswers:
+        """What it says of itself on the admin port, where it is the only process."""
+        return AdminAnswers(
+            actions=self._operations,
+            health=self.health,
+            render_metrics=self.render_metrics,
+            edge=self._edge.report,
+            facts=self._gather_facts,
+        )
 
     def facts(self, *, with_slots: bool) -> Facts:
         """What this process knows of what Meta sends, and of whom it has turned away."""
@@ -214,6 +215,10 @@ class Assembly:
     async def _gather_facts(self, with_slots: bool) -> Facts:
         return self.facts(with_slots=with_slots)
 
+    async def follow_pauses(self) -> None:
+        """Look at once at what another process has done to the pauses of a spool that is shared."""
+        await self._dispatcher.follow_pauses()
+
     async def start(self, nursery: trio.Nursery) -> None:
         """Start everything but the ports."""
         if self._shared is not None:
@@ -224,43 +229,6 @@ class Assembly:
         nursery.start_soon(self._edge.watch)
         nursery.start_soon(self._gap_keeper.run)
         nursery.start_soon(self._summarize)
-
-    async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
-        """Answer on the admin port, and on the second one where there is one; judge what is the matter."""
-        nursery.start_soon(self._observer.watch)
-        dashboard = Dashboard(
-            Sources(
-                health=self.health,
-                render_metrics=self.render_metrics,
-                actions=self._operations,
-                edge=self._edge.report,
-                ledger=self._observer.report,
-                config=self._record.config,
-                callback_urls=lambda: callback_urls(self._now, self._public.addresses),
-                letters=Browser(self._dead_letters, now_ms=unix_ms),
-                changes=self._audit.tail,
-                token=self._admin_token,
-                token_place=lambda: token_place(self._now.settings),
-                now_ms=unix_ms,
-            )
-        )
-        nursery.start_soon(dashboard.sample)
-        admin_app = build_admin_app(
-            health=self.health,
-            render_metrics=self.render_metrics,
-            token=self._admin_token,
-            hosts=frozenset(self._now.settings.admin.hosts),
-            actions=self._operations,
-            config=self._record.config,
-            source=self._record.source,
-            edge=self._edge.report,
-            ledger=self._observer.report,
-            pages=dashboard.routes(),
-        )
-        await serve_inside(nursery, admin_app, admin)
-        if metrics_port is not None:
-            metrics_app = build_metrics_app(health=self.health, render_metrics=self.render_metrics)
-            await serve_inside(nursery, metrics_app, metrics_port)
 
     def install(self, generation: Generation) -> None:
         """Put a generation in the place of the one before. It cannot fail, and nobody sees half of it.
@@ -368,15 +336,6 @@ class Assembly:
             keep_seconds=keep.keep_seconds, max_size_bytes=keep.max_size_bytes, now_ms=unix_ms()
         )
 
-    def _admin_token(self) -> bytes:
-        """What a caller must show: of the settings, or the one made at start."""
-        token = self._now.settings.admin.token
-        if token is not None:
-            return token.reveal()
-        if self._own_token is None:
-            raise RuntimeError("no token was made, though the settings hold none")
-        return self._own_token
-
     def health(self) -> Mapping[str, Check]:
         """Return every check of readiness."""
         return judge(
@@ -403,19 +362,6 @@ class Assembly:
                 now_ms=unix_ms(),
             )
         return self._metrics.render()
-
-
-def token_place(settings: Settings) -> str:
-    """Say where an operator finds the admin token."""
-    if settings.admin.token is not None:
-        return "what admin.token of the configuration names"
-    return f"in the file {settings.spool.directory.parent / TOKEN_FILE_NAME}"
-
-
-async def serve_inside(nursery: trio.Nursery, app: AsgiApp, bound: Bound) -> None:
-    """Serve plain HTTP on a listener of ours; not counted as requests, which are the public port's."""
-    web = WebServer(app, limits=HttpLimits(), metrics=None)
-    await nursery.start(partial(serve_plain, bound.sockets, web, max_connections=ADMIN_MAX_CONNECTIONS))
 
 
 async def _serve_outside(

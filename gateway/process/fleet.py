@@ -3,7 +3,8 @@
 Laws:
 - A worker that dies is started again; the pause before grows while its lives are short. When no worker
   serves and each has died young again and again, the gateway gives up: what runs it decides.
-- Whoever starts serves what the others do: the configuration that was taken up last, and their pauses.
+- Whoever starts serves what the others do: the configuration that was taken up last, and their pauses (which
+  a shared spool has itself).
 - No process outlives the fleet: each is awaited, and killed where it does not end in time.
 """
 
@@ -25,6 +26,7 @@ from gateway.core.pausing import Pause
 from gateway.errors import GatewayError, PeerError, Problem, SpoolUnavailableError
 from gateway.process.channel import Asker
 from gateway.process.generation import Generation, fingerprint
+from gateway.spool.opening import is_shared, place_of_spool
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.sums import Totals
@@ -96,7 +98,9 @@ class Fleet:
     ) -> None:
         """`orphans`: the numbers of workers that are no more, whose files are to be drained."""
         self.generation = generation
-        self.totals = Totals()
+        self.shared_spool = is_shared(generation.settings.spool)
+        """All have the same, and none a file of its own."""
+        self.totals = Totals(shared_spool=self.shared_spool)
         self._config = config
         self._public = public
         self._metrics = metrics
@@ -233,6 +237,8 @@ class Fleet:
                 sockets=descriptors,
                 board=self._board,
                 addresses=self._public.addresses,
+                workers=len(self.workers),
+                spool=place_of_spool(generation.settings.spool),
                 pauses=await self._pauses_of_others(worker),
             )
             async with self._changing:
@@ -254,6 +260,8 @@ class Fleet:
             log.info("worker_started", number=worker.number, pid=process.pid, drains=worker.drains)
 
     async def _pauses_of_others(self, worker: Worker) -> dict[str, Any] | None:
+        if self.shared_spool:
+            return None
         for other in self.workers:
             if other is not worker and other.asker is not None and not other.drains:
                 with suppress(PeerError):

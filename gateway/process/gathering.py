@@ -1,8 +1,8 @@
 """What the supervisor's admin port answers: what the workers say, made one.
 
 Counts are added, of times the oldest or the newest tells, and a target is as it is in the worker where it is
-worst. What is asked for is done by all, but for dead letters: these lie in one directory, and the first
-worker that serves deals with them; one that waits in another worker's file is not added to the first's.
+worst. What all workers see whole is not added: the dead letters, which lie in one directory, and what waits
+in a spool that they share. Who does what is asked for: `process.spools`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,25 +16,24 @@ from gateway.admin.actions import ActionResult
 from gateway.admin.health import Check
 from gateway.admin.requests import ReplayKeptRequest
 from gateway.delivery.dead_letter import DeadLetterStore
-from gateway.delivery.kept_replay import Cursor
-from gateway.delivery.replay import homes, ids_again
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.operations import BY_ADMIN_PORT
+from gateway.process.admin_port import AdminAnswers
 from gateway.process.exposition import set_readiness
-from gateway.process.fleet import Fleet, Worker
+from gateway.process.fleet import Fleet
 from gateway.process.observing import Facts, merge_facts
+from gateway.process.spools import ACTION_SECONDS, first_serving, spools_of
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
-from gateway.tracing import Part, read_asked, trace_letters
+from gateway.tracing import read_asked, trace_letters
 
-ACTION_SECONDS: Final = 50.0
-"""Some hundred durable writes on a slow disk; the commands wait a minute."""
 COUNTED_SECONDS: Final = 10.0
 """How old the count of dead letters may be: counting a hundred thousand takes some tenths of a second."""
 NEWEST_REFUSALS: Final = 200
 """As many as one process keeps."""
 _WORSE: Final = ("delivering", "recovering", "open", "paused", "unknown")
 """Of the states of a target, what is told where the workers differ: the last."""
+_WAITING: Final = ("pending", "pending_bytes")
 
 Answers = Sequence[Mapping[str, Any]]
 
@@ -53,6 +52,7 @@ class Gathering:
         reload_refused: Callable[[], str],
     ) -> None:
         self._fleet = fleet
+        self._spools = spools_of(fleet)
         self._metrics = metrics
         self._dead_letters = dead_letters
         self._audit = audit
@@ -60,6 +60,17 @@ class Gathering:
         self._reload_refused = reload_refused
         self._counting = trio.Lock()
         self._counted_at: float | None = None
+
+    @property
+    def answers(self) -> AdminAnswers:
+        """What the gateway says of itself on the admin port."""
+        return AdminAnswers(
+            actions=self,
+            health=self.health,
+            render_metrics=self.render_metrics,
+            edge=self.edge,
+            facts=self.facts,
+        )
 
     # -- health and metrics
 
@@ -91,9 +102,9 @@ class Gathering:
             nursery.start_soon(ask_health)
             said = await self._fleet.ask_all("metrics", str)
         set_readiness(self._metrics, checks)
-        for number, text in said.items():
-            if not isinstance(text, GatewayError):
-                self._fleet.totals.take(number, text)
+        self._fleet.totals.take(
+            {number: text for number, text in said.items() if not isinstance(text, GatewayError)}
+        )
         for target, files in (await self._dead_letters_now()).items():
             self._metrics.dead_letters.labels(target).set(files)
         return self._fleet.totals.text(self._metrics.render().decode()).encode()
@@ -124,7 +135,8 @@ class Gathering:
 
     async def status(self) -> Mapping[str, object]:
         """Return how each target is, and each worker."""
-        merged = merge_status(await self._all("status"), await self._dead_letters_now())
+        said = await self._all("status")
+        merged = merge_status(said, await self._dead_letters_now(), shared_spool=self._fleet.shared_spool)
         workers = [
             {
                 "worker": worker.number,
@@ -137,14 +149,8 @@ class Gathering:
         return {**merged, "workers": workers}
 
     async def trace(self, text: str) -> Mapping[str, object]:
-        """Follow a notification, or find those that hold a message id: in the files of all workers."""
-        asked = read_asked(text)
-        said = await self._fleet.ask_all("trace_part", Part, within_seconds=ACTION_SECONDS, text=text)
-        parts = [one for one in said.values() if not isinstance(one, GatewayError)]
-        if not parts:
-            raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
-        if len(parts) < len(said):  # what a worker did not say may be what is asked for
-            parts.append(Part(notifications=[], complete=False))
+        """Follow a notification, or find those that hold a message id: wherever it may be."""
+        asked, parts = read_asked(text), await self._spools.trace(text)
         targets = self._fleet.generation.settings.targets
         return await trace_letters(asked, parts, self._dead_letters, targets=targets)
 
@@ -152,88 +158,33 @@ class Gathering:
         """Leave a target alone, in all workers."""
         self._demand(target)
         await self._record("pause", target=target, seconds=seconds, reason=reason)
-        done = await self._fleet.change_all("pause", target=target, seconds=seconds, reason=reason)
-        return _worst(list(done.values()))
+        return _worst(await self._spools.pause(target, seconds=seconds, reason=reason))
 
     async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
         """Deliver to a target again, in all workers; each takes its share of the rate."""
         self._demand(target)
         await self._record("resume", target=target, rate_per_second=rate_per_second)
-        share = None if rate_per_second is None else rate_per_second / max(1, len(self._fleet.answering))
-        done = await self._fleet.change_all("resume", target=target, rate_per_second=share)
-        return {**_worst(list(done.values())), "rate_per_second": rate_per_second}
+        return _worst(await self._spools.resume(target, rate_per_second=rate_per_second))
 
     async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
         """Make dead letters of what waits for a lost target: about `limit`, wherever it waits."""
         await self._record("discard_target", target=target, limit=limit)
-        discarded, left, refusals = 0, 0, list[UsageError]()
-        for worker in self._fleet.answering:
-            # What is left where nothing may be done any more is told all the same.
-            asked = max(1, limit - discarded)
-            try:
-                done = await self._fleet.ask(
-                    worker,
-                    "discard_target",
-                    dict[str, int],
-                    within_seconds=ACTION_SECONDS,
-                    target=target,
-                    limit=asked,
-                )
-            except UsageError as error:  # nothing waits for it there
-                refusals.append(error)
-            else:
-                discarded, left = discarded + done["discarded"], left + done["left"]
-        if refusals and len(refusals) == len(self._fleet.answering):
-            raise refusals[0]
+        done = await self._spools.discard_target(target, limit=limit)
         self.recount()
-        return {"discarded": discarded, "left": left}
+        return done
 
     async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
-        """Send again a part of what is kept: one worker after the other; the place says in which."""
+        """Send again a part of what is kept."""
         self._demand(asked.target)
         if not asked.dry_run:
             fields = msgspec.to_builtins(asked)
             await self._record("replay_kept", **fields)
-        going = [worker.number for worker in self._fleet.workers if worker.state != "ended"]
-        try:
-            cursor = Cursor.of(asked.after, going, since_ms=asked.since_ms)
-            number = cursor.behind
-            worker = next(one for one in self._fleet.workers if one.number == number)
-        except (ValueError, StopIteration) as error:
-            raise UsageError("there is no such place", remedy="begin anew") from error
-        there = msgspec.structs.replace(asked, after=cursor.places[number])
-        done = await self._fleet.ask(
-            worker,
-            "replay_kept",
-            dict[str, Any],
-            within_seconds=ACTION_SECONDS,
-            asked=msgspec.to_builtins(there),
-        )
-        cursor = cursor.moved(None if done["after"] is None else (done["after"][0], done["after"][1]))
-        return {
-            **done,
-            "after": cursor.flat(),
-            "reached_ms": cursor.reached_ms(since_ms=asked.since_ms, until_ms=asked.until_ms),
-        }
+        return await self._spools.replay_kept(asked)
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
-        """Store dead letters again: each in the worker where a delivery of it waits, else in the first."""
+        """Store dead letters again."""
         await self._record("replay", ids=list(ids), accept_edited=accept_edited)
-        first = self._first()
-        again = ids_again(ids, self._fleet.generation.settings.targets)
-        said = await self._fleet.ask_all("waiting", list[str], ids=list(again))
-        waiting = {number: found for number, found in said.items() if not isinstance(found, GatewayError)}
-        workers = {worker.number: worker for worker in self._fleet.workers}
-        results: dict[str, ActionResult] = {}
-        for number, letters in homes(again, waiting, first=first.number).items():
-            results |= await self._fleet.ask(
-                workers[number],
-                "replay",
-                dict[str, ActionResult],
-                within_seconds=ACTION_SECONDS,
-                ids=list(letters),
-                accept_edited=accept_edited,
-            )
+        results = await self._spools.replay(ids, accept_edited=accept_edited)
         self.recount()
         return results
 
@@ -241,7 +192,7 @@ class Gathering:
         """Remove dead letters for good."""
         await self._record("discard", ids=list(ids))
         done = await self._fleet.ask(
-            self._first(),
+            first_serving(self._fleet),
             "discard",
             dict[str, ActionResult],
             within_seconds=ACTION_SECONDS,
@@ -258,12 +209,6 @@ class Gathering:
     def recount(self) -> None:
         """Count the dead letters anew when they are next asked for: they lie elsewhere."""
         self._counted_at = None
-
-    def _first(self) -> Worker:
-        """Return the worker that deals with dead letters."""
-        if not self._fleet.serving:
-            raise SpoolUnavailableError("no worker serves now", remedy="ask again in a moment")
-        return self._fleet.serving[0]
 
     async def _all(self, name: str) -> Answers:
         said = await self._fleet.ask_all(name, dict[str, Any])
@@ -307,15 +252,19 @@ def merge_health(
     }
 
 
-def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, Any]:
-    """Make one status of several; in all but the targets, the first has the word."""
+def merge_status(
+    said: Answers, dead_letters: Mapping[str, int], *, shared_spool: bool = False
+) -> dict[str, Any]:
+    """Make one status of several; in all but the targets, the first has the word. Who shares a spool sees all
+    that waits, up to a second late: the most is told, and nothing added."""
+    waiting = _most_waiting if shared_spool else _all_waiting
     names = {name: None for one in said for name in one["targets"]} | dict.fromkeys(dead_letters)
     targets = {}
     for name in names:
         parts = [one["targets"][name] for one in said if name in one["targets"]]
         targets[name] = {
             **_worst(parts),
-            **{key: sum(part.get(key, 0) for part in parts) for key in ("pending", "pending_bytes")},
+            **waiting(parts),
             "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
             # RFC 3339, UTC: text sorts.
             "next_attempt_at": min(
@@ -326,6 +275,15 @@ def merge_status(said: Answers, dead_letters: Mapping[str, int]) -> dict[str, An
             **_doing(parts),
         }
     return {**(said[0] if said else {}), "targets": targets}
+
+
+def _all_waiting(parts: Answers) -> dict[str, int]:
+    return {key: sum(part.get(key, 0) for part in parts) for key in _WAITING}
+
+
+def _most_waiting(parts: Answers) -> dict[str, int]:
+    most = max(parts, key=lambda part: tuple(part.get(key, 0) for key in _WAITING), default={})
+    return {key: most.get(key, 0) for key in _WAITING}
 
 
 def _doing(parts: Answers) -> dict[str, Any]:

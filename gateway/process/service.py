@@ -21,6 +21,7 @@ import trio
 
 from gateway.clock import unix_ms
 from gateway.errors import GatewayError, SpoolBrokenError
+from gateway.process.admin_port import AdminPort
 from gateway.process.assembly import Assembly, Life
 from gateway.process.exposition import ReloadRecord
 from gateway.process.generation import Generation, build_generation, callback_urls
@@ -84,6 +85,15 @@ async def serve(
                 record=record,
                 public=public,
             )
+            admin_port = AdminPort(
+                assembly.answers,
+                generation=lambda: assembly.generation,
+                record=record,
+                public=public,
+                dead_letters=assembly.dead_letters,
+                audit=audit,
+                metrics=metrics,
+            )
             reloader = Reloader(
                 generation,
                 environ=os.environ,
@@ -98,7 +108,7 @@ async def serve(
                     nursery.start_soon(listen_to_signals, signals, life, reloader.ask)
                     nursery.start_soon(fail_with, spool)
                     await assembly.start(nursery)
-                    await assembly.open_admin(nursery, admin=admin, metrics_port=metrics_port)
+                    await admin_port.open(nursery, admin=admin, metrics_port=metrics_port)
                     await assembly.open_door(nursery)
                     settle_memory()
                     life.listening = True

@@ -13,22 +13,16 @@ from typing import Final
 
 import trio
 
-from gateway.admin.app import build_admin_app, build_metrics_app
-from gateway.admin.dashboard.board import Sources
-from gateway.admin.dashboard.endpoints import Dashboard
-from gateway.admin.token import FILE_NAME as TOKEN_FILE_NAME
-from gateway.admin.token import load_or_make_token
-from gateway.browsing import Browser
 from gateway.clock import unix_ms
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
-from gateway.process.assembly import Life, serve_inside, token_place
+from gateway.process.admin_port import AdminPort
+from gateway.process.assembly import Life
 from gateway.process.exposition import ReloadRecord, describe_generation
 from gateway.process.fleet import Fleet
 from gateway.process.gathering import Gathering
-from gateway.process.generation import Generation, build_generation, callback_urls
-from gateway.process.observing import Observer
+from gateway.process.generation import Generation, build_generation
 from gateway.process.reloading import Reloader
 from gateway.process.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
 from gateway.process.service_manager import ServiceManager
@@ -90,7 +84,7 @@ async def supervise(
         with leading_error(), trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(listen_to_signals, signals, life, head.reloader.ask)
-                await head.open_admin(nursery, admin=admin, metrics_port=metrics_port)
+                await head.admin_port.open(nursery, admin=admin, metrics_port=metrics_port)
                 nursery.start_soon(head.fleet.run)
                 async with trio.open_nursery() as serving:
                     serving.start_soon(_tell_when_ready, head, public, announce, manager)
@@ -125,17 +119,15 @@ class _Head:
     ) -> None:
         settings = generation.settings
         self.generation = generation
-        self._public = public
         self._metrics = Metrics()
         describe_generation(self._metrics, generation)
-        self._audit = audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
+        audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
         record = ReloadRecord(generation, metrics=self._metrics, at_ms=unix_ms())
         beside_spool = settings.spool.directory.parent
         self._dead_letters = DeadLetterStore(
             settings.dead_letter.directory, load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         )
         self._dead_letters.prepare()
-        self._own_token = None if settings.admin.token else load_or_make_token(beside_spool / TOKEN_FILE_NAME)
         self.fleet = Fleet(
             generation,
             config=config,
@@ -154,7 +146,6 @@ class _Head:
             consent=self.fleet.prepare,
             manager=manager,
         )
-        self._record = record
         self._gathering = Gathering(
             self.fleet,
             metrics=self._metrics,
@@ -163,52 +154,15 @@ class _Head:
             is_draining=lambda: life.draining,
             reload_refused=record.refusal,
         )
-
-        self._observer = Observer(
-            self._gathering.facts,
-            status=self._gathering.status,
-            apps=lambda: self.generation.settings.apps,
+        self.admin_port = AdminPort(
+            self._gathering.answers,
+            generation=lambda: self.generation,
+            record=record,
+            public=public,
+            dead_letters=self._dead_letters,
+            audit=audit,
             metrics=self._metrics,
-            now_ms=unix_ms,
         )
-
-    async def open_admin(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
-        """Answer on the admin port, and on the second one where there is one."""
-        nursery.start_soon(self._observer.watch)
-        gathering = self._gathering
-        dashboard = Dashboard(
-            Sources(
-                health=gathering.health,
-                render_metrics=gathering.render_metrics,
-                actions=gathering,
-                edge=gathering.edge,
-                ledger=self._observer.report,
-                config=self._record.config,
-                callback_urls=lambda: callback_urls(self.generation, self._public.addresses),
-                letters=Browser(self._dead_letters, now_ms=unix_ms),
-                changes=self._audit.tail,
-                token=self._admin_token,
-                token_place=lambda: token_place(self.generation.settings),
-                now_ms=unix_ms,
-            )
-        )
-        nursery.start_soon(dashboard.sample)
-        app = build_admin_app(
-            health=gathering.health,
-            render_metrics=gathering.render_metrics,
-            token=self._admin_token,
-            hosts=frozenset(self.generation.settings.admin.hosts),
-            actions=gathering,
-            config=self._record.config,
-            source=self._record.source,
-            edge=gathering.edge,
-            ledger=self._observer.report,
-            pages=dashboard.routes(),
-        )
-        await serve_inside(nursery, app, admin)
-        if metrics_port is not None:
-            probes = build_metrics_app(health=gathering.health, render_metrics=gathering.render_metrics)
-            await serve_inside(nursery, probes, metrics_port)
 
     def _install(self, generation: Generation) -> None:
         former, self.generation = self.generation, generation
@@ -220,12 +174,3 @@ class _Head:
             self._gathering.recount()
         if settings.log != former.settings.log:
             apply_log_settings(settings.log)
-
-    def _admin_token(self) -> bytes:
-        """As `Assembly` does."""
-        token = self.generation.settings.admin.token
-        if token is not None:
-            return token.reveal()
-        if self._own_token is None:
-            raise RuntimeError("no token was made, though the settings hold none")
-        return self._own_token

@@ -1,4 +1,5 @@
-"""A worker process: accepts on sockets that it was given, keeps a spool file of its own, delivers from it.
+"""A worker process: accepts on sockets that it was given, and delivers from a spool file of its own, or
+from the spool that all workers share.
 
 It is started by the supervisor (`gateway run --worker N`), hears from it alone (signals are the supervisor's
 to take), and ends with it. What it serves is what the supervisor has read: the content of the configuration
@@ -32,8 +33,9 @@ from gateway.process.exposition import Outcome, ReloadRecord
 from gateway.process.generation import Generation, build_generation, fingerprint
 from gateway.process.reloading import prepare
 from gateway.process.service import SWITCH_INTERVAL_SECONDS, fail_with, leading_error, settle_memory
+from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool.contract import Spool
-from gateway.spool.opening import open_locked_spool
+from gateway.spool.opening import open_locked_spool, place_of_spool
 from gateway.spool.sqlite import remove_worker_file
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import apply_log_settings, get_logger, tell_worker
@@ -58,8 +60,12 @@ class Post(msgspec.Struct, frozen=True):
     board: int
     """A descriptor, of what all show each other (`tls.turns`)."""
     addresses: list[tuple[str, int]]
+    workers: int
+    """How many there are: each delivers at its share of the rate of a `resume`."""
+    spool: str
+    """Where the spool is, or that of all."""
     pauses: dict[str, Pause] | None
-    """Those that go on in the other workers; None where there is no other."""
+    """Those that go on in the other workers; None where there is no other, or the spool has them."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -94,10 +100,20 @@ async def work(end: socket.socket, *, config: Path) -> None:
     if problems or loaded is None:
         raise ConfigurationError(problems)
     apply_log_settings(loaded.settings.log)
+    _demand_place(loaded.settings.spool, post)
     generation = build_generation(loaded)
     if await _serve(post, generation, questions, first):
         remove_worker_file(loaded.settings.spool.directory, post.number)
         log.info("worker_file_drained", file=post.number)
+
+
+def _demand_place(settings: SpoolSettings, post: Post) -> None:
+    """Secrets are read anew where a worker is started anew: it must not part from the others."""
+    if (place := place_of_spool(settings)) != post.spool:
+        raise UsageError(
+            f"spool.dsn now names {place}, and the gateway was started with {post.spool}",
+            remedy="restart the gateway to change over: what waits there stays there",
+        )
 
 
 async def _serve(post: Post, generation: Generation, questions: Questions, first: Question) -> bool:
@@ -120,6 +136,7 @@ async def _serve(post: Post, generation: Generation, questions: Questions, first
             record=record,
             public=public,
             number=post.number,
+            workers=post.workers,
             turns=turns,
         )
         with leading_error(), trio.CancelScope() as scope:
@@ -204,6 +221,7 @@ class _Desk:
             "edge": self._edge,
             "facts": self._facts,
             "trace_part": operations.trace_part,
+            "recall": self._recall,
             "status": operations.status,
             "pause": operations.pause,
             "resume": operations.resume,
@@ -214,6 +232,7 @@ class _Desk:
             "waiting": self._waiting,
             "pauses": self._pauses,
             "adopt_pauses": self._adopt_pauses,
+            "follow_pauses": assembly.follow_pauses,
             "prepare": self._prepare,
             "commit": self._commit,
             "drain": self._drain,
@@ -246,6 +265,9 @@ class _Desk:
 
     async def _facts(self, with_slots: bool) -> object:
         return self._assembly.facts(with_slots=with_slots)
+
+    async def _recall(self, ids: list[str]) -> object:
+        return self._assembly.operations.recall(ids)
 
     async def _waiting(self, ids: list[str]) -> object:
         return sorted((await self._spool.kept_states(ids)).waiting)

@@ -225,12 +225,6 @@ def _engine_has_what_it_needs(root: Root) -> Iterator[Found]:
             "postgresql needs spool.dsn: where the database is",
             "add dsn: {env: GATEWAY_DSN} or {file: PATH}",
         )
-    if shared and _mapping(root, "listen").get("workers", "1") not in ("1", 1):
-        yield (
-            ("listen", "workers"),
-            "one process serves spool.engine postgresql in this version",
-            "use 1, and several gateways on the same database",
-        )
 
 
 def _graph_app_exists(root: Root) -> Iterator[Found]:

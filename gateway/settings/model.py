@@ -72,10 +72,11 @@ class Listen(Model):
     """How the outside reaches this port, such as `https://hooks.example.com`; makes the callback URLs in
     every message exact."""
     workers: Workers = 1
-    """Processes that accept, each with a spool file of its own; `auto`: one for each core. A supervisor
-    starts them, and starts one anew that dies. What this file limits (`max_connections`, `concurrency`,
-    `duplicates_max` and so on) it limits in each of them. A notification that Meta sends again is recognised
-    where it comes to the same process."""
+    """Processes that accept; `auto`: one for each core. A supervisor starts them, and starts one anew that
+    dies. What this file limits (`max_connections`, `concurrency` and so on) it limits in each of them. On
+    SQLite each has a spool file of its own, with `max_pending` and `duplicates_max` for itself, and a
+    notification that Meta sends again is recognised where it comes to the same process. On PostgreSQL they
+    share the spool and all of this."""
     proxy_protocol: Literal["none", "v1", "v2", "any"] = "none"
     """Whether a load balancer in front says by the PROXY protocol who the client is; then every connection
     must begin so. The address stands in logs and in the ledger of refusals, and decides nothing about

@@ -6,8 +6,7 @@ batch wait at the same time, so any order is one that they may have had.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -41,11 +40,11 @@ from gateway.spool.requests import (
     Trace,
 )
 from gateway.spool.session import Draft, Session, json_rows
+from gateway.spool.sparing import run_sparing
 from gateway.spool.storing import Storing
 from gateway.spool.tracing import find_mentions, trace
 from gateway.spool.window import Window
 
-_STORING = (Append, Restore, SendAgain)
 _VACUUM_PAGES = 256
 """Pages given back to the file system in one idle step: 1 MiB, some milliseconds."""
 _SPARE_PAGES = 4096
@@ -112,22 +111,10 @@ class Engine:
     def run(self, batch: list[Request]) -> Effects:
         """Do a batch; every request gets its result or its error.
 
-        A full disk must not keep deliveries from leaving: what stores fails, and the rest is done without it.
-
         Raises:
             SpoolBrokenError: the disk or the file failed; nothing may be tried again.
         """
-        try:
-            return self._in_transaction(lambda draft: self._steps(batch, draft))
-        except SpoolUnavailableError as failure:
-            storing = [request for request in batch if isinstance(request, _STORING)]
-            rest = [request for request in batch if not isinstance(request, _STORING)]
-            if storing and rest:
-                _fail(storing, failure)
-                effects = self.run(rest)
-                return replace(effects, failure=failure)
-            _fail(batch, failure)
-            return Effects(failure=failure)
+        return run_sparing(batch, lambda part: self._in_transaction(lambda draft: self._steps(part, draft)))
 
     def tidy(self, now_ms: int) -> bool:
         """Do one small step of upkeep: forget old keys, put young ones into their buckets, make filters,
@@ -259,8 +246,3 @@ class Engine:
         except apsw.Error as worse:
             return self._file.damaged(f"no rollback after {error}: {worse}")
         return ours
-
-
-def _fail(requests: Sequence[Request], failure: GatewayError) -> None:
-    for request in requests:
-        request.error = failure

@@ -19,14 +19,13 @@ from gateway.spool.contract import (
     Kept,
     KeptStates,
     Lease,
-    Mentions,
     NewDelivery,
     Notification,
     Place,
     Room,
     Settlement,
-    TracedNotification,
 )
+from gateway.spool.history import Mentions, TracedNotification
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
 from gateway.spool.letters import LetterIndex, TakenLetter
 from gateway.telemetry.log import get_logger

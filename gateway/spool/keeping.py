@@ -6,17 +6,14 @@ once at open, and a settlement costs what it costs without it.
 """
 
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from gateway.core.lanes import Lane
-from gateway.spool.contract import Kept, KeptStates, NewDelivery
+from gateway.spool.contract import KeptStates
 from gateway.spool.requests import AskKept, GetKept, SendAgain
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Key, Session, json_rows
+from gateway.spool.stored_forms import kept_of, selection_text
 
 FORGET_SLICE: Final = 512
 """Kept deliveries forgotten at once, besides as many as came: some milliseconds."""
@@ -26,8 +23,6 @@ LOOK_SECONDS: Final = 1.0
 """How old a look at the file system may be."""
 SPARE: Final = 2
 """Times `min_free`: below that much free space what is kept gives way, so that it never shuts the door."""
-
-_TAKEN: Final = msgspec.json.Decoder(list[tuple[str, str, str | None, int, int]])
 
 
 class Keeping:
@@ -94,7 +89,7 @@ class Keeping:
                 break
             rows.append(row)
         bodies = dict(self._file.rows("bodies", json_rows([row[1] for row in rows])))
-        request.result = tuple(_kept(row, bodies.get(row[1])) for row in rows)
+        request.result = tuple(kept_of(row, bodies.get(row[1])) for row in rows)
 
     def ask(self, request: AskKept) -> None:
         """Say which of some ids wait, and which are kept."""
@@ -125,7 +120,7 @@ class Keeping:
                 free[seq] = position + 1
             else:
                 taken_back.append((received_ms, seq, position))
-            chosen = None if new.selection is None else ",".join(map(str, new.selection))
+            chosen = selection_text(new.selection)
             clock_ms = request.clock_started_ms
             rows.append(
                 (new.target, received_ms, seq, position, id_, chosen, clock_ms, new.changes, new.lane)
@@ -176,26 +171,3 @@ def _free_bytes(path: Path) -> float:
     except OSError:
         return float("inf")  # that there is no directory is told elsewhere (room.py)
     return found.f_bavail * found.f_frsize
-
-
-def _kept(row: tuple[Any, ...], raw: bytes | None) -> Kept:
-    received_ms, seq, notification_id, app, crc32, _, taken = row
-    return Kept(
-        place=(received_ms, seq),
-        notification_id=notification_id,
-        app=app,
-        received_at_ms=received_ms,
-        raw=raw if raw is not None and zlib.crc32(raw) == crc32 else None,
-        taken=tuple(
-            NewDelivery(
-                id=id_,
-                target=target,
-                selection=selection
-                if selection is None
-                else (tuple(map(int, selection.split(","))) if selection else ()),
-                changes=changes,
-                lane=Lane(lane),
-            )
-            for id_, target, selection, changes, lane in _TAKEN.decode(taken)
-        ),
-    )

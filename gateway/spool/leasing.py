@@ -16,9 +16,11 @@ import msgspec
 
 from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
-from gateway.spool.contract import AttemptRecord, Buried, Done, Lease, Release, RetryLater
+from gateway.spool.contract import Buried, Done, Lease, Release, RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.requests import Hasten, Settle, Take, TakeOldest
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Held, Key, Session, json_rows
+from gateway.spool.stored_forms import selection_of
 
 OVERDUE_SLICE: Final = 1000
 """Retries looked at for one lease, an index scan of less than a millisecond. While no more of a target are
@@ -364,7 +366,7 @@ class Leasing:
             app=row.app,
             target=held.key[0],
             raw=raw,
-            selection=_selection_of(row.selection),
+            selection=selection_of(row.selection),
             received_at_ms=row.received_at_ms,
             clock_started_ms=row.clock_started_ms,
             attempt=row.attempt + held.attempting,
@@ -405,10 +407,3 @@ class Leasing:
 def _storable(text: str) -> str:
     """Return text that SQLite takes: a lone surrogate of an odd answer becomes a question mark."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _selection_of(text: str | None) -> tuple[int, ...] | None:
-    """Return positions from their stored form."""
-    if text is None:
-        return None
-    return tuple(map(int, text.split(","))) if text else ()

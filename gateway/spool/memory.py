@@ -17,13 +17,11 @@ from gateway.spool import duplicates, memory_keeping, memory_tracing
 from gateway.spool.contract import (
     HOLD_MS,
     Appended,
-    AttemptRecord,
     Buried,
     Done,
     Kept,
     KeptStates,
     Lease,
-    Mentions,
     NewDelivery,
     Notification,
     Place,
@@ -32,8 +30,8 @@ from gateway.spool.contract import (
     RetryLater,
     Room,
     Settlement,
-    TracedNotification,
 )
+from gateway.spool.history import AttemptRecord, Mentions, TracedNotification
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
 from gateway.spool.letters import TakenLetter
 from gateway.spool.memory_state import Key, MemoryState, StoredDelivery

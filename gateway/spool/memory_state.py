@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from gateway.core.pausing import Pauses
 from gateway.spool import duplicates
-from gateway.spool.contract import AttemptRecord, NewDelivery, Notification
+from gateway.spool.contract import NewDelivery, Notification
+from gateway.spool.history import AttemptRecord
 
 Key = tuple[int, int, int]
 """Order of acceptance: received_at_ms, sequence of the notification, position in it."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
-from gateway.spool.contract import Mentions, TracedDelivery, TracedNotification
+from gateway.spool.history import Mentions, TracedDelivery, TracedNotification
 from gateway.spool.memory_state import Key, MemoryState, StoredDelivery
 
 

@@ -19,6 +19,21 @@ def is_shared(settings: SpoolSettings) -> bool:
     return settings.engine == "postgresql"
 
 
+def place_of_spool(settings: SpoolSettings) -> str:
+    """Name where the spool is, without secrets.
+
+    Raises:
+        UsageError: what the engine needs is not installed.
+    """
+    if settings.engine != "postgresql" or settings.dsn is None:
+        return str(settings.directory)
+    try:
+        from gateway.spool.postgresql.link import place_of
+    except ImportError as error:
+        raise not_installed(error) from error
+    return place_of(settings.dsn)
+
+
 @asynccontextmanager
 async def open_spool(
     settings: SpoolSettings, *, metrics: Metrics, now_ms: Callable[[], int]

@@ -16,12 +16,11 @@ from gateway.spool.contract import (
     Kept,
     KeptStates,
     Lease,
-    Mentions,
     NewDelivery,
     Notification,
     Settlement,
-    TracedNotification,
 )
+from gateway.spool.history import Mentions, TracedNotification
 from gateway.spool.letters import TakenLetter
 
 

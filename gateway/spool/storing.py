@@ -7,6 +7,7 @@ import apsw
 from gateway.spool.contract import Appended, NewDelivery, Notification
 from gateway.spool.requests import Append, Restore
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Session, json_rows
+from gateway.spool.stored_forms import selection_text
 from gateway.spool.window import Window
 
 
@@ -67,7 +68,7 @@ class Storing:
             )
             bodies.append(body.raw)
             for position, new in enumerate(planned):
-                chosen = _selection_text(new.selection)
+                chosen = selection_text(new.selection)
                 deliveries.append(
                     (new.target, received_ms, seq, position, new.id, chosen, clock_ms, new.changes, new.lane)
                 )
@@ -97,8 +98,3 @@ def _with(notification: Notification, deliveries: tuple[NewDelivery, ...]) -> No
         deliveries=deliveries,
         object=notification.object,
     )
-
-
-def _selection_text(selection: tuple[int, ...] | None) -> str | None:
-    """Return how positions are stored."""
-    return None if selection is None else ",".join(map(str, selection))

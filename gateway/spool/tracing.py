@@ -6,7 +6,7 @@ Both only read.
 import apsw
 
 from gateway.spool import slices
-from gateway.spool.contract import AttemptRecord, Mentions, TracedDelivery, TracedNotification
+from gateway.spool.history import AttemptRecord, Mentions, TracedDelivery, TracedNotification
 from gateway.spool.requests import FindMentions
 from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Session, json_rows
 

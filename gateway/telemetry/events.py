@@ -141,11 +141,18 @@ EVENTS: Final[Mapping[str, Event]] = {
     "spool_write_failed": _event("detail", "A commit failed and left nothing behind; Meta was told 503."),
     "spool_broken": _event("detail", "The disk or the file has failed for good, and the process ends."),
     "target_pauses_followed": _event(
-        "target", "Another gateway on the same spool has paused or resumed a target; this one follows."
+        "target", "Another process on the same spool has paused or resumed a target; this one follows."
     ),
     "spool_doubtful": _event("detail", "The database is set up so that a crash of it may lose something."),
     "spool_unreachable": _event("detail", "The database does not answer; Meta is told 503 until it does."),
     "spool_reachable": _event("", "The database answers again."),
+    "exchange_unreachable": _event(
+        "detail", "The other gateways on the database cannot be asked now; nothing waits for that."
+    ),
+    "exchange_reachable": _event("", "They can be asked again."),
+    "exchange_overrun": _event(
+        "queued", "Other gateways ask more than this one answers; what is too much was not answered."
+    ),
     "spool_close_failed": _event("detail", "The spool could not be closed in order; nothing is lost."),
     "spool_ready_callback_failed": _event("error", "A defect kept a target from being woken at once."),
     # Delivery.
@@ -208,12 +215,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "dead_letter_not_removed": _of_delivery("error", "Such a file could not be removed."),
     "dead_letter_pruned": _event("target delivery reason", "A dead letter was past `keep` or `max_size`."),
-    "dead_letters_listed": _event(
-        "letters", "Dead letters were found that no list had: they are listed now."
-    ),
+    "dead_letters_listed": _event("letters", "Dead letters were found that are on no list: they are now."),
     "dead_letters_gone": _event(
         "letters delivery",
-        "Listed dead letters have no file any more (so many, the first): they are listed no more.",
+        "Listed dead letters have no file any more (so many, the first): they are off the list.",
     ),
     "dead_letter_undecided": _event(
         "delivery error", "What became of a dead letter that was being written or replayed could not be seen."
@@ -273,6 +278,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "ack_p50_ms": "The median time from the head of a request to its 200, estimated from `ack_seconds`.",
     "ack_p99_ms": "What 99 % were faster than, estimated likewise.",
     "lag_seconds": "How long before us Meta's own timestamp is, the longest of those that were read.",
+    "queued": "How many questions wait to be answered.",
     "seconds": "How long a time a summary is of; how long a condition lasted.",
     "changes": "Changes in a notification.",
     "deliveries": "Deliveries that a notification became.",

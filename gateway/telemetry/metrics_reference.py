@@ -11,7 +11,8 @@ _HEAD: Final = """\
 <!-- Written by gateway/telemetry/metrics_reference.py; a test holds it. Change the help texts. -->
 
 `GET /metrics` on the admin port, and on the second listener of `metrics.address`, in Prometheus's text
-format. With `listen.workers` they are sums over the processes; of times and states the worst is told. Series
+format. With `listen.workers` they are sums over the processes, but for what waits in a spool that
+they share, which is told once; of times and states the worst is told. Series
 of what is configured begin at 0 with the process; a timestamp is absent until there is one.
 
 What to make of them is ready to use: [alerts](../deploy/prometheus/alerts.yaml), each with its paragraph in

@@ -2,11 +2,13 @@
 
 A process that ends takes its counts with it, and a sum that falls would read as a restart of everything: so
 what it had counted, as far as it was asked, is kept and added on.
+
+Where all share one spool, each sees the whole of what waits there: that is told once, and not by who is gone.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Final
 
@@ -33,6 +35,18 @@ _GAUGES: Final[dict[str, Fold]] = {
     "build_info": max,
 }
 """How the values of two processes make one. `breaker_open` and `target_state`: 1 where it is so in any."""
+
+_OF_A_SHARED_SPOOL: Final[dict[str, Fold]] = {
+    "spool_pending": max,
+    "spool_oldest_seconds": max,
+    "spool_kept_oldest_seconds": max,
+    "spool_bytes": max,
+    "duplicates_window_seconds": max,
+    "duplicates_keys": max,
+    "next_give_up_timestamp_seconds": min,
+}
+"""The same where all have one spool: of it each says the whole, as it last saw it. (Who has taken in nothing
+has not looked at the duplicates window since its start.)"""
 
 OF_THE_WHOLE: Final = frozenset(
     {
@@ -93,19 +107,19 @@ def _lines(family: Family) -> Iterator[str]:
         yield f"{series} {value!r}"
 
 
-def fold(parts: Iterable[Families]) -> Families:
+def fold(parts: Iterable[Families], *, shared_spool: bool = False) -> Families:
     """Make one of several."""
-    return reduce(_fold_two, parts, {})
+    return reduce(partial(_fold_two, shared_spool), parts, {})
 
 
-def _fold_two(one: Families, other: Families) -> Families:
+def _fold_two(shared_spool: bool, one: Families, other: Families) -> Families:
     folded = dict(one)
     for name, family in other.items():
         former = one.get(name)
         if former is None:
             folded[name] = family
             continue
-        both = _GAUGES.get(name.removeprefix(PREFIX), max) if family.kind == "gauge" else add
+        both = _fold_of(name.removeprefix(PREFIX), shared_spool) if family.kind == "gauge" else add
         series = dict(former.series)
         for key, value in family.series.items():
             series[key] = both(series[key], value) if key in series else value
@@ -113,17 +127,34 @@ def _fold_two(one: Families, other: Families) -> Families:
     return folded
 
 
+def _fold_of(gauge: str, shared_spool: bool) -> Fold:
+    own = _GAUGES.get(gauge, max)
+    return _OF_A_SHARED_SPOOL.get(gauge, own) if shared_spool else own
+
+
+def _without_spool(families: Families) -> Families:
+    return {
+        name: family
+        for name, family in families.items()
+        if name.removeprefix(PREFIX) not in _OF_A_SHARED_SPOOL
+    }
+
+
 class Totals:
     """The metrics of all workers, those that have ended included."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared_spool: bool = False) -> None:
+        self._shared_spool = shared_spool
         self._past: Families = {}
         """What processes that have ended had counted."""
         self._last: dict[int, Families] = {}
 
-    def take(self, worker: int, text: str) -> None:
-        """Take in what a worker says now."""
-        self._last[worker] = read_families(text)
+    def take(self, said: Mapping[int, str]) -> None:
+        """Take in what workers say now, each by its number; of who says nothing, what it said last stands."""
+        if said and self._shared_spool:
+            # Those who speak know what has become of what the others saw.
+            self._last = {number: _without_spool(last) for number, last in self._last.items()}
+        self._last |= {number: read_families(text) for number, text in said.items()}
 
     def end(self, worker: int, *, for_good: bool) -> None:
         """Keep the counts of a process that has ended; its gauges stand until the next one speaks, for what
@@ -137,7 +168,7 @@ class Totals:
     def text(self, own: str) -> str:
         """Return all as one; `own` is the supervisor's, which has the last word in what is `OF_THE_WHOLE`."""
         ours = read_families(own)
-        theirs = fold((*self._last.values(), self._past))
+        theirs = fold((*self._last.values(), self._past), shared_spool=self._shared_spool)
         named = {**ours, **theirs}
         chosen = (
             (ours if name.removeprefix(PREFIX) in OF_THE_WHOLE else theirs).get(name, named[name])

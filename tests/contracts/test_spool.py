@@ -15,9 +15,7 @@ from gateway.core.merging import Merging, group_key
 from gateway.core.pausing import Pause, Pauses
 from gateway.errors import SpoolBrokenError, SpoolLockedError, SpoolUnavailableError
 from gateway.spool.contract import (
-    INTERRUPTED,
     Appended,
-    AttemptRecord,
     Buried,
     Done,
     Kept,
@@ -31,6 +29,7 @@ from gateway.spool.contract import (
     Settlement,
     Spool,
 )
+from gateway.spool.history import INTERRUPTED, AttemptRecord
 from tests.contracts.conftest import Stand
 from tests.spool.rig import HOUR_MS, NOW_MS, in_an_hour, note, record
 

@@ -76,7 +76,12 @@ class Rig:
             yield spool
 
     def dispatcher(
-        self, spool: SqliteSpool, targets: Mapping[str, DispatchTarget], store: DeadLetterStore | None = None
+        self,
+        spool: SqliteSpool,
+        targets: Mapping[str, DispatchTarget],
+        store: DeadLetterStore | None = None,
+        *,
+        processes: int = 1,
     ) -> Dispatcher:
         return Dispatcher(
             spool=spool,
@@ -86,6 +91,7 @@ class Rig:
             now_ms=unix_ms,
             random=lambda: 0.5,
             app_secret={"main": APP_SECRET}.get,
+            processes=processes,
         )
 
     @asynccontextmanager

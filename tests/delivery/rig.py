@@ -12,7 +12,8 @@ from gateway.core.lanes import Lane
 from gateway.core.routing import UNROUTED
 from gateway.core.signature import VerifiedBody, sign, verify_signature
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, Summary
-from gateway.spool.contract import AttemptRecord, Lease, NewDelivery, Notification
+from gateway.spool.contract import Lease, NewDelivery, Notification
+from gateway.spool.history import AttemptRecord
 
 APP_SECRET = b"app secret"
 EPOCH_MS = 1_770_000_000_000

@@ -7,7 +7,7 @@ import pytest
 from gateway.core.retry import GiveUp, RetryAt
 from gateway.delivery.aftermath import after_refusal, scatter, stays_together
 from gateway.delivery.parcel import Parcel
-from gateway.spool.contract import INTERRUPTED, AttemptRecord
+from gateway.spool.history import INTERRUPTED, AttemptRecord
 from tests.delivery.rig import a_lease
 
 REFUSE = frozenset({422})

@@ -11,7 +11,7 @@ from gateway.core.seal import unseal
 from gateway.delivery.dead_letter import MAX_FILE_BYTES
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, Summary, decode, encode, summarize
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 from tests.delivery.rig import a_letter
 
 KEY = b"k" * 32

@@ -11,7 +11,8 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import DeadLetter, Reason
 from gateway.delivery.discarding import Discarder
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import AttemptRecord, RetryLater
+from gateway.spool.contract import RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.memory import MemorySpool, open_memory_spool
 from gateway.spool.memory_state import MemoryState
 from gateway.telemetry.metrics import Metrics

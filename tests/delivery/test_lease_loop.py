@@ -13,7 +13,8 @@ from gateway.delivery import lease_loop
 from gateway.delivery.lease_loop import LeaseLoop, settle
 from gateway.delivery.parcel import Parcel
 from gateway.errors import SpoolUnavailableError
-from gateway.spool.contract import AttemptRecord, Done, Lease, RetryLater, Settlement
+from gateway.spool.contract import Done, Lease, RetryLater, Settlement
+from gateway.spool.history import AttemptRecord
 from gateway.spool.memory import MemorySpool, open_memory_spool
 from gateway.spool.memory_state import MemoryState
 from tests.delivery.rig import EPOCH_MS, notification

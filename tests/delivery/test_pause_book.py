@@ -141,13 +141,13 @@ async def test_what_has_gathered_goes_out_at_a_rate_until_it_is_caught_up(rig: R
     async with serving(script) as target:
         targets = {"support": a_target(target.url, concurrency=8)}
         async with rig.spool() as spool, trio.open_nursery() as nursery:
-            dispatcher = rig.dispatcher(spool, targets)
+            dispatcher = rig.dispatcher(spool, targets, processes=2)
             await nursery.start(dispatcher.run)
             await dispatcher.pause("support", seconds=None, reason="")
             for number in range(30):
                 await spool.append(notification(BODY + b" " * number, "support", number=number))
-            await dispatcher.resume("support", rate_per_second=50)
-            assert dispatcher.views()["support"].rate_per_second == 50
+            await dispatcher.resume("support", rate_per_second=100)
+            assert dispatcher.views()["support"].rate_per_second == 100, "of both"
             await emptied(spool)
             with trio.fail_after(5):
                 while dispatcher.views()["support"].rate_per_second is not None:  # noqa: ASYNC110

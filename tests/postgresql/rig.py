@@ -22,6 +22,7 @@ _TABLES = (
     *("notification", "body", "delivery", "attempt", "pause", "turn", "kept"),
     *("seen_bucket", "writer", "tally", "seen_tally", "moved"),
     *("letter", "letter_place", "fenced", "seal_key"),
+    *("replica", "question", "answer"),
 )
 _FORGET = """
 DO $$ DECLARE name text; BEGIN

@@ -6,20 +6,23 @@ as root: then they run as `nobody`, in a directory that belongs to nobody.
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 NOBODY = 65534
 _SOMEBODY = NOBODY if os.geteuid() == 0 else None
 START_SECONDS = 20.0
+READY = re.compile(rb"LOG:  database system is ready to accept (read-only )?connections")
 DATABASE = "postgres"
 USER = "gateway"
 TEMPORARY = Path("/tmp")  # noqa: S108 - directories of our own are made in it
@@ -39,6 +42,28 @@ def free_port() -> int:
     """Return a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+class _Log(threading.Thread):
+    """Keeps what a server says in a file, and hears when it takes connections."""
+
+    def __init__(self, said: IO[bytes] | None, path: Path) -> None:
+        super().__init__(daemon=True)
+        assert said is not None
+        self._said = said
+        self._path = path
+        self.settled = threading.Event()
+        """It is ready, or never will be: then it has ended."""
+        self.ready = False
+
+    def run(self) -> None:
+        with self._said, self._path.open("ab", buffering=0) as log:
+            for line in self._said:
+                log.write(line)
+                if READY.search(line):
+                    self.ready = True
+                    self.settled.set()
+        self.settled.set()
 
 
 @dataclass
@@ -96,35 +121,21 @@ class Server:
             "log_line_prefix": "%m [%p] ",
             **self.settings,
         }
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    str(directory / "postgres"),
-                    "-D",
-                    str(self.data),
-                    *(f"--{k}={v}" for k, v in settings.items()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                env={"LC_ALL": "C"},
-                start_new_session=True,
-                user=_SOMEBODY,
-                group=_SOMEBODY,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not self.answers():
-            assert self.process.poll() is None, (self.directory / "log").read_text()
-            assert time.monotonic() < deadline, "PostgreSQL does not answer"
-            time.sleep(0.02)
-
-    def answers(self) -> bool:
-        """Whether it takes connections."""
-        directory = binaries()
-        assert directory is not None
-        asked = [str(directory / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(asked, check=False, env={"LC_ALL": "C"}).returncode == 0
+        self.process = subprocess.Popen(
+            [str(directory / "postgres"), "-D", str(self.data), *(f"--{k}={v}" for k, v in settings.items())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.directory,
+            env={"LC_ALL": "C"},
+            start_new_session=True,
+            user=_SOMEBODY,
+            group=_SOMEBODY,
+        )
+        log = _Log(self.process.stdout, self.directory / "log")
+        log.start()
+        assert log.settled.wait(START_SECONDS), "PostgreSQL does not answer"
+        assert log.ready, (self.directory / "log").read_text()
 
     def standby(self, port: int) -> "Server":
         """Return a standby of it beside it, not started yet; streaming."""

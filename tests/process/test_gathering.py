@@ -97,6 +97,18 @@ def test_a_target_is_as_it_is_where_it_is_worst_and_what_waits_is_added() -> Non
     }
 
 
+def test_what_waits_in_a_spool_that_all_share_is_told_once() -> None:
+    def part(pending: int, oldest_seconds: float, delivered: int) -> dict[str, Any]:
+        seen = {"pending": pending, "pending_bytes": 10 * pending, "oldest_seconds": oldest_seconds}
+        return {"targets": {"a": {"state": "delivering", "delivered": delivered, **seen}}}
+
+    [merged] = merge_status([part(4, 2.0, 1), part(3, 2.1, 2)], {}, shared_spool=True)["targets"].values()
+    assert (merged["pending"], merged["pending_bytes"], merged["oldest_seconds"]) == (4, 40, 2.1)
+    assert merged["delivered"] == 3, "each tells of its own"
+    alone = merge_status([], {"a": 1}, shared_spool=True)["targets"]["a"]
+    assert (alone["pending"], alone["pending_bytes"]) == (0, 0)
+
+
 def test_of_the_errors_of_a_target_the_latest_is_told_wherever_it_was() -> None:
     def part(state: str, at: str | None) -> dict[str, Any]:
         error = None if at is None else {"at": at, "status": 503, "error": ""}

@@ -26,6 +26,12 @@ def test_order_is_not_promised_by_several_workers_on_sqlite(workers: str) -> Non
     assert of_order({}, {}, "sender") == []
 
 
+@pytest.mark.parametrize("workers", ["2", "auto"])
+def test_several_workers_may_share_one_spool(workers: str) -> None:
+    root: Root = {"listen": {"workers": workers}, "spool": {"engine": "postgresql", "dsn": {"env": "DSN"}}}
+    assert list(cross_check(root)) == []
+
+
 @pytest.mark.parametrize(("named", "written"), [("suport", "support"), ("support", "suport")])
 def test_a_misspelt_target_is_told_where_it_is_missed_and_not_as_one_that_nobody_uses(
     named: str, written: str

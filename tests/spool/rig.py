@@ -10,7 +10,8 @@ import apsw
 
 from gateway.core.lanes import Lane
 from gateway.core.signature import VerifiedBody, sign, verify_signature
-from gateway.spool.contract import AttemptRecord, NewDelivery, Notification
+from gateway.spool.contract import NewDelivery, Notification
+from gateway.spool.history import AttemptRecord
 from gateway.spool.sqlite import SqliteOptions, SqliteSpool, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics
 

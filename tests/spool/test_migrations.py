@@ -8,8 +8,9 @@ import pytest
 
 from gateway.core.merging import Merging
 from gateway.errors import SpoolUnavailableError
-from gateway.spool.contract import INTERRUPTED, Appended, Done
+from gateway.spool.contract import Appended, Done
 from gateway.spool.database import APPLICATION_ID, FILE_NAME, SCHEMA_VERSION, open_database
+from gateway.spool.history import INTERRUPTED
 from tests.spool.rig import NOW_MS, disk, in_an_hour, note, opened, record
 
 SCHEMA_1 = (Path(__file__).parent / "schema_1.sql").read_text()

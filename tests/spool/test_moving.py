@@ -10,7 +10,8 @@ from gateway.core.pausing import Pause
 from gateway.errors import SpoolUnavailableError
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool import leaving
-from gateway.spool.contract import INTERRUPTED, Appended, Done, RetryLater
+from gateway.spool.contract import Appended, Done, RetryLater
+from gateway.spool.history import INTERRUPTED
 from gateway.spool.leaving import Page
 from gateway.spool.moving import Moved, move_to_postgresql
 from gateway.spool.postgresql.arrivals import Arrivals

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -423,3 +424,23 @@ async def test_14_many_deliveries_cost_as_few(tmp_path: Path) -> None:
         assert time.perf_counter() - started < 0.5
     for before, after in zip(few, many, strict=True):
         assert after < before * 1.5 + 20, (few, many)
+
+
+@pytest.mark.usefixtures("still")
+async def test_no_statement_is_planned_twice(tmp_path: Path) -> None:
+    """Whatever is bound to it: SQLite would else compile anew what a limit or a time is bound to."""
+    planned_anew: list[str] = []
+
+    def look(profile: dict[str, Any]) -> None:
+        if profile["stmt_status"]["SQLITE_STMTSTATUS_REPREPARE"]:
+            planned_anew.append(profile["sql"])
+
+    async with opened(tmp_path) as spool:
+        connection_of(spool).trace_v2(apsw.SQLITE_TRACE_PROFILE, look)
+        for round_ in range(1, 4):
+            await append_many(spool, 20 * round_)
+            for lease in await take(spool, limit=10 * round_, now_ms=NOW_MS + round_):
+                await spool.settle(lease, Done())
+            await spool.hasten("support", now_ms=NOW_MS, limit=round_)
+        connection_of(spool).trace_v2(0)
+    assert planned_anew == []

@@ -63,10 +63,11 @@ async def play_meta(rig: Rig, acknowledged: set[str], stop: trio.Event) -> None:
             await trio.sleep(0.02)
 
 
-async def reach_both(rig: Rig) -> set[str]:
-    """Post until both workers have accepted something: who takes a connection is chance, and one that is idle
-    takes them all. Return what was answered 200."""
+async def reach_both(rig: Rig, *, anew: bool = False) -> set[str]:
+    """Post until both workers have accepted something (`anew`: since now): who takes a connection is chance,
+    and one that is idle takes them all. Return what was answered 200."""
     posted: set[str] = set()
+    before = accepted_by_worker(rig) if anew else {}
 
     async def post() -> None:
         identity = unique_id()
@@ -74,7 +75,7 @@ async def reach_both(rig: Rig) -> set[str]:
         posted.add(identity)
 
     with trio.fail_after(30):
-        while len(accepted_by_worker(rig)) < 2:
+        while sum(now > before.get(one, 0) for one, now in accepted_by_worker(rig).items()) < 2:
             async with trio.open_nursery() as nursery:
                 for _ in range(10):
                     nursery.start_soon(post)

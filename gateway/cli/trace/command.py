@@ -62,6 +62,7 @@ def _trace_alone(settings: "Settings", text: str) -> dict[str, Any]:
 
     from gateway.cli.stopped_spool import open_stopped_spool
     from gateway.delivery.dead_letter import DeadLetterStore
+    from gateway.spool.opening import is_shared
     from gateway.tracing import find_part, read_asked, trace_letters
 
     asked = read_asked(text)
@@ -70,7 +71,11 @@ def _trace_alone(settings: "Settings", text: str) -> dict[str, Any]:
         store = DeadLetterStore(settings.dead_letter.directory, b"")
         store.count()
         async with open_stopped_spool(settings) as files:
-            parts = [await find_part(asked, spool=spool, worker=number) for number, spool in files.items()]
+            shared = is_shared(settings.spool)
+            parts = [
+                await find_part(asked, spool=spool, worker=number, shared=shared)
+                for number, spool in files.items()
+            ]
         return await trace_letters(asked, parts, store, targets=settings.targets)
 
     return trio.run(run)

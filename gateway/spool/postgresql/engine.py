@@ -10,10 +10,9 @@ themselves; settlements are tried again, and find their token gone.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Final
 
-from gateway.errors import GatewayError, SpoolUnavailableError
+from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Remembered
 from gateway.spool.duplicates import Limits, alive
 from gateway.spool.postgresql import storing
@@ -47,9 +46,9 @@ from gateway.spool.requests import (
     TakeOldest,
     Trace,
 )
+from gateway.spool.sparing import STORING, run_sparing
 
-_STORING: Final = (Append, Restore, SendAgain)
-INTAKE: Final = (Append, Restore, SendAgain, SetPauses)
+INTAKE: Final = (*STORING, SetPauses)
 """What the engine that takes in is asked."""
 CONTENDED_TRIES: Final = 5
 """How often a batch is begun that lost to another gateway's (the same id, a deadlock)."""
@@ -89,21 +88,10 @@ class Engine:
     def run(self, batch: list[Request]) -> Effects:
         """Do a batch; every request gets its result or its error.
 
-        A full disk must not keep deliveries from leaving: what stores fails, and the rest is done without it.
-
         Raises:
             SpoolBrokenError: the database failed; nothing may be tried again.
         """
-        try:
-            return self._in_transaction(batch)
-        except SpoolUnavailableError as failure:
-            storing_ones = [request for request in batch if isinstance(request, _STORING)]
-            rest = [request for request in batch if not isinstance(request, _STORING)]
-            if storing_ones and rest and not isinstance(failure, LinkLostError):
-                _fail(storing_ones, failure)
-                return replace(self.run(rest), failure=failure)
-            _fail(batch, failure)
-            return Effects(failure=failure)
+        return run_sparing(batch, self._in_transaction, fails_whole=(LinkLostError,))
 
     def tidy(self, now_ms: int) -> bool:
         """Forget a slice of what is kept past its time; False where there is none left. Raises as `run`."""
@@ -146,7 +134,7 @@ class Engine:
         for _ in range(SETTING_UP):
             draft = Draft()
             with self._begun(draft, shares=bool(appends)) as session:
-                if any(isinstance(request, _STORING) for request in batch) and not self._days.known(
+                if any(isinstance(request, STORING) for request in batch) and not self._days.known(
                     session.day
                 ):
                     missing: int | None = session.day
@@ -267,8 +255,3 @@ class Engine:
 
 def _latest_ms(appends: Sequence[Append]) -> int:
     return max(request.notification.received_at_ms for request in appends)
-
-
-def _fail(requests: Sequence[Request], failure: GatewayError) -> None:
-    for request in requests:
-        request.error = failure

@@ -1,23 +1,17 @@
 """What was delivered, kept for another sending (promises 26 and 27), inside the transaction of a batch."""
 
-import zlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
-from gateway.core.lanes import Lane
-from gateway.spool.contract import Kept, KeptStates, NewDelivery
+from gateway.spool.contract import KeptStates
 from gateway.spool.postgresql.session import Place, Session, damaged, places
-from gateway.spool.postgresql.storing import selection_of
 from gateway.spool.requests import AskKept, GetKept
+from gateway.spool.stored_forms import kept_of
 
 FORGET_SLICE: Final = 512
 """Kept deliveries forgotten at once, besides as many as came: some milliseconds."""
 PAGE_BYTES: Final = 4 * 1024**2
 """Bodies of one page: more would hold up the thread, and memory."""
-
-_TAKEN: Final = msgspec.json.Decoder(list[tuple[str, str, str | None, int, int]])
 
 
 class Keeping:
@@ -71,7 +65,7 @@ class Keeping:
                 break
             rows.append(row)
         bodies = dict(session.rows("bodies", seqs=[row[1] for row in rows])) if rows else {}
-        request.result = tuple(_kept(row, bodies.get(row[1])) for row in rows)
+        request.result = tuple(kept_of(row, bodies.get(row[1])) for row in rows)
 
     def ask(self, request: AskKept, session: Session) -> None:
         """Say which of some ids wait, and which are kept."""
@@ -84,20 +78,3 @@ class Keeping:
     def _forget(self, session: Session, number: int) -> int:
         [(forgotten,)] = session.rows("forget_kept", until_ms=session.clock_ms - self._keep_ms, number=number)
         return int(forgotten)
-
-
-def _kept(row: Any, raw: bytes | None) -> Kept:
-    received_ms, seq, notification_id, app, crc32, _, taken = row
-    return Kept(
-        place=(received_ms, seq),
-        notification_id=notification_id,
-        app=app,
-        received_at_ms=received_ms,
-        raw=raw if raw is not None and zlib.crc32(raw) == crc32 else None,
-        taken=tuple(
-            NewDelivery(
-                id=id_, target=target, selection=selection_of(chosen), changes=changes, lane=Lane(lane)
-            )
-            for id_, target, chosen, changes, lane in _TAKEN.decode(taken)
-        ),
-    )

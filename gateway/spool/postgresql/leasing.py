@@ -15,15 +15,8 @@ import msgspec
 
 from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
-from gateway.spool.contract import (
-    HOLD_MS,
-    AttemptRecord,
-    Buried,
-    Done,
-    Lease,
-    Release,
-    RetryLater,
-)
+from gateway.spool.contract import HOLD_MS, Buried, Done, Lease, Release, RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.letters import ListedLetter
 from gateway.spool.postgresql.keeping import Keeping
 from gateway.spool.postgresql.letters import fence, put
@@ -38,8 +31,8 @@ from gateway.spool.postgresql.session import (
     damaged,
     places,
 )
-from gateway.spool.postgresql.storing import selection_of
 from gateway.spool.requests import Hasten, Settle, Take, TakeOldest
+from gateway.spool.stored_forms import selection_of
 
 OVERDUE_SLICE: Final = 1000
 """Retries looked at for one lease. While no more of a target are overdue the order is exactly that of

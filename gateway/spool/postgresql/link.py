@@ -69,7 +69,7 @@ _REMEDIES: Final = {
         "let it own the schema `gateway`: run `gateway spool migrate` as the same user",
     ),
     "25006": ("the server is read-only, a standby", "name the primary in spool.dsn, or all hosts"),
-    "53300": ("the server takes no more connections", "raise max_connections; each gateway needs three"),
+    "53300": ("the server takes no more connections", "raise max_connections; each gateway needs four"),
 }
 _BROKEN_REMEDY: Final = "look at the server's log, and restore the database where it is needed"
 _UNAVAILABLE_REMEDY: Final = "see that the server runs and can be reached; nothing has to be restarted"
@@ -194,6 +194,9 @@ class Link:
         if connection is None:
             raise LinkLostError("not connected to the database", remedy=_UNAVAILABLE_REMEDY)
         try:
+            # What came beside the answer to a statement is here already, and wakes nobody any more.
+            if here := [one.payload for one in connection.notifies(timeout=0)]:
+                return here
             waiting = select.poll()
             waiting.register(connection.fileno(), select.POLLIN)
             waiting.register(wake, select.POLLIN)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.spool.contract import AttemptRecord
+from gateway.spool.history import AttemptRecord
 from gateway.spool.postgresql.link import arrays
 from gateway.spool.postgresql.session import Place, Session, places
 

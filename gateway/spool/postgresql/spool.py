@@ -198,6 +198,13 @@ class PostgresqlSpool(SpoolFront):
         await self._ask(request)
         return request.result
 
+    async def pauses(self) -> Mapping[str, Pauses]:
+        """See `Spool.pauses`. What the scout saw before is older."""
+        asked_at = time.monotonic()
+        found = await super().pauses()
+        self._pauses_set_at = max(self._pauses_set_at, asked_at)
+        return found
+
     async def set_pauses(self, target: str, pauses: Pauses) -> None:
         """See `Spool.set_pauses`. What the scout saw before is older."""
         try:

@@ -11,6 +11,7 @@ from gateway.spool.postgresql.link import arrays
 from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Place, Session, places
 from gateway.spool.postgresql.window import with_new
 from gateway.spool.requests import Append, Restore, SendAgain
+from gateway.spool.stored_forms import selection_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,15 +206,3 @@ def _queue_up(again: Sequence[tuple[Place, NewDelivery]], session: Session, *, s
     session.rows("queue_up", waits=WAITS_FOR_ANOTHER_MS, **places([p for p, new in again if new.order_keys]))
     if firsts:
         session.rows("step_back", waits=WAITS_FOR_ANOTHER_MS, **places(firsts))
-
-
-def selection_text(selection: tuple[int, ...] | None) -> str | None:
-    """Return how positions are stored."""
-    return None if selection is None else ",".join(map(str, selection))
-
-
-def selection_of(text: str | None) -> tuple[int, ...] | None:
-    """Return positions from their stored form."""
-    if text is None:
-        return None
-    return tuple(map(int, text.split(","))) if text else ()

@@ -1,7 +1,7 @@
 """Following one notification, and looking for one by what its body holds (promise 30); both only read."""
 
 from gateway.spool import slices
-from gateway.spool.contract import AttemptRecord, Mentions, TracedDelivery, TracedNotification
+from gateway.spool.history import AttemptRecord, Mentions, TracedDelivery, TracedNotification
 from gateway.spool.postgresql.records import attempts_of
 from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Place, Session
 from gateway.spool.requests import FindMentions

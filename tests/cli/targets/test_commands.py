@@ -17,7 +17,8 @@ import trio
 
 from gateway.cli.output import options
 from gateway.cli.targets.report import cells_of, note_of
-from gateway.spool.contract import AttemptRecord, RetryLater
+from gateway.spool.contract import RetryLater
+from gateway.spool.history import AttemptRecord
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
 from gateway.telemetry.metrics import Metrics
 from tests.cli.calling import Called, call, initialise
