@@ -23,11 +23,13 @@ from statistics import median
 from typing import Any, Final
 
 from bench.ground import BENCH, REPOSITORY
+from bench.page import Section
 
 RESULT: Final = BENCH / "results" / "postgresql.json"
 PAGE: Final = REPOSITORY / "docs" / "scaling.md"
-BEGIN: Final = "<!-- model: written by python -m bench.model --publish -->"
-END: Final = "<!-- end of the model -->"
+SECTION: Final = Section(
+    begin="<!-- model: written by python -m bench.model --publish -->", end="<!-- end of the model -->"
+)
 MACHINES: Final = (10, 100, 1000)
 SHARES: Final = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)
 """Of a gateway's core, in use."""
@@ -329,15 +331,6 @@ def _cost(cost: Cost) -> str:
     return f"{cost.fixed:,.0f} µs and {cost.row:.0f} µs a row"
 
 
-def replaced(page: str, text: str) -> str:
-    """Put the tables between the marks of the page. ValueError: it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
 def main() -> int:
     """Read the command line, and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.model", description=__doc__)
@@ -352,7 +345,7 @@ def main() -> int:
     text = markdown(Measured.read(json.loads(RESULT.read_text())), Assumed(**given))
     print(text)  # noqa: T201 - that is what it is for
     if publish:
-        PAGE.write_text(replaced(PAGE.read_text(), text))
+        SECTION.rewrite(PAGE, text)
     return 0
 
 

@@ -1,6 +1,5 @@
 """The figures on the screen, as JSON, and as the table of docs/performance.md."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,14 +11,14 @@ from rich.table import Table
 from bench.compare import Kind, Measurement, Plan
 from bench.figures import Figure
 from bench.ground import BENCH, REPOSITORY
+from bench.page import Section, store
 from bench.plot import Bar, Panel, draw
 from bench.sustained import Sustained
 
 RESULT: Final = BENCH / "results" / "latest.json"
 PLOT: Final = REPOSITORY / "docs" / "performance.svg"
 PAGE: Final = REPOSITORY / "docs" / "performance.md"
-BEGIN: Final = "<!-- figures: written by make bench -->"
-END: Final = "<!-- end of the figures -->"
+SECTION: Final = Section(begin="<!-- figures: written by make bench -->", end="<!-- end of the figures -->")
 
 HEADINGS: Final[Mapping[Kind, str]] = {
     "keep-alive": "Notifications a second, kept-alive connections",
@@ -101,10 +100,9 @@ def result(
 
 def publish(found: Mapping[str, Any]) -> list[Path]:
     """Write the JSON, the plot, and the tables of the page; return what was written."""
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    store(RESULT, found)
     PLOT.write_text(draw(panels(found)))
-    PAGE.write_text(replace_figures(PAGE.read_text(), markdown(found)))
+    SECTION.rewrite(PAGE, markdown(found))
     return [RESULT, PLOT, PAGE]
 
 
@@ -172,12 +170,3 @@ def _markdown_sustained(found: Mapping[str, Any]) -> list[str]:
         f"{found['last_after_seconds']:+.2f} s after the end; "
         f"{found['peak_bytes'] / 1e6:.0f} MB resident at most.",
     ]
-
-
-def replace_figures(page: str, figures: str) -> str:
-    """Put the figures between the marks of the page."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"

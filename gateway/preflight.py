@@ -99,7 +99,7 @@ def _examine_shared_spool(settings: Settings) -> Iterator[Found]:
     if settings.spool.engine != "postgresql" or settings.spool.dsn is None:
         return
     try:
-        from gateway.spool.postgresql.link import check_dsn
+        from gateway.spool.postgresql.dsn import check_dsn
     except ImportError as error:
         from gateway.spool.opening import not_installed
 

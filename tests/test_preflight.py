@@ -323,7 +323,7 @@ def test_a_connection_string_is_read_before_it_is_used(site: Path, dsn: str, exp
 def test_a_driver_that_is_not_installed_is_told_with_the_extra(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "gateway.spool.postgresql.link", None)
+    monkeypatch.setitem(sys.modules, "gateway.spool.postgresql.dsn", None)
     (site / "gateway.yaml").write_text(ON_POSTGRESQL)
     _, [problem] = load_and_examine(site / "gateway.yaml", environ={"SECRET": "s", "DSN": "host=db"})
     assert problem.key_path == "spool.engine"

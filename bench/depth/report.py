@@ -1,6 +1,5 @@
 """The figures of depth on the screen, as JSON, and on the page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -8,25 +7,21 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from bench.ground import BENCH
+from bench.page import Section, store
 from bench.report import PAGE
 
 RESULT: Final = BENCH / "results" / "depth.json"
-BEGIN: Final = "<!-- depth: written by python -m bench.depth -->"
-END: Final = "<!-- end of depth -->"
+SECTION: Final = Section(
+    begin="<!-- depth: written by python -m bench.depth -->", end="<!-- end of depth -->"
+)
 ENOUGH: Final = {"pending": 1.5, "window": 1.3}
 """The ratios that the project asked of itself."""
 
 
 def publish(found: Mapping[str, Any]) -> None:
     """Write the JSON and the page."""
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
-    page = PAGE.read_text()
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} ... {END}")
-    PAGE.write_text(f"{before}{BEGIN}\n\n{markdown(found)}\n\n{END}{after}")
+    store(RESULT, found)
+    SECTION.rewrite(PAGE, markdown(found))
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:

@@ -1,6 +1,5 @@
 """The figures of PostgreSQL on the screen, as JSON, and on the page."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
@@ -9,11 +8,13 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from bench.ground import BENCH
+from bench.page import Section, store
 from bench.report import PAGE
 
 RESULT: Final = BENCH / "results" / "postgresql.json"
-BEGIN: Final = "<!-- postgresql: written by python -m bench.postgresql -->"
-END: Final = "<!-- end of postgresql -->"
+SECTION: Final = Section(
+    begin="<!-- postgresql: written by python -m bench.postgresql -->", end="<!-- end of postgresql -->"
+)
 TITLES: Final = {
     "sqlite": "one gateway, SQLite",
     "postgresql": "one gateway, PostgreSQL",
@@ -28,14 +29,8 @@ Row = Mapping[str, Any]
 
 def publish(found: Mapping[str, Any]) -> None:
     """Write the JSON and the page."""
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
-    page = PAGE.read_text()
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} ... {END}")
-    PAGE.write_text(f"{before}{BEGIN}\n\n{markdown(found)}\n\n{END}{after}")
+    store(RESULT, found)
+    SECTION.rewrite(PAGE, markdown(found))
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:

@@ -221,7 +221,6 @@ class TargetAttempts:
         for lease in parcel.members:
             # From the give-up clock's start: acceptance, or the replay that brought it back.
             self._end_to_end_seconds.observe(max(0.0, (now_ms - lease.clock_started_ms) / 1000))
-        for lease in parcel.members:
             note_taken(self._with.journal, lease, status=status, at_ms=now_ms)
         setting = self._with.lines.setting()
         if any(is_told(setting, lease.notification_id) for lease in parcel.members):
@@ -303,34 +302,16 @@ class TargetAttempts:
     async def give_up(self, lease: Lease, cause: str) -> Settlement:
         """End a delivery without another attempt; say how its lease ends."""
         alone = Parcel(members=(lease,))
-        fields = _fields(alone)
         if (trouble := self._trouble("delivery_gave_up", alone)) is not None:
             _log.warning("delivery_gave_up", **trouble, status=None, error=cause)
         self._count("gave_up", 1)
         try:
             body, reason = body_of(lease), Reason.GAVE_UP
         except UncuttableBodyError:
-            _log.error("delivery_uncuttable", **fields)
+            _log.error("delivery_uncuttable", **_fields(alone))
             body, reason = lease.raw, Reason.UNPARSEABLE
-        if self._target.drops and not lease.damaged:
-            self._tell_dropped(lease, reason)
-            return Buried()
-        try:
-            return await self._with.undertaker.write(
-                lease,
-                reason=reason,
-                body=body,
-                url=self._target.endpoint.url,
-                attempts=lease.earlier,
-            )
-        except DeadLetterError as error:
-            _log.error(
-                "dead_letter_not_written",
-                **fields,
-                error=error.message,
-                retry_seconds=UNWRITTEN_STEP_MS / 1000,
-            )
-            return Release()
+        laid = await self._lay_down(lease, reason, body, lease.earlier, retry_ms=UNWRITTEN_STEP_MS)
+        return laid or Release()
 
     async def _bury(self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord) -> None:
         await self._with.undertaker.settle([(lease, await self._inter(lease, reason, body, record))])
@@ -339,33 +320,41 @@ class TargetAttempts:
         self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord
     ) -> Buried | RetryLater:
         """Write the dead letter; say how the lease ends."""
-        fields = _fields(Parcel(members=(lease,)))
+        step = step_ms(self._target.policy, attempt=lease.attempt, jitter=self._with.random())
+        delay_ms = max(step, UNWRITTEN_STEP_MS)
+        laid = await self._lay_down(lease, reason, body, (*lease.earlier, record), retry_ms=delay_ms)
+        return laid or RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
+
+    async def _lay_down(
+        self,
+        lease: Lease,
+        reason: Reason,
+        body: bytes,
+        attempts: tuple[AttemptRecord, ...],
+        *,
+        retry_ms: int,
+    ) -> Buried | None:
+        """Write the dead letter, where the target wants one; None, and told, where it cannot be written."""
         if self._target.drops and not lease.damaged:
-            self._tell_dropped(lease, reason)
+            if (trouble := self._trouble("delivery_dropped", Parcel(members=(lease,)))) is not None:
+                _log.warning("delivery_dropped", **trouble, reason=str(reason))
             return Buried()
         try:
             return await self._with.undertaker.write(
-                lease,
-                reason=reason,
-                body=body,
-                url=self._target.endpoint.url,
-                attempts=(*lease.earlier, record),
+                lease, reason=reason, body=body, url=self._target.endpoint.url, attempts=attempts
             )
         except DeadLetterError as error:
-            step = step_ms(self._target.policy, attempt=lease.attempt, jitter=self._with.random())
-            delay_ms = max(step, UNWRITTEN_STEP_MS)
             _log.error(
-                "dead_letter_not_written", **fields, error=error.message, retry_seconds=delay_ms / 1000
+                "dead_letter_not_written",
+                **_fields(Parcel(members=(lease,))),
+                error=error.message,
+                retry_seconds=retry_ms / 1000,
             )
-            return RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
+            return None
 
     def _count(self, outcome: str, deliveries: int) -> None:
         if deliveries:
             self._with.metrics.deliveries_total.labels(self._name, outcome).inc(deliveries)
-
-    def _tell_dropped(self, lease: Lease, reason: Reason) -> None:
-        if (trouble := self._trouble("delivery_dropped", Parcel(members=(lease,)))) is not None:
-            _log.warning("delivery_dropped", **trouble, reason=str(reason))
 
     def _trouble(self, event: str, parcel: Parcel) -> dict[str, object] | None:
         """Return the fields of a line about a delivery in trouble; None: there are enough of them."""

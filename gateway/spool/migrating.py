@@ -36,7 +36,7 @@ def migrate_spool(settings: SpoolSettings, *, dry_run: bool = False) -> tuple[Mi
 
 def _migrate_shared(settings: SpoolSettings, dry_run: bool) -> tuple[Migrated, ...]:
     try:
-        from gateway.spool.postgresql.link import place_of
+        from gateway.spool.postgresql.dsn import place_of
         from gateway.spool.postgresql.migrations import LATEST, migrate
     except ImportError as error:
         raise not_installed(error) from error

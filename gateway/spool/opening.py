@@ -28,7 +28,7 @@ def place_of_spool(settings: SpoolSettings) -> str:
     if settings.engine != "postgresql" or settings.dsn is None:
         return str(settings.directory)
     try:
-        from gateway.spool.postgresql.link import place_of
+        from gateway.spool.postgresql.dsn import place_of
     except ImportError as error:
         raise not_installed(error) from error
     return place_of(settings.dsn)

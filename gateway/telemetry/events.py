@@ -285,6 +285,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "members": "Deliveries of a merged POST.",
     "attempts": "Attempts that were made.",
     "pending": "Deliveries that wait.",
+    "letters": "Dead letters.",
     "connections": "Connections that are open.",
     "withdrawn": "Connections that have lost their identity.",
     "retry_seconds": "Until the next try.",

@@ -6,18 +6,16 @@ from itertools import pairwise
 import pytest
 
 from bench.model import (
-    BEGIN,
-    END,
     MACHINES,
     PAGE,
     RESULT,
+    SECTION,
     Assumed,
     Cost,
     Measured,
     gateway_at,
     markdown,
     rate_at,
-    replaced,
     size_for,
 )
 
@@ -37,13 +35,7 @@ def test_the_page_shows_what_the_model_says_of_the_stored_results() -> None:
     """Change the model, the assumptions or the results, and `python -m bench.model --publish` is due."""
     text = markdown(Measured.read(json.loads(RESULT.read_text())), ASSUMED)
     page = PAGE.read_text()
-    assert page == replaced(page, text)
-
-
-def test_a_page_without_the_marks_is_left_alone() -> None:
-    with pytest.raises(ValueError, match="has no"):
-        replaced("nothing", "text")
-    assert replaced(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\n\nnew\n\n{END} b"
+    assert page == SECTION.replace(page, text)
 
 
 def test_the_line_goes_through_both_sizes() -> None:

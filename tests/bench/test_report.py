@@ -2,12 +2,10 @@
 
 import json
 
-import pytest
-
 from bench.compare import Plan
 from bench.contenders import CONTENDERS
 from bench.figures import figures
-from bench.report import BEGIN, END, markdown, panels, replace_figures, result
+from bench.report import markdown, panels, result
 from tests.bench.conftest import Measured
 
 MACHINE = {
@@ -38,15 +36,3 @@ def test_the_page_is_made_from_the_json_alone(measured: Measured) -> None:
     assert "| 5.00x | 5x (10x) |" in text
     assert "Left out: granian" in text
     assert [bar.ours for bar in panels(again)[0].bars] == [True, False]
-
-
-def test_figures_replace_those_before() -> None:
-    page = f"above\n{BEGIN}\nold\n{END}\nbelow\n"
-    once = replace_figures(page, "new")
-    assert once == f"above\n{BEGIN}\n\nnew\n\n{END}\nbelow\n"
-    assert replace_figures(once, "new") == once
-
-
-def test_a_page_without_the_marks_is_left_alone() -> None:
-    with pytest.raises(ValueError, match="has no"):
-        replace_figures("nothing here", "new")

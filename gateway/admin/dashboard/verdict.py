@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.admin.dashboard import wording
 from gateway.admin.health import Check
+from gateway.core.conditions import Name
 
 
 class Level(StrEnum):
@@ -26,9 +27,6 @@ class Level(StrEnum):
 _GRAVITY: Final = (Level.IDLE, Level.GOOD, Level.WATCH, Level.BAD)
 _QUIET_MS: Final = 3_600_000
 """After an hour without a notification "sending" would be too much said, suspicious or not."""
-_META_SILENT: Final = "meta_silent"
-_REFUSING: Final = "gateway_refusing"
-_FAILING: Final = "target_failing"
 _TOLD_ELSEWHERE: Final = frozenset({"listener", "draining", "workers"})
 
 
@@ -85,12 +83,18 @@ def judge(
     now_ms: int,
 ) -> Verdict:
     """Say how things are. `states`: of each target."""
-    named: dict[str, list[Condition]] = {_META_SILENT: [], _REFUSING: [], _FAILING: []}
+    named: dict[str, list[Condition]] = {
+        Name.META_SILENT: [],
+        Name.GATEWAY_REFUSING: [],
+        Name.TARGET_FAILING: [],
+    }
     for condition in conditions:
         named.setdefault(condition.name, []).append(condition)
-    meta = _meta(named[_META_SILENT], named[_REFUSING], last_received_ms, accepted_per_second, now_ms)
-    door = _door(health, named[_REFUSING])
-    targets = _targets(named[_FAILING], states)
+    meta = _meta(
+        named[Name.META_SILENT], named[Name.GATEWAY_REFUSING], last_received_ms, accepted_per_second, now_ms
+    )
+    door = _door(health, named[Name.GATEWAY_REFUSING])
+    targets = _targets(named[Name.TARGET_FAILING], states)
     answers = (meta, door, targets)
     return Verdict(
         level=worst(answer.level for answer in answers),
@@ -169,17 +173,22 @@ def _sentence(
     has_received: bool,
 ) -> str:
     bad: list[str] = []
-    if door.level is Level.BAD and named[_REFUSING]:
+    if door.level is Level.BAD and named[Name.GATEWAY_REFUSING]:
         bad.append("The gateway is refusing Meta.")
     elif door.level is Level.BAD:
         bad.append(f"{door.who} {door.word}.")
-    if named[_META_SILENT]:
+    if named[Name.META_SILENT]:
         bad.append("Meta has stopped sending.")
-    if named[_FAILING]:
-        names = [condition.target or "?" for condition in named[_FAILING]]
+    if named[Name.TARGET_FAILING]:
+        names = [condition.target or "?" for condition in named[Name.TARGET_FAILING]]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         bad.append(f"{'A target is' if len(names) == 1 else f'{len(names)} targets are'} down: {shown}.")
-    if bad and not named[_REFUSING] and not named[_META_SILENT] and door.level is not Level.BAD:
+    if (
+        bad
+        and not named[Name.GATEWAY_REFUSING]
+        and not named[Name.META_SILENT]
+        and door.level is not Level.BAD
+    ):
         bad.append("Meta gets through, and what waits is kept.")
     if bad:
         return " ".join(bad)

@@ -18,11 +18,12 @@ from gateway.spool.duplicates import Limits, alive
 from gateway.spool.postgresql import storing
 from gateway.spool.postgresql.keeping import Keeping
 from gateway.spool.postgresql.leasing import Leasing
-from gateway.spool.postgresql.link import ContendedError, Link, LinkHungError, LinkLostError, arrays
+from gateway.spool.postgresql.link import Link, arrays
 from gateway.spool.postgresql.partitions import Days
 from gateway.spool.postgresql.pauses import read_pauses, write_pauses
 from gateway.spool.postgresql.session import Draft, Session
 from gateway.spool.postgresql.tracing import find_mentions, trace
+from gateway.spool.postgresql.troubles import ContendedError, LinkHungError, LinkLostError
 from gateway.spool.postgresql.window import SHARE_BUCKET, Window
 from gateway.spool.requests import (
     Append,

@@ -1,10 +1,9 @@
-"""One connection to PostgreSQL, and its errors made ours: the only importer of psycopg.
+"""One connection to PostgreSQL: but for reading the DSN (`dsn.py`) the only importer of psycopg.
 
 Sync, on a thread of its caller's: psycopg's async side is asyncio only. Every statement has a deadline of its
 own on this side, since a server that hangs, or a proxy in between, answers to no time-out of the server's.
 """
 
-import re
 import select
 import time
 from collections.abc import Mapping, Sequence
@@ -13,17 +12,22 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg import errors
 from psycopg.abc import PQGen
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
-from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
+from gateway.errors import GatewayError
 from gateway.settings.secret import Secret
+from gateway.spool.postgresql.dsn import check_dsn, complete
 from gateway.spool.postgresql.statements import STATEMENTS
+from gateway.spool.postgresql.troubles import (
+    LOST,
+    UNAVAILABLE_REMEDY,
+    LinkHungError,
+    LinkLostError,
+    trouble,
+)
 
 SCHEMA_NAME: Final = "gateway"
 """The schema that everything of ours stands in."""
-CONNECT_SECONDS: Final = 5
-"""For each host of the DSN in turn: a dead one must not keep us from the next."""
 STATEMENT_SECONDS: Final = 20.0
 """Statements take milliseconds; a server that is alive but slow (a cold cache, a checkpoint) gets through."""
 RETRY_SECONDS: Final = 1.0
@@ -31,51 +35,38 @@ RETRY_SECONDS: Final = 1.0
 IDLE_IN_TRANSACTION_SECONDS: Final = 30
 """After which the server ends a transaction whose gateway is gone: an open one keeps rows locked."""
 
-_DEFAULTS: Final[Mapping[str, str]] = {
-    "application_name": "meta-webhook-gateway",
-    "connect_timeout": str(CONNECT_SECONDS),
-    "target_session_attrs": "read-write",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "15000",
-}
-"""What of the connection we state where the DSN does not. read-write: of several hosts, the primary."""
-_SESSION: Final = (
-    # What is not named there comes first: pg_catalog, so that nothing in the schema stands in for it.
-    f"SET search_path = {SCHEMA_NAME}, pg_temp; SET lock_timeout = '10s'; SET statement_timeout = '15s'; "
-    f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'; SET TIME ZONE 'UTC'; "
-    "SET default_transaction_isolation = 'read committed'; SET jit = off; SET enable_seqscan = off; "
-    "SHOW synchronous_commit"
+PROBE_SECONDS: Final = 3.0
+"""For one statement of the look for a pooler: where none of its connections is free, nothing is found out."""
+PROBES: Final = 5
+"""How often it is looked: others may come in between."""
+
+_SESSION: Final = "; ".join(
+    (
+        # What is not named there comes first: pg_catalog, so that nothing in the schema stands in for it.
+        f"SET search_path = {SCHEMA_NAME}, pg_temp",
+        "SET lock_timeout = '10s'",
+        "SET statement_timeout = '15s'",
+        f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'",
+        # The former came with PostgreSQL 14, the latter with 17.
+        "SELECT set_config(name, '0', false) FROM pg_settings "
+        "WHERE name IN ('idle_session_timeout', 'transaction_timeout')",
+        "SET default_transaction_isolation = 'read committed'",
+        "SET array_nulls = on",
+        "SET extra_float_digits = 1",
+        "SET TIME ZONE 'UTC'",
+        "SET jit = off",
+        "SET enable_seqscan = off",
+        "SHOW synchronous_commit",
+    )
 )
-"""No jit and no sequential scans: plans are made once, on tables that may be empty then and hold millions an
-hour later; each of our statements has an index for what it looks for."""
+"""Whatever somebody has set for the user, the database or the server: how long things may last, and what a
+literal means. No jit and no sequential scans: plans are made once, on tables that may be empty then and hold
+millions an hour later; each of our statements has an index for what it looks for."""
 
-_BROKEN: Final = {
-    "58030": "the disk of the database failed",
-    "XX001": "the database is damaged",
-    "XX002": "an index of the database is damaged",
-    "42P01": "a table of the spool is missing",
-    "42703": "a column of the spool is missing",
-}
-"""SQLSTATEs after which nothing may be tried again."""
-_REMEDIES: Final = {
-    "53100": ("the disk of the database is full", "free some space there; nothing has to be restarted"),
-    "28P01": ("the password is wrong", "correct spool.dsn"),
-    "28000": ("the database refuses this user", "correct spool.dsn, or the server's pg_hba.conf"),
-    "3D000": ("there is no such database", "create it, or correct spool.dsn"),
-    "42501": (
-        "the user has not the rights it needs",
-        "let it own the schema `gateway`: run `gateway spool migrate` as the same user",
-    ),
-    "25006": ("the server is read-only, a standby", "name the primary in spool.dsn, or all hosts"),
-    "53300": ("the server takes no more connections", "raise max_connections; each gateway needs four"),
-}
-_BROKEN_REMEDY: Final = "look at the server's log, and restore the database where it is needed"
-_UNAVAILABLE_REMEDY: Final = "see that the server runs and can be reached; nothing has to be restarted"
-
-_SPLIT_PASSWORD: Final = re.compile(r"postgres(?:ql)?://[^?]*[@/][^?]*@")
-"""Of a URI: an @ after another, or after the slash that ends the hosts."""
+_SHARED: Final = "a pooler in between gives the gateway another session for each transaction"
+_SHARED_REMEDY: Final = (
+    "set pool_mode = session for it in the pooler (PgBouncer), or name the server itself in spool.dsn"
+)
 
 Result = TypeVar("Result")
 
@@ -83,20 +74,12 @@ Result = TypeVar("Result")
 class _Connection(psycopg.Connection[TupleRow]):
     """psycopg's, with a deadline for everything that it waits for."""
 
+    patience_seconds: float | None = None
+    """Where it is not that of statements."""
+
     def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:
-        return super().wait(gen, interval, STATEMENT_SECONDS if timeout is None else timeout)
-
-
-class LinkLostError(SpoolUnavailableError):
-    """The connection is gone, or was never made; what a commit that was under way has done is not known."""
-
-
-class LinkHungError(LinkLostError):
-    """The server, or the network on the way there, gave no answer in time."""
-
-
-class ContendedError(SpoolUnavailableError):
-    """Another transaction was in the way; the whole of this one may be tried again at once."""
+        patience = STATEMENT_SECONDS if self.patience_seconds is None else self.patience_seconds
+        return super().wait(gen, interval, patience if timeout is None else timeout)
 
 
 class Link:
@@ -105,6 +88,8 @@ class Link:
     def __init__(self, dsn: Secret) -> None:
         self._dsn = dsn
         self._connection: _Connection | None = None
+        self._pooled_session: int | None = None
+        """The process of the server that a pooler has given us; None: there is no pooler."""
         self._failure: LinkLostError | None = None
         self._failed_at = float("-inf")
 
@@ -130,18 +115,72 @@ class Link:
         if fault := check_dsn(self._dsn):
             # libpq would quote it, password and all.
             raise LinkLostError(f"spool.dsn {fault}", remedy="`gateway check` says what it should be")
+        connection: _Connection | None = None
         try:
-            connection = _Connection.connect(_conninfo(self._dsn), autocommit=True)
-            synchronous = _last_rows(connection, _SESSION)[0][0]
+            connection = _Connection.connect(complete(self._dsn), autocommit=True)
+            refusal = self._prepare(connection)
         except psycopg.Error as error:
+            if connection is not None:
+                connection.close()
             raise _ours(error, lost=True) from error
-        if synchronous == "off":
+        if refusal is not None:
             connection.close()
-            raise LinkLostError(
+            raise refusal
+        return connection
+
+    def _prepare(self, connection: _Connection) -> LinkLostError | None:
+        """Make a session fit for us, or say why it cannot be."""
+        session = self._pooled_session = _pooled_session(connection)
+        if session is not None and self._is_shared(connection, session):
+            return LinkLostError(_SHARED, remedy=_SHARED_REMEDY)
+        if _last_rows(connection, _SESSION) == [("off",)]:
+            return LinkLostError(
                 "synchronous_commit is off: a crash of the database would lose what was answered 200",
                 remedy="set it to on for the user of spool.dsn: ALTER ROLE ... SET synchronous_commit = on",
             )
-        return connection
+        return None
+
+    def _is_shared(self, connection: _Connection, session: int) -> bool:
+        """Whether a pooler gives others what we take for our session, between two of our transactions.
+
+        Another client of it begins a transaction. Poolers give out what was given back last, or longest ago:
+        so it gets the process that answered us, or the next after it, and we are answered by another.
+        """
+        other: _Connection | None = None
+        other_has_one = False
+        try:
+            other = _Connection.connect(complete(self._dsn), autocommit=True)
+            connection.patience_seconds = other.patience_seconds = PROBE_SECONDS
+            for _ in range(PROBES):
+                _last_rows(other, "BEGIN; SELECT 1")
+                other_has_one = True
+                if not _has_session(connection, session):
+                    return True
+                _last_rows(other, "ROLLBACK")
+                other_has_one = False
+        except errors._WaitTimeout:  # noqa: SLF001 - as below
+            # Either we wait for what the other has got, the only one; or all are in use, and nothing is found
+            # out: the scout goes on looking.
+            return other_has_one
+        finally:
+            connection.patience_seconds = None
+            if other is not None:
+                other.close()
+        return False
+
+    def keep_session(self) -> None:
+        """See, behind a pooler, that the session is still ours alone. Raises as `rows`."""
+        connection, session = self._connection, self._pooled_session
+        if connection is None or session is None:
+            return
+        try:
+            if _has_session(connection, session):
+                return
+        except psycopg.Error as error:
+            self.close()
+            raise _ours(error, lost=True) from error
+        self.close()
+        raise LinkLostError(_SHARED, remedy=_SHARED_REMEDY)
 
     def try_again(self) -> None:
         """Forget that it could not connect a moment ago: another one just has. From any thread."""
@@ -168,11 +207,11 @@ class Link:
         `rows`."""
         connection = self._connection
         if connection is None:
-            raise LinkLostError("not connected to the database", remedy=_UNAVAILABLE_REMEDY)
+            raise LinkLostError("not connected to the database", remedy=UNAVAILABLE_REMEDY)
         try:
             return _last_rows(connection, statement, bindings)
         except psycopg.Error as error:
-            lost = connection.closed or connection.broken or isinstance(error, _LOST)
+            lost = connection.closed or connection.broken or error.sqlstate in LOST
             if lost:
                 self.close()
             raise _ours(error, lost=lost) from error
@@ -192,7 +231,7 @@ class Link:
         """
         connection = self._connection
         if connection is None:
-            raise LinkLostError("not connected to the database", remedy=_UNAVAILABLE_REMEDY)
+            raise LinkLostError("not connected to the database", remedy=UNAVAILABLE_REMEDY)
         try:
             # What came beside the answer to a statement is here already, and wakes nobody any more.
             if here := [one.payload for one in connection.notifies(timeout=0)]:
@@ -207,6 +246,16 @@ class Link:
             raise _ours(error, lost=True) from error
 
 
+def _pooled_session(connection: _Connection) -> int | None:
+    """Return the number of the process that works for us, where it is not the one that we connected to."""
+    [(process,)] = _last_rows(connection, "SELECT pg_catalog.pg_backend_pid()")
+    return None if process == connection.info.backend_pid else int(process)
+
+
+def _has_session(connection: _Connection, session: int) -> bool:
+    return _last_rows(connection, "SELECT pg_catalog.pg_backend_pid()") == [(session,)]
+
+
 def _last_rows(
     connection: _Connection, statement: str, bindings: Mapping[str, object] | None = None
 ) -> list[Any]:
@@ -217,72 +266,13 @@ def _last_rows(
         return cursor.fetchall() if cursor.description else []
 
 
-_LOST: Final = (
-    errors._WaitTimeout,  # noqa: SLF001 - the deadline above has no other name
-    errors.AdminShutdown,
-    errors.CrashShutdown,
-    errors.CannotConnectNow,
-    errors.ReadOnlySqlTransaction,
-    errors.IdleInTransactionSessionTimeout,
-)
-"""Errors after which the connection is of no use: its server is going, hangs, or is no primary any more."""
-
-
-_CONTENDED: Final = (
-    errors.DuplicateTable,
-    errors.DuplicateObject,
-    errors.UniqueViolation,
-    errors.DeadlockDetected,
-    errors.SerializationFailure,
-)
-"""Errors after which the same transaction may do better."""
-
-
-def _conninfo(dsn: Secret) -> str:
-    text = dsn.reveal().decode()
-    return make_conninfo(text, **{key: _DEFAULTS[key] for key in _DEFAULTS.keys() - conninfo_to_dict(text)})
-
-
-def check_dsn(dsn: Secret) -> str:
-    """Return what is wrong with a DSN, not telling what it says; empty where it can be read."""
-    try:
-        text = dsn.reveal().decode()
-        conninfo_to_dict(text)
-        if _SPLIT_PASSWORD.match(text):
-            # What follows the sign would be taken for the host, and told wherever that is told.
-            return "has an unescaped @ or / in its user or password: write %40, %2F"
-    except (psycopg.Error, UnicodeDecodeError):
-        return "is not a connection string of PostgreSQL"
-    return ""
-
-
-def place_of(dsn: Secret) -> str:
-    """Name the server and the database of a DSN, without its secrets."""
-    if check_dsn(dsn):
-        return "the database"
-    parts = conninfo_to_dict(dsn.reveal().decode())
-    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
-    port = f":{parts['port']}" if parts.get("port") else ""
-    return f"{parts.get('dbname') or 'the database'} on {host}{port}"
-
-
 def _ours(error: psycopg.Error, *, lost: bool) -> GatewayError:
-    """Return our error for one of psycopg's. Its words may quote a DSN only where that could not be read."""
-    state = error.sqlstate or ""
-    # The first line; what follows (DETAIL, CONTEXT) may quote rows.
-    words = (str(error).splitlines() or [type(error).__name__])[0]
-    if state in _BROKEN:
-        return SpoolBrokenError(f"{_BROKEN[state]}: {words} ({state})", remedy=_BROKEN_REMEDY)
-    text, remedy = _REMEDIES.get(state, ("", _UNAVAILABLE_REMEDY))
-    if isinstance(error, errors._WaitTimeout):  # noqa: SLF001 - as above
+    """Return our error for one of psycopg's."""
+    if isinstance(error, errors._WaitTimeout):  # noqa: SLF001 - the deadline above has no other name
         return LinkHungError(
-            f"the database: no answer within {STATEMENT_SECONDS:g} s", remedy=_UNAVAILABLE_REMEDY
+            f"the database: no answer within {STATEMENT_SECONDS:g} s", remedy=UNAVAILABLE_REMEDY
         )
-    if isinstance(error, _CONTENDED):
-        return ContendedError(f"the database: {words} ({state})", remedy=remedy)
-    kind = LinkLostError if lost else SpoolUnavailableError
-    where = f" ({state})" if state else ""
-    return kind(f"the database: {text or words}{where}", remedy=remedy)
+    return trouble(error.sqlstate or "", str(error) or type(error).__name__, lost=lost)
 
 
 def arrays(rows: Sequence[Sequence[object]], *names: str) -> dict[str, object]:

@@ -10,9 +10,11 @@ from typing import Final
 
 from gateway.errors import SpoolUnavailableError, UsageError
 from gateway.settings.secret import Secret
-from gateway.spool.postgresql.link import SCHEMA_NAME, Link, LinkLostError, place_of
+from gateway.spool.postgresql.dsn import place_of
+from gateway.spool.postgresql.link import SCHEMA_NAME, Link
 from gateway.spool.postgresql.session import MIGRATION_LOCK
 from gateway.spool.postgresql.statements import MIGRATIONS, Migration
+from gateway.spool.postgresql.troubles import LinkLostError
 
 LATEST: Final = max(MIGRATIONS)
 MINIMUM_VERSIONS: Final = {1: 1, 2: 1, 3: 1}
@@ -60,6 +62,8 @@ def migrate(dsn: Secret, *, dry_run: bool = False) -> tuple[int, tuple[Migration
         steps = tuple(step for number, step in MIGRATIONS.items() if number > version)
         if steps and not dry_run:
             [(there,)] = link.execute(f"SELECT to_regnamespace('{SCHEMA_NAME}') IS NOT NULL")
+            if not there:
+                _check_may_make_schema(link)
             link.execute(("" if there else f"CREATE SCHEMA {SCHEMA_NAME}; ") + _TABLE)
             for step in steps:
                 link.execute(step.text)
@@ -138,6 +142,19 @@ def _check_owner(link: Link) -> None:
                 remedy="look what is in it; then let the user of spool.dsn own it (ALTER SCHEMA ... OWNER TO)"
                 " and nobody else make things there (REVOKE CREATE ON SCHEMA)",
             )
+
+
+def _check_may_make_schema(link: Link) -> None:
+    [(may, user, database)] = link.execute(
+        "SELECT has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user), "
+        "quote_ident(current_database())"
+    )
+    if not may:
+        raise SpoolUnavailableError(
+            f"the user {user} may not make a schema in the database {database}",
+            remedy=f"have its owner run GRANT CREATE ON DATABASE {database} TO {user}, or CREATE SCHEMA "
+            f"{SCHEMA_NAME} AUTHORIZATION {user}; then run `gateway spool migrate` again",
+        )
 
 
 def _check_rights(link: Link) -> None:

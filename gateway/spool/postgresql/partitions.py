@@ -7,8 +7,9 @@ old one is detached and dropped, which gives its room back at once, without a va
 from contextlib import suppress
 
 from gateway.errors import SpoolUnavailableError
-from gateway.spool.postgresql.link import ContendedError, Link
+from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.session import DAY_MS, UPKEEP_LOCK
+from gateway.spool.postgresql.troubles import ContendedError
 
 PAST_DAYS = 2
 """A day is looked at for leftovers when nobody stores into it any more, whatever transaction was slow."""

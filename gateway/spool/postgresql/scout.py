@@ -133,6 +133,7 @@ class Scout:
 
     def _look(self) -> None:
         self._link.open()
+        self._link.keep_session()
         if not self._listening:
             self._link.rows("listen")
             self._listening = True

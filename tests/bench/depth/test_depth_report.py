@@ -18,13 +18,13 @@ def test_the_page_and_the_json_hold_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n\n{report.BEGIN}\n\nold\n\n{report.END}\n\nafter\n")
+    page.write_text(f"before\n\n{report.SECTION.begin}\n\nold\n\n{report.SECTION.end}\n\nafter\n")
     monkeypatch.setattr(report, "PAGE", page)
     monkeypatch.setattr(report, "RESULT", tmp_path / "results" / "depth.json")
     report.publish(FOUND)
     text = page.read_text()
-    assert text.startswith(f"before\n\n{report.BEGIN}\n\n**CPU")
-    assert text.endswith(f"asked: 3).\n\n{report.END}\n\nafter\n")
+    assert text.startswith(f"before\n\n{report.SECTION.begin}\n\n**CPU")
+    assert text.endswith(f"asked: 3).\n\n{report.SECTION.end}\n\nafter\n")
     assert "| accept | 20.0 | 25.0 | 1.25x | 1.5x |" in text
     assert "old" not in text
     assert json.loads((tmp_path / "results" / "depth.json").read_text()) == FOUND

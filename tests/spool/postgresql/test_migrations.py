@@ -8,7 +8,8 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.settings.secret import Secret
-from gateway.spool.postgresql.link import Link, check_dsn, place_of
+from gateway.spool.postgresql.dsn import check_dsn, place_of
+from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.migrations import LATEST, MINIMUM_VERSIONS, check, migrate
 from gateway.spool.postgresql.statements import MIGRATIONS
 from tests.postgresql.rig import Database
