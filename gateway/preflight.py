@@ -91,6 +91,7 @@ def remarks(loaded: Loaded, *, with_keys: bool = True) -> tuple[Problem, ...]:
     found += _remark_public_name(settings)
     found += _found(_remark_open_files(settings, with_keys=with_keys))
     found += _remark_left_spool(settings)
+    found += _remark_open_database(settings)
     return _placed(loaded, found)
 
 
@@ -99,7 +100,7 @@ def _examine_shared_spool(settings: Settings) -> Iterator[Found]:
     if settings.spool.engine != "postgresql" or settings.spool.dsn is None:
         return
     try:
-        from gateway.spool.postgresql.dsn import check_dsn
+        from gateway.spool.postgresql.dsn import check_dsn, missing_files
     except ImportError as error:
         from gateway.spool.opening import not_installed
 
@@ -112,20 +113,39 @@ def _examine_shared_spool(settings: Settings) -> Iterator[Found]:
             f"{fault} ({settings.spool.dsn.source})",
             "write postgresql://USER:PASSWORD@HOST/DATABASE there, with %40 for an @ in the password",
         )
+        return
+    for key, path in missing_files(settings.spool.dsn):
+        yield (
+            ("spool", "dsn"),
+            f"{key} ({settings.spool.dsn.source}): there is no file {path}",
+            "write the whole path of a file that the gateway's user may read",
+        )
+
+
+def _remark_open_database(settings: Settings) -> Iterator[Found]:
+    """Look whether others could read, or be, the database."""
+    if settings.spool.engine != "postgresql" or settings.spool.dsn is None:
+        return
+    try:
+        from gateway.spool.postgresql.dsn import check_dsn, doubt_about_tls
+    except ImportError:
+        return  # a problem, not a remark: examine says it
+    doubt = "" if check_dsn(settings.spool.dsn) else doubt_about_tls(settings.spool.dsn)
+    if doubt:
+        yield (
+            ("spool", "dsn"),
+            f"{doubt} ({settings.spool.dsn.source})",
+            "add sslmode=verify-full and sslrootcert=FILE, with the CA of the server (public ones: "
+            "/etc/ssl/certs/ca-certificates.crt)",
+        )
 
 
 def _remark_left_spool(settings: Settings) -> Iterator[Found]:
-    """Notice what a gateway with SQLite has left where nobody delivers from it any more."""
-    if settings.spool.engine != "postgresql":
-        return
-    from gateway.spool.sqlite import workers_with_files  # what `check` has no other use for
+    """Notice what a gateway with another engine has left where nobody delivers from it any more."""
+    from gateway.spool.succession import left_behind  # what `check` has no other use for
 
-    if workers_with_files(settings.spool.directory):
-        yield (
-            ("spool", "directory"),
-            f"{settings.spool.directory} has files of engine sqlite, which nobody delivers from",
-            f"carry them over: gateway spool move --from sqlite:{settings.spool.directory} --to postgresql",
-        )
+    if left := left_behind(settings.spool):
+        yield ("spool", "directory"), left.message, left.remedy
 
 
 def _remark_public_name(settings: Settings) -> Iterator[Found]:

@@ -310,6 +310,10 @@ ON_POSTGRESQL = GOOD.replace(
         ("host=db dbname=gateway", []),
         ("postgresql://gateway:pa55word@[db", ["spool.dsn"]),
         ("db.internal", ["spool.dsn"]),
+        ("postgresql://gateway:pa55word@db/x?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", ["spool.dsn"]),
+        ("postgresql://gateway:pa55word@db/x?sslmode=verify-full&sslrootcert=system", []),
+        ("host=db sslcert=/nowhere/a.pem sslkey=/nowhere/a.key", ["spool.dsn", "spool.dsn"]),
+        ("host=db passfile=/nowhere/pass", ["spool.dsn"]),
     ],
 )
 def test_a_connection_string_is_read_before_it_is_used(site: Path, dsn: str, expected: list[str]) -> None:
@@ -318,6 +322,37 @@ def test_a_connection_string_is_read_before_it_is_used(site: Path, dsn: str, exp
     assert loaded is not None
     assert [problem.key_path for problem in problems] == expected
     assert all("pa55" not in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "said"),
+    [
+        ("host=db", "no sslmode: whoever is in between may read and change"),
+        ("host=db password=pa55word sslmode=prefer", "sslmode=prefer: "),
+        ("host=db sslmode=disable", "sslmode=disable: "),
+        ("host=db sslmode=require", "proves nothing"),
+        ("hostaddr=192.0.2.1", "no sslmode"),
+        ("host=localhost,db", "no sslmode"),
+        ("postgresql://gateway:pa55word@db-1,db-2/x", "no sslmode"),
+        ("host=db sslmode=verify-full", ""),
+        ("host=db sslmode=verify-ca", ""),
+        ("host=db sslrootcert=system", ""),
+        ("host=db sslmode=require channel_binding=require", ""),
+        ("service=hooks", ""),
+        ("host=localhost", ""),
+        ("host=127.0.0.1,::1", ""),
+        ("host=/run/postgresql", ""),
+        ("dbname=x", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_a_database_that_proves_nothing_calls_for_a_remark(site: Path, dsn: str, said: str) -> None:
+    (site / "gateway.yaml").write_text(ON_POSTGRESQL)
+    loaded = load_settings(site / "gateway.yaml", environ={"SECRET": "s", "DSN": dsn})
+    found = remarks(loaded)
+    assert [remark.key_path for remark in found] == (["spool.dsn"] if said else [])
+    assert all(said in remark.message and "verify-full" in remark.remedy for remark in found)
+    assert all("pa55" not in str(remark) for remark in found)
 
 
 def test_a_driver_that_is_not_installed_is_told_with_the_extra(
@@ -332,7 +367,7 @@ def test_a_driver_that_is_not_installed_is_told_with_the_extra(
 
 def test_files_of_sqlite_beside_another_engine_are_noticed(site: Path) -> None:
     (site / "gateway.yaml").write_text(ON_POSTGRESQL)
-    loaded = load_settings(site / "gateway.yaml", environ={"SECRET": "s", "DSN": "host=db"})
+    loaded = load_settings(site / "gateway.yaml", environ={"SECRET": "s", "DSN": "host=localhost"})
     assert remarks(loaded) == ()
     (site / "var/spool/0").mkdir(parents=True)
     (site / "var/spool/0/spool.sqlite").touch()

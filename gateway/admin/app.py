@@ -120,7 +120,7 @@ def _starlette(routes: Sequence[BaseRoute]) -> ASGIApp:
         routes=routes,
         exception_handlers={
             HTTPException: _http_error,
-            GatewayError: _gateway_error,
+            GatewayError: _Failures().answer,
             Exception: _our_fault,
         },
     )
@@ -316,12 +316,26 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return _error(error.status_code, word, error.detail, error.headers)
 
 
-async def _gateway_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, GatewayError):
-        raise error
-    status, word = _FAULTS.get(type(error), (500, "failed"))
-    log.error("admin_action_failed", path=request.url.path, status=status, error=str(error))
-    return _error(status, word, str(error))
+class _Failures:
+    """Answers for what cannot be done. Some of what is asked for needs no token, so lines have a budget."""
+
+    def __init__(self) -> None:
+        self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
+
+    async def answer(self, request: Request, error: Exception) -> Response:
+        if not isinstance(error, GatewayError):
+            raise error
+        status, word = _FAULTS.get(type(error), (500, "failed"))
+        suppressed = self._budget.take(trio.current_time())
+        if suppressed is not None:
+            log.error(
+                "admin_action_failed",
+                path=request.url.path,
+                status=status,
+                error=str(error),
+                suppressed=suppressed,
+            )
+        return _error(status, word, str(error))
 
 
 async def _our_fault(_: Request, __: Exception) -> Response:

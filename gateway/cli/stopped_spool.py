@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from gateway.cli.output import err
 from gateway.cli.state_owner import refuse_another_user
 from gateway.clock import unix_ms
 
@@ -41,11 +42,14 @@ async def open_stopped_spool(settings: "Settings") -> AsyncIterator[dict[int, "S
     """
     from gateway.spool.lock import DirectoryLock
     from gateway.spool.opening import SOLE_WORKER, files_of_workers, open_locked_spool
+    from gateway.spool.succession import left_behind
     from gateway.telemetry.metrics import Metrics
 
     spool = spool_with_dsn(settings.spool)
     directory = spool.directory
     refuse_another_user(directory)
+    if left := left_behind(spool):
+        err(f"remark: {left.message}; {left.remedy}")
     with DirectoryLock(directory):
         async with AsyncExitStack() as files:
             yield {

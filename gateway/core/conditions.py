@@ -232,7 +232,7 @@ def _failing(targets: Iterable[TargetSeen]) -> Iterable[Condition]:
             summary=f"target {target.name} {verb}",
             evidence=tuple(evidence),
             next_steps=(
-                f"look at {target.name} itself, and at the log's delivery_retried events",
+                "look at the target itself, and at the log's delivery_retried events",
                 f"for planned work: gateway targets pause {target.name} --for 2h",
                 "what waits goes out by itself once an attempt is taken",
             ),

@@ -10,15 +10,15 @@ from gateway.doctor.reading import mapping, number, text, time
 
 def judge_backlog(seen: Observations) -> Iterator[Finding]:
     """What waits, what is paused, whose breaker is open, and what was given up."""
-    content = seen.running.content(STATUS) if seen.running is not None else None
-    for name, value in mapping((content or {}).get("targets")).items():
-        target = mapping(value)
+    cut_off = {target.name for target in seen.targets if target.fault}
+    """That is said of them, with what waits."""
+    for name, target in _targets(seen).items():
         waiting = int(number(target, "pending"))
         if waiting and name not in seen.plan.known_targets:
             yield _lost(name, waiting)
         elif pause := mapping(target.get("pause")):
             yield _paused(name, pause, waiting, seen)
-        else:
+        elif name not in cut_off:
             yield from _failing(name, target, waiting, seen)
         if letters := int(number(target, "dead_letters")):
             yield Finding(
@@ -32,9 +32,26 @@ def judge_backlog(seen: Observations) -> Iterator[Finding]:
 
 def paused_targets(seen: Observations) -> frozenset[str]:
     """Return the targets that are paused: nothing is wrong where one of them cannot be reached."""
+    return frozenset(name for name, target in _targets(seen).items() if mapping(target.get("pause")))
+
+
+def say_waiting(name: str, seen: Observations) -> str:
+    """Say what a target that cannot be reached has brought about; empty: nothing, or no gateway runs."""
+    target = _targets(seen).get(name, {})
+    breaker, waiting = mapping(target.get("breaker")), int(number(target, "pending"))
+    opened = time(breaker, "opened_at")
+    parts = []
+    if breaker.get("open") is True:
+        parts.append(f"its breaker opened{f' {say_ago(opened, seen.now)}' if opened else ''}")
+    if waiting:
+        parts.append(f"{_say(waiting)}, the oldest for {say_duration(number(target, 'oldest_seconds'))}")
+    return "; ".join(parts)
+
+
+def _targets(seen: Observations) -> Mapping[str, Mapping[str, object]]:
+    """Return what the running gateway says of each; empty where none runs."""
     content = seen.running.content(STATUS) if seen.running is not None else None
-    targets = mapping((content or {}).get("targets"))
-    return frozenset(name for name, target in targets.items() if mapping(mapping(target).get("pause")))
+    return {name: mapping(value) for name, value in mapping((content or {}).get("targets")).items()}
 
 
 def _lost(name: str, waiting: int) -> Finding:

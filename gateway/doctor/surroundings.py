@@ -5,7 +5,7 @@ from statistics import median
 
 from gateway.core.sizes import say_size
 from gateway.doctor.advice import FILE_SYSTEMS, FSYNC, LATE_CLOCK_SECONDS, SLOW_LOOKUP_SECONDS
-from gateway.doctor.backlog import paused_targets
+from gateway.doctor.backlog import paused_targets, say_waiting
 from gateway.doctor.finding import Area, Finding, Level, plural, say_milliseconds
 from gateway.doctor.observed import READY, Disk, Observations, Plan, Reached
 from gateway.doctor.reading import mapping
@@ -15,7 +15,7 @@ def judge_targets(seen: Observations) -> Iterator[Finding]:
     """Can each target be reached? Nothing was posted to it."""
     bearable = seen.plan.shadows | paused_targets(seen)
     for target in seen.targets:
-        yield _judge_target(target, bearable=target.name in bearable)
+        yield _judge_target(target, bearable=target.name in bearable, waiting=say_waiting(target.name, seen))
         if target.unreachable and not target.fault:
             yield Finding(
                 code="target_partly_unreachable",
@@ -27,7 +27,7 @@ def judge_targets(seen: Observations) -> Iterator[Finding]:
             )
 
 
-def _judge_target(target: Reached, *, bearable: bool) -> Finding:
+def _judge_target(target: Reached, *, bearable: bool, waiting: str) -> Finding:
     if not target.fault:
         over = f" over {target.protocol}" if target.protocol else ""
         return Finding(
@@ -41,6 +41,7 @@ def _judge_target(target: Reached, *, bearable: bool) -> Finding:
         level=Level.WARNING if bearable else Level.PROBLEM,
         area=Area.TARGETS,
         what=f"{target.name} cannot be reached: {target.fault}",
+        why=waiting,
         remedy=target.remedy or "start it, or correct its url; what waits for it is safe on disk meanwhile",
         facts=(("url", target.url),),
     )

@@ -4,8 +4,8 @@ What a gateway knows of itself comes in as `AdminAnswers`: those of the one proc
 of all workers together (`gathering`). Whatever is shown, on every page and path, is made of them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -15,8 +15,9 @@ from gateway.admin.actions import Actions
 from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.dashboard.board import Sources
 from gateway.admin.dashboard.endpoints import Dashboard
-from gateway.admin.health import Health
+from gateway.admin.health import Check, Health
 from gateway.admin.reports import EdgeReport, RenderMetrics
+from gateway.admin.sharing import Shared
 from gateway.admin.token import FILE_NAME, load_or_make_token
 from gateway.browsing import Browser
 from gateway.clock import unix_ms
@@ -25,6 +26,7 @@ from gateway.process.exposition import ReloadRecord
 from gateway.process.generation import Generation, callback_urls
 from gateway.process.observing import Gather, Observer
 from gateway.settings.model import Settings
+from gateway.spool.succession import LeftBehind
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
@@ -60,13 +62,19 @@ class AdminPort:
         dead_letters: DeadLetterStore,
         audit: AuditLog,
         metrics: Metrics,
+        left_behind: LeftBehind | None = None,
     ) -> None:
-        """`generation` returns the one that holds now; conditions are told in `metrics`.
+        """`generation` returns the one that holds now; conditions are told in `metrics`. `left_behind`: what
+        another engine has left, told with the checks.
 
         Raises:
             ConfigurationError: the token's file cannot be trusted, or none can be written.
         """
-        self._answers = answers
+        self._answers = replace(
+            answers,
+            health=remarked(answers.health, left_behind),
+            render_metrics=Shared(answers.render_metrics),
+        )
         self._generation = generation
         self._record = record
         self._public = public
@@ -118,6 +126,21 @@ class AdminPort:
         if metrics_port is not None:
             metrics_app = build_metrics_app(health=answers.health, render_metrics=answers.render_metrics)
             await _serve(nursery, metrics_app, metrics_port)
+
+
+def remarked(health: Health, left: LeftBehind | None) -> Health:
+    """Tell with the check of the spool what another engine has left; that takes nothing away."""
+    if left is None:
+        return health
+
+    async def told() -> Mapping[str, Check]:
+        asked = health()
+        checks = asked if isinstance(asked, Mapping) else await asked
+        spool = checks.get("spool", Check(ok=True))
+        detail = "; ".join(filter(None, (spool.detail, left.message, left.remedy)))
+        return {**checks, "spool": replace(spool, detail=detail)}
+
+    return told
 
 
 class Token:

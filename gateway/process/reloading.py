@@ -212,9 +212,9 @@ def prepare(former: Generation, content: bytes | None, environ: Mapping[str, str
 
 
 def _remedy(trigger: Trigger, problems: tuple[Problem, ...]) -> str:
-    """`gateway check` finds nothing wrong with what only a restart can take up."""
+    """`gateway check` finds nothing wrong with what only a restart can take up; the problems say that."""
     if all(problem.remedy == RESTART_REMEDY for problem in problems):
-        return f"nothing was changed; {RESTART_REMEDY}"
+        return "nothing was changed"
     return _REMEDIES[trigger]
 
 

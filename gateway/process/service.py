@@ -31,6 +31,7 @@ from gateway.settings.load import Loaded
 from gateway.settings.values import Address, ListenAddress
 from gateway.spool.contract import Spool
 from gateway.spool.opening import open_spool
+from gateway.spool.succession import succeed
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import get_logger
@@ -93,6 +94,7 @@ async def serve(
                 dead_letters=assembly.dead_letters,
                 audit=audit,
                 metrics=metrics,
+                left_behind=succeed(settings.spool),
             )
             reloader = Reloader(
                 generation,

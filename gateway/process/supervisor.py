@@ -32,6 +32,7 @@ from gateway.settings.model import Settings
 from gateway.settings.values import Address
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.opening import files_of_workers
+from gateway.spool.succession import succeed
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.log import apply_log_settings, get_logger
@@ -162,6 +163,7 @@ class _Head:
             dead_letters=self._dead_letters,
             audit=audit,
             metrics=self._metrics,
+            left_behind=succeed(settings.spool),
         )
 
     def _install(self, generation: Generation) -> None:

@@ -41,6 +41,8 @@ The promises, numbered; tests name them.
     takes a delivery out of its group.
 23. `set_pauses` replaces the pauses of a target, durable on return: after a crash at any moment either the
     old ones are there or the new ones. They outlive deliveries, and targets that the configuration has lost.
+    Where others may change them, too, `former` says what they are thought to be: if they are not, nothing is
+    changed.
 24. A delivery with `order_keys` is not due while one that was stored before it, for the same target and with
     a key of its own, is pending, leased or not. What is restored is stored anew: it goes to the end.
 25. A notification whose bytes are no longer those that were stored holds up no other: its deliveries are
@@ -325,8 +327,11 @@ class Spool(Protocol):
         """Per target that has any: its pauses, in order of time (23)."""
         ...
 
-    async def set_pauses(self, target: str, pauses: Pauses) -> None:
-        """Replace the pauses of a target, durable on return (23). Raises as `append`."""
+    async def set_pauses(self, target: str, pauses: Pauses, *, former: Pauses | None = None) -> bool:
+        """Replace the pauses of a target, durable on return (23); False where they were not `former`.
+
+        Raises as `append`.
+        """
         ...
 
     async def kept(

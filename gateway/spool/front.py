@@ -175,10 +175,12 @@ class SpoolFront:
         await self._ask(request)
         return request.result
 
-    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+    async def set_pauses(self, target: str, pauses: Pauses, *, former: Pauses | None = None) -> bool:
         """See `Spool.set_pauses`. ValueError: a name, a reason or a time that cannot be kept."""
         check_pauses(target, pauses)
-        await self._ask(requests.SetPauses(target=target, pauses=pauses))
+        request = requests.SetPauses(target=target, pauses=pauses, former=former)
+        await self._ask(request)
+        return request.result
 
     async def kept(
         self, *, since_ms: int, until_ms: int, after: Place | None = None, limit: int

@@ -246,13 +246,16 @@ class MemorySpool:
         await self._enter()
         return dict(self._state.pauses)
 
-    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+    async def set_pauses(self, target: str, pauses: Pauses, *, former: Pauses | None = None) -> bool:
         """See `Spool.set_pauses`."""
         check_pauses(target, pauses)
         await self._enter(storing=True)
+        if former not in (None, self._state.pauses.get(target, ())):
+            return False
         self._state.pauses.pop(target, None)
         if pauses:
             self._state.pauses[target] = pauses
+        return True
 
     async def kept(
         self, *, since_ms: int, until_ms: int, after: Place | None = None, limit: int

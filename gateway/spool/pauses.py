@@ -15,7 +15,10 @@ def read_pauses(file: Session) -> dict[str, Pauses]:
 
 
 def write_pauses(file: Session, request: SetPauses) -> None:
-    """Replace those of one target."""
+    """Replace those of one target, unless they are others than thought."""
+    request.result = request.former in (None, read_pauses(file).get(request.target, ()))
+    if not request.result:
+        return
     file.do("drop_pauses", request.target)
     rows = [
         (request.target, pause.from_ms, pause.until_ms, pause.reason, pause.rate_per_second)

@@ -145,6 +145,8 @@ class SetPauses(Request):
 
     target: str
     pauses: Pauses
+    former: Pauses | None = None
+    result: bool = True
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

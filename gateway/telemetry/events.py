@@ -228,7 +228,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "admin_token_refused": _event(
         "path address suppressed", "Somebody asked for an action without the token."
     ),
-    "admin_action_failed": _event("path status error", "An action was asked for and failed."),
+    "admin_action_failed": _event("path status error suppressed", "Something was asked for and failed."),
     "dashboard_not_sampled": _event(
         "error", "The metrics could not be asked for, so the dashboard's charts have a gap."
     ),

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from gateway.admin.health import Check
 from gateway.errors import DeadLetterError, GatewayError, SpoolUnavailableError, UsageError
+from gateway.telemetry.line_budget import BURST_LINES
 from tests.admin.rig import BEARER, TOKEN, WELL, Desk
 
 REPLAY, DISCARD = "/api/dead-letters/replay", "/api/dead-letters/discard"
@@ -304,6 +305,15 @@ async def test_an_action_that_fails_says_why_and_is_logged(
             answer = await client.post(REPLAY, headers=BEARER, json={"ids": [ID]})
     assert (answer.status_code, answer.json()) == (status, {"error": word, "detail": str(fault)})
     assert [line["event"] for line in lines] == ["admin_action_failed"]
+
+
+async def test_failures_that_anybody_can_bring_about_do_not_fill_the_log(desk: Desk) -> None:
+    desk.fault = SpoolUnavailableError("the database does not answer")
+    with capture_logs() as lines:
+        async with desk.client() as client:
+            for _ in range(BURST_LINES + 10):
+                assert (await client.get("/api/status")).status_code == 503
+    assert len(lines) == BURST_LINES
 
 
 async def test_a_fault_of_our_own_is_500_without_details(desk: Desk) -> None:

@@ -1144,6 +1144,17 @@ async def test_23_pauses_come_back_after_a_restart(stand: Stand) -> None:
         assert spool.pending() == {}
 
 
+async def test_23_pauses_that_are_others_than_thought_stay(stand: Stand) -> None:
+    async with stand.open() as spool:
+        assert await spool.set_pauses("support", LUNCH[:1], former=())
+        assert not await spool.set_pauses("support", LUNCH, former=())
+        assert not await spool.set_pauses("audit", LUNCH, former=LUNCH[:1])
+        assert await spool.pauses() == {"support": LUNCH[:1]}
+        assert await spool.set_pauses("support", LUNCH, former=LUNCH[:1])
+        assert await spool.set_pauses("support", (), former=LUNCH)
+        assert await spool.pauses() == {}
+
+
 async def test_23_without_room_the_old_ones_stay(stand: Stand) -> None:
     async with stand.open() as spool:
         await spool.set_pauses("support", LUNCH[:1])

@@ -126,8 +126,8 @@ ACTIONS = ("bury", "bury", "bury", "deliver", "replay", "replay", "discard", "ki
 
 
 @pytest.mark.parametrize("one_directory", [False, True], ids=["own", "shared"])
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from([0, 1])), max_size=30))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from([0, 1])), min_size=10, max_size=50))
 def test_whoever_dies_when_no_letter_is_lost_and_none_is_there_twice(
     database: Database, links: Sequence[Link], one_directory: bool, steps: list[tuple[str, int]]
 ) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from gateway.doctor.backlog import judge_backlog
 from gateway.doctor.observed import Clock, Reached, Resolved
 from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
-from tests.doctor.seen import HOST, NOW, certificate, running, sound, the, told
+from tests.doctor.seen import HOST, NOW, ago, certificate, running, sound, the, told
 
 
 def targets(**changes: Any) -> tuple[Reached, ...]:
@@ -32,6 +33,19 @@ def test_a_paused_target_may_be_away() -> None:
     status = {"targets": {"support": {"pending": 0, "pause": {"from": "2026-11-20T10:00:00Z"}}}}
     seen = sound(targets=dead, running=running(status=status))
     assert told(judge_targets, seen) == {"target_unreachable": "warning"}
+
+
+def test_what_follows_from_a_target_that_is_away_is_told_with_it_and_once() -> None:
+    breaker = {"open": True, "state": "open", "opened_at": ago(minutes=7)}
+    state = {"pending": 3, "oldest_seconds": 4000.0, "breaker": breaker, "dead_letters": 0, "pause": None}
+    seen = sound(
+        targets=targets(fault="127.0.0.1:1: connection refused"),
+        running=running(status={"targets": {"support": state}}),
+        known_targets=frozenset({"support"}),
+    )
+    (finding,) = judge_targets(seen)
+    assert finding.why == "its breaker opened 7 min ago; 3 deliveries waiting, the oldest for 1 h 6 min"
+    assert list(judge_backlog(seen)) == []
 
 
 def test_one_of_two_addresses_is_a_warning() -> None:

@@ -82,6 +82,7 @@ class Dashboard:
         self._static = read_static()
         self._places = trio.CapacityLimiter(PLACES)
         self._budget = LineBudget(lines_per_second=_LINES_PER_SECOND)
+        self._failures = LineBudget(lines_per_second=_LINES_PER_SECOND)
 
     async def sample(self) -> None:
         """Feed the history: to be run for as long as the port is open."""
@@ -354,7 +355,14 @@ class Dashboard:
             except SpoolUnavailableError as error:
                 return await self._error(request, 503, "Not now", str(error))
             except GatewayError as error:
-                log.error("admin_action_failed", path=request.url.path, status=500, error=str(error))  # noqa: TRY400 (no defect: told to whoever asked)
+                if (suppressed := self._failures.take(trio.current_time())) is not None:
+                    log.error(  # noqa: TRY400 (no defect: told to whoever asked)
+                        "admin_action_failed",
+                        path=request.url.path,
+                        status=500,
+                        error=str(error),
+                        suppressed=suppressed,
+                    )
                 return await self._error(request, 500, "It failed", str(error))
 
         return told

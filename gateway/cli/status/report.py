@@ -1,8 +1,9 @@
 """What `gateway status` shows: rich tables on a terminal, from 80 columns on; lines with tabs in a pipe."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 
 from rich import box
@@ -74,8 +75,11 @@ def report(seen: Mapping[str, Any], *, width: int, brief: bool = False) -> Rende
     parts: list[RenderableType] = [Text(_headline(seen), style="bold" if seen["running"] else "bold yellow")]
     for name, remark in seen["remarks"].items():
         parts.append(Text(f"! {name}: {visible(remark)}", style="yellow"))
-    for one in seen["conditions"]:
-        parts += [_headed(one, now)] if brief else _condition(one, now)
+    for _, alike in groupby(seen["conditions"], key=_steps_of):
+        for one in (together := list(alike)):
+            parts += [_headed(one, now)] if brief else _condition(one, now)
+        if not brief:
+            parts += _cures(together)
     if brief and seen["conditions"]:
         parts.append(step("gateway status, without --watch, has evidence and next steps"))
     parts += draw_targets(seen["targets"], now, width=width)
@@ -115,7 +119,20 @@ def _condition(one: Mapping[str, Any], now: datetime) -> Iterator[RenderableType
     yield Padding(_headed(one, now), (1, 0, 0, 0))
     for evidence in one["evidence"]:
         yield Padding(Text(visible(evidence), style="dim"), (0, 0, 0, 4))
-    for cure in one["next_steps"]:
+
+
+def _steps_of(condition: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what to do about it, whichever target it is about."""
+    target = condition.get("target")
+    if not target:
+        return tuple(condition["next_steps"])
+    named = re.compile(rf"(?<!\S){re.escape(target)}(?!\S)")
+    return tuple(named.sub("NAME", cure) for cure in condition["next_steps"])
+
+
+def _cures(alike: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """Draw once what is to be done about conditions that differ in their target alone."""
+    for cure in alike[0]["next_steps"] if len(alike) == 1 else _steps_of(alike[0]):
         yield Padding(Text(f"→ {visible(cure)}"), (0, 0, 0, 4))
 
 

@@ -159,7 +159,8 @@ def discard(
     if as_json:
         out_json(shown(name, done, left, dry_run=dry_run))
     else:
-        out(f"{name}\t{done} {'would become' if dry_run else 'became'} dead letters, {left} left")
+        between = ": " if os.isatty(1) else "\t"
+        out(f"{name}{between}{done} {'would become' if dry_run else 'became'} dead letters, {left} left")
     if left and not dry_run:
         err("what is left is under way; repeat the command in a moment")
         raise typer.Exit(EXIT_FAILED)
@@ -227,9 +228,12 @@ def _change(
     if as_json:
         out_json({name: found})
     else:
-        from gateway.cli.targets.report import plain_note
+        from gateway.cli.targets.report import plain_note, sentence_of
 
-        out("\t".join(part for part in (name, str(found["state"]), plain_note(found)) if part))
+        if os.isatty(1):
+            out(sentence_of(name, found, datetime.now(UTC)))
+        else:
+            out("\t".join(part for part in (name, str(found["state"]), plain_note(found)) if part))
 
 
 def look_at_spool(settings: "Settings") -> dict[str, Any]:

@@ -19,13 +19,14 @@ WIDE_COLUMNS: Final = 120
 NONE: Final = "-"
 """Also the state of the pseudo-target of what no route takes, and of a former target with dead letters."""
 OPEN: Final = "open"
+PAUSED: Final = "paused"
 
 _SHOWN: Final[Mapping[str, str]] = {OPEN: "breaker open"}
 """States for eyes, as the dashboard has them; the others as they are."""
 _COLOURS: Final[Mapping[str, str]] = {
     "delivering": "green",
     "recovering": "yellow",
-    "paused": "cyan",
+    PAUSED: "cyan",
     OPEN: "bold red",
     "unknown": "yellow",
     "stopped": "dim",
@@ -127,6 +128,19 @@ def note_of(target: Mapping[str, Any], now: datetime) -> str:
         ago = say_duration((now - datetime.fromisoformat(failure["at"])).total_seconds())
         notes.append(f"last failure {ago} ago: {came}")
     return ", ".join(filter(None, notes))
+
+
+def sentence_of(name: str, target: Mapping[str, Any], now: datetime) -> str:
+    """Say for eyes how a target is after it was paused or resumed, and what is next."""
+    state, note = str(target.get("state", NONE)), note_of(target, now)
+    pending = int(target.get("pending", 0))  # the running gateway leaves it out
+    parts = [f"{name}: {_SHOWN.get(state, state)}"]
+    if note:
+        parts.append(f" {note}" if state == PAUSED else f", {note}")
+    if pending:
+        parts.append(f"; {plural(pending, 'delivery', 'deliveries')} {'waits' if pending == 1 else 'wait'}")
+    told = visible("".join(parts))
+    return f"{told}\n→ gateway targets resume {name}" if state == PAUSED else told
 
 
 def line_of(name: str, target: Mapping[str, Any]) -> str:

@@ -4,13 +4,15 @@ Two of these work side by side, each on a connection of its own: one takes in, o
 acknowledgement never waits for the bookkeeping of deliveries, and the server joins their commits.
 
 What a batch changes in memory is a draft until the commit. Where the connection is lost at the commit, what
-the commit did is not known: appends fail, Meta comes again, and the duplicates window tells; leases end by
-themselves; settlements are tried again, and find their token gone.
+the commit did is not known: appends are done again, or fail and Meta comes again, and the duplicates window
+tells; leases end by themselves; settlements are tried again, and find their token gone.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Remembered
@@ -21,7 +23,7 @@ from gateway.spool.postgresql.leasing import Leasing
 from gateway.spool.postgresql.link import Link, arrays
 from gateway.spool.postgresql.partitions import Days
 from gateway.spool.postgresql.pauses import read_pauses, write_pauses
-from gateway.spool.postgresql.session import Draft, Session
+from gateway.spool.postgresql.session import DAY_MS, Draft, Session
 from gateway.spool.postgresql.tracing import find_mentions, trace
 from gateway.spool.postgresql.troubles import ContendedError, LinkHungError, LinkLostError
 from gateway.spool.postgresql.window import SHARE_BUCKET, Window
@@ -56,6 +58,8 @@ CONTENDED_TRIES: Final = 5
 SETTING_UP: Final = 4
 """How often a batch is begun where a day or a bucket has to be made first, with room for a lost race."""
 
+Result = TypeVar("Result")
+
 
 class Engine:
     """A connection to the spool, on the thread that writes by it."""
@@ -72,6 +76,8 @@ class Engine:
         self._now_ms = now_ms
         self._newest: int | None = None
         """Bucket, as of the last transaction that shares it."""
+        self._clock_ahead_ms: float | None = None
+        """The clock of the database less the monotonic one of ours, as of the last transaction."""
 
     def learn(self) -> None:
         """Look at the database for the first time. Raises as `Link.rows`."""
@@ -132,6 +138,8 @@ class Engine:
 
     def _once(self, batch: list[Request]) -> Effects:
         appends = [request for request in batch if isinstance(request, Append)]
+        if len(appends) == len(batch) and (draft := self._in_one_go(appends)) is not None:
+            return self._effects(draft)
         for _ in range(SETTING_UP):
             draft = Draft()
             with self._begun(draft, shares=bool(appends)) as session:
@@ -150,9 +158,35 @@ class Engine:
                 self._days.make(self._link, missing)
         else:
             raise SpoolUnavailableError("the database changes under the gateway's hands")
+        self._leasing.adopt(draft)
+        return self._effects(draft)
+
+    def _in_one_go(self, appends: list[Append]) -> Draft | None:
+        """Do a batch in one round trip, where nothing has to be looked up first; None: something has, and
+        nothing was stored."""
+        now_ms = _latest_ms(appends)
+        limits = self._window.limits
+        day = self._today()
+        if day is None or (limits.enabled and not self._window.is_known(now_ms)) or _have_turns(appends):
+            return None
+        draft = Draft()
+        if limits.enabled:
+            draft.buckets = self._window.buckets
+            draft.alive = alive(draft.buckets, now_ms, limits)
+        store = partial(storing.append_in_one_go, appends, self._link, draft, day=day, writer=self._writer)
+        try:
+            clock_ms = self._connected(store)
+        except BaseException:
+            self._link.rollback()
+            raise
+        if clock_ms is None:
+            return None
+        self._note_clock(clock_ms)
+        return draft
+
+    def _effects(self, draft: Draft) -> Effects:
         if draft.buckets:
             self._window.adopt(draft.buckets)
-        self._leasing.adopt(draft)
         return Effects(
             pending=draft.pending,
             pending_bytes=draft.pending_bytes,
@@ -174,18 +208,34 @@ class Engine:
             raise
 
     def _begin(self, first: str) -> tuple[int, int | None]:
-        """Begin, on a new connection where the old one has died while it was idle; the database's clock, and
-        its newest bucket."""
+        """Begin; the database's clock, and its newest bucket."""
+        [(clock_ms, newest)] = self._connected(lambda: self._link.execute(f"BEGIN; {first}"))
+        self._note_clock(clock_ms)
+        return int(clock_ms), newest
+
+    def _connected(self, begin: Callable[[], Result]) -> Result:
+        """Do what begins a transaction, on a new connection where the old one has died while it was idle.
+
+        If it had not been idle, and the whole transaction was done, it is repeated: as Meta would.
+        """
         for last in (False, True):
             self._link.open()
             try:
-                [(clock_ms, newest)] = self._link.execute(f"BEGIN; {first}")
+                return begin()
             except LinkLostError as error:
                 if last or isinstance(error, LinkHungError):
                     raise
-            else:
-                return int(clock_ms), newest
         raise AssertionError("unreachable")
+
+    def _note_clock(self, clock_ms: int) -> None:
+        self._clock_ahead_ms = clock_ms - time.monotonic() * 1000
+
+    def _today(self) -> int | None:
+        """Return the day of the database, by what it said last, if that has a partition."""
+        if self._clock_ahead_ms is None:
+            return None
+        day = int(self._clock_ahead_ms + time.monotonic() * 1000) // DAY_MS
+        return day if self._days.known(day) else None
 
     def _enter_window(self, appends: Sequence[Append], session: Session) -> bool:
         """Have the draft say which buckets there are; False where another has to be opened first."""
@@ -252,6 +302,10 @@ class Engine:
         if changed:
             columns = arrays(changed, "target", "deliveries", "bytes")
             session.rows("book", writer=self._writer, **columns)
+
+
+def _have_turns(appends: Sequence[Append]) -> bool:
+    return any(new.order_keys for request in appends for new in request.notification.deliveries)
 
 
 def _latest_ms(appends: Sequence[Append]) -> int:

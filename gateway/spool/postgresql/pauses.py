@@ -15,7 +15,12 @@ def read_pauses(link: Link) -> dict[str, Pauses]:
 
 
 def write_pauses(request: SetPauses, link: Link) -> None:
-    """Replace those of one target, inside a transaction. Raises as `Link.rows`."""
+    """Replace those of one target, unless they are others than thought, inside a transaction. Raises as
+    `Link.rows`."""
+    link.rows("lock_pauses")
+    request.result = request.former in (None, read_pauses(link).get(request.target, ()))
+    if not request.result:
+        return
     link.rows("drop_pauses", name=request.target)
     rows = [
         (request.target, pause.from_ms, pause.until_ms, pause.reason, pause.rate_per_second)

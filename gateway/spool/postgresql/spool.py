@@ -34,6 +34,8 @@ from gateway.spool.writer import Writer
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
 
+MAX_REASONS: Final = 8
+"""Told in one outage: some are made of numbers that differ each time."""
 FAILURE_SECONDS: Final = 5.0
 """How long a failed write counts: meanwhile Meta hears 503; then a notification is let through to try."""
 
@@ -205,10 +207,10 @@ class PostgresqlSpool(SpoolFront):
         self._pauses_set_at = max(self._pauses_set_at, asked_at)
         return found
 
-    async def set_pauses(self, target: str, pauses: Pauses) -> None:
+    async def set_pauses(self, target: str, pauses: Pauses, *, former: Pauses | None = None) -> bool:
         """See `Spool.set_pauses`. What the scout saw before is older."""
         try:
-            await super().set_pauses(target, pauses)
+            return await super().set_pauses(target, pauses, former=former)
         finally:
             self._pauses_set_at = time.monotonic()
 
@@ -266,6 +268,8 @@ class ServerRoom:
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._unreachable = ""
+        self._reasons: set[str] = set()
+        """Why it did not answer, since it last did."""
         self._failure = ""
         self._failed_at = float("-inf")
         self._final = ""
@@ -273,13 +277,20 @@ class ServerRoom:
     def reached(self) -> bool:
         """Note that it answers; True where that is news."""
         news, self._unreachable = bool(self._unreachable), ""
+        self._reasons.clear()
         if news:
             self._failure = ""  # it came of that
         return news
 
     def lost(self, detail: str) -> bool:
-        """Note that it does not answer; True where that is news."""
-        news, self._unreachable = not self._unreachable, detail
+        """Note that it does not answer; True where that, or the reason, is news.
+
+        What comes after the first reason may be the one that counts: a connection is lost, and then refused.
+        """
+        self._unreachable = detail
+        news = detail not in self._reasons and len(self._reasons) < MAX_REASONS
+        if news:
+            self._reasons.add(detail)
         return news
 
     def write_failed(self, detail: str) -> bool:

@@ -26,13 +26,21 @@ SELECT count(DISTINCT digest) FROM seen WHERE bucket = ANY(%(alive)s::int[]) AND
 -- Of what is given: all, or (with a bucket) what no bucket has, in order of the digests, so that no two batches wait
 -- for each other in a circle. (OFFSET 0 keeps the look for a digest a look: as a join, planned while a bucket is new and
 -- empty, it reads the whole bucket for every batch until somebody analyzes it.)
-WITH given AS MATERIALIZED (
+-- Row 0, with the clock, says that it was the place: that bucket the newest, and that day one that has its partition.
+-- Without it nothing was stored. Duplicates alone would write nothing, and a commit that wrote nothing waits for no
+-- standby; what they repeat may have been cut off while it waited for one. So they write a beat, and wait for both.
+WITH place AS MATERIALIZED (
+    SELECT clock.now_ms FROM (SELECT clock_ms() AS now_ms OFFSET 0) AS clock
+    WHERE abs(clock.now_ms / 86400000 - %(day)s::int) <= 1
+        AND (%(bucket)s::int IS NULL OR %(bucket)s::int = (SELECT max(id) FROM seen_bucket))
+), given AS MATERIALIZED (
     SELECT *
     FROM unnest(%(digest)b::bytea[], %(id)s::text[], %(app)s::text[], %(received_at_ms)s::bigint[],
                 %(raw_crc32)s::bigint[], %(deliveries)s::int[], %(clock_started_ms)s::bigint[], %(object)s::text[],
                 %(raw)b::bytea[])
         WITH ORDINALITY
         AS given (digest, id, app, received_at_ms, raw_crc32, deliveries, clock_started_ms, object, raw, nth)
+    WHERE EXISTS (SELECT 1 FROM place)
 ), fresh AS (
     INSERT INTO seen (bucket, digest)
     SELECT %(bucket)s::int, digest FROM given
@@ -73,7 +81,12 @@ WITH given AS MATERIALIZED (
     INSERT INTO seen_tally (bucket, writer, keys)
     SELECT %(bucket)s::int, %(writer)s::bigint, count(*) FROM fresh HAVING count(*) > 0
     ON CONFLICT (bucket, writer) DO UPDATE SET keys = seen_tally.keys + excluded.keys
+), w AS (
+    UPDATE writer SET seen_at_ms = place.now_ms FROM place
+    WHERE writer.id = %(writer)s::bigint AND NOT EXISTS (SELECT 1 FROM chosen)
 )
+SELECT 0, now_ms FROM place
+UNION ALL
 SELECT chosen.nth, numbered.seq FROM chosen LEFT JOIN numbered ON numbered.nth = chosen.nth;
 
 -- name: book
@@ -364,6 +377,10 @@ FROM unnest(%(targets)s::text[]) AS k (target);
 
 -- name: pauses
 SELECT target, from_ms, until_ms, reason, rate_per_second FROM pause ORDER BY target, from_ms;
+
+-- name: lock_pauses
+-- Against whoever else would change some; reading goes on.
+LOCK TABLE pause IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: drop_pauses
 DELETE FROM pause WHERE target = %(name)s;

@@ -1,15 +1,16 @@
 """Appends, restores, and what is sent again, inside a batch's transaction (promises 1 to 4, 12, 13, 28)."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gateway.spool import duplicates
 from gateway.spool.contract import Appended, NewDelivery, Notification
 from gateway.spool.postgresql.letters import fence, take_off
-from gateway.spool.postgresql.link import arrays
-from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Place, Session, places
-from gateway.spool.postgresql.window import with_new
+from gateway.spool.postgresql.link import Link, array, arrays
+from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Draft, Place, Session, places
+from gateway.spool.postgresql.troubles import ContendedError
+from gateway.spool.postgresql.window import SHARE, with_new
 from gateway.spool.requests import Append, Restore, SendAgain
 from gateway.spool.stored_forms import selection_text
 
@@ -34,7 +35,31 @@ def append(requests: Sequence[Append], session: Session) -> None:
     """Store what is new; a second one of the same batch is a duplicate like any other (promise 3)."""
     if not requests:
         return
-    draft = session.draft
+    items, first = _gather(requests, session.draft)
+    session.lock_turns(
+        (new.target, key) for item in items for new in item.deliveries for key in new.order_keys
+    )
+    stored = _store(items, session, windowed=True)
+    _answer(first, stored, session.draft)
+
+
+def append_in_one_go(
+    requests: Sequence[Append], link: Link, draft: Draft, *, day: int, writer: int
+) -> int | None:
+    """Do the same as a transaction of its own, in one round trip, where nothing has turns: return the clock
+    of the database. None: the day or the newest bucket is another by now, and nothing was stored."""
+    items, first = _gather(requests, draft)
+    bindings = _bindings(items, draft, day=day, writer=writer, windowed=True)
+    found = dict(link.in_one_go(SHARE, "store", **bindings))
+    clock_ms: int | None = found.pop(0, None)
+    if clock_ms is not None:
+        _count(items, found, draft)
+        _answer(first, found, draft)
+    return clock_ms
+
+
+def _gather(requests: Sequence[Append], draft: Draft) -> tuple[list[_Item], list[Append]]:
+    """Return what is to be stored, if it is new, and of each the request that hears of it."""
     first: dict[bytes, Append] = {}
     for number, request in enumerate(requests):
         body = request.notification.body
@@ -51,14 +76,12 @@ def append(requests: Sequence[Append], session: Session) -> None:
         )
         for digest, request in first.items()
     ]
-    stored = _store(items, session, windowed=True)
-    for number, request in enumerate(first.values(), 1):
-        if number in stored:
-            request.result = Appended.STORED
-    if not stored:
-        # Duplicates alone write nothing, and a commit that wrote nothing waits for no standby. What they
-        # repeat may have been cut off while it waited for one: so write something, and wait for both.
-        session.rows("beat", writers=[session.writer])
+    return items, list(first.values())
+
+
+def _answer(first: Sequence[Append], stored: Collection[int], draft: Draft) -> None:
+    for number in stored:
+        first[number - 1].result = Appended.STORED
     if draft.buckets:
         draft.buckets = with_new(draft.buckets, len(stored))
 
@@ -88,6 +111,7 @@ def restore(request: Restore, session: Session) -> None:
             deliveries=missing,
             clock_started_ms=request.clock_started_ms,
         )
+        session.lock_turns((new.target, key) for new in missing for key in new.order_keys)
         _store([item], session, windowed=False)
 
 
@@ -132,13 +156,29 @@ def send_again(request: SendAgain, session: Session) -> None:
     _queue_up(again, session, step_back=True)
 
 
-def _store(items: Sequence[_Item], session: Session, *, windowed: bool) -> frozenset[int]:
+def _store(items: Sequence[_Item], session: Session, *, windowed: bool) -> Collection[int]:
     """Store what is to be stored; return which of them were, counted from 1."""
     draft = session.draft
-    newest = draft.buckets[-1] if windowed and draft.buckets else None
-    session.lock_turns(
-        (new.target, key) for item in items for new in item.deliveries for key in new.order_keys
-    )
+    bindings = _bindings(items, draft, day=session.day, writer=session.writer, windowed=windowed)
+    found = dict(session.rows("store", **bindings))
+    if found.pop(0, None) is None:
+        raise ContendedError(
+            "the database changes under the gateway's hands", remedy="nothing has to be done"
+        )
+    _count(items, found, draft)
+    again = [
+        ((seq, position), new)
+        for nth, seq in found.items()
+        for position, new in enumerate(items[nth - 1].deliveries)
+    ]
+    _queue_up(again, session, step_back=False)
+    return found.keys()
+
+
+def _bindings(
+    items: Sequence[_Item], draft: Draft, *, day: int, writer: int, windowed: bool
+) -> dict[str, object]:
+    """Return what `store` is told."""
     notifications = [
         (
             item.digest,
@@ -167,12 +207,11 @@ def _store(items: Sequence[_Item], session: Session, *, windowed: bool) -> froze
         for nth, item in enumerate(items, 1)
         for position, new in enumerate(item.deliveries)
     ]
-    found = session.rows(
-        "store",
-        bucket=None if newest is None else newest.id,
-        alive=draft.alive,
-        day=session.day,
-        writer=session.writer,
+    return {
+        "bucket": draft.buckets[-1].id if windowed and draft.buckets else None,
+        "alive": array(draft.alive),
+        "day": day,
+        "writer": writer,
         **arrays(
             notifications,
             *("digest", "id", "app", "received_at_ms", "raw_crc32", "deliveries", "clock_started_ms"),
@@ -182,17 +221,18 @@ def _store(items: Sequence[_Item], session: Session, *, windowed: bool) -> froze
             deliveries,
             *("of", "position", "target", "changes", "lane", "ordered", "delivery_id", "selection"),
         ),
-    )
+    }
+
+
+def _count(items: Sequence[_Item], stored: Collection[int], draft: Draft) -> None:
+    """Note in the draft what was stored."""
     draft.stored = draft.wrote = True
-    again: list[tuple[Place, NewDelivery]] = []
-    for nth, seq in found:
+    for nth in stored:
         item = items[nth - 1]
-        for position, new in enumerate(item.deliveries):
-            draft.count(new.target, 1, len(item.notification.body.raw), booked=True)
+        size_bytes = len(item.notification.body.raw)
+        for new in item.deliveries:
+            draft.count(new.target, 1, size_bytes, booked=True)
             draft.ready.add(new.target)
-            again.append(((seq, position), new))
-    _queue_up(again, session, step_back=False)
-    return frozenset(nth for nth, _ in found)
 
 
 def _queue_up(again: Sequence[tuple[Place, NewDelivery]], session: Session, *, step_back: bool) -> None:

@@ -92,12 +92,14 @@ _SAID: Final = tuple(
 )
 """In what libpq or the server says where there is no SQLSTATE: the first that is found."""
 
+_FROM_FILE: Final = "password retrieved from file"
+
 _CONTENDED: Final = frozenset({"42P07", "42710", "23505", "40P01", "40001"})
 """SQLSTATEs after which the same transaction may do better: a duplicate of what somebody else has just made,
 a deadlock, a serialization failure."""
-LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "25P04"})
+LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "25P03", "25P04", "26000"})
 """SQLSTATEs after which the connection is of no use: its server is going, or is no primary any more, or has
-ended what lasted too long for it."""
+ended what lasted too long for it, or has forgotten what is prepared there."""
 
 
 class LinkLostError(SpoolUnavailableError):
@@ -136,7 +138,9 @@ def _remedy(said: str) -> str:
 
 
 def _told(said: str) -> str:
-    """Return the first line, of several hosts a line of each; what follows (DETAIL) may quote rows."""
-    lines = said.splitlines() or ["no reason given"]
-    hosts = [line.removeprefix("- ") for line in lines[1:] if line.startswith("- host: ")]
-    return "; ".join(hosts) if len(hosts) > 1 else lines[0]
+    """Return the first line, of several hosts a line of each; what else follows (DETAIL) may quote rows."""
+    first, *others = said.splitlines() or ["no reason given"]
+    hosts = [line.removeprefix("- ") for line in others if line.startswith("- host: ")]
+    if len(hosts) > 1:
+        return "; ".join(hosts)
+    return ", ".join((first, *(line for line in others if line.startswith(_FROM_FILE))))

@@ -20,9 +20,9 @@ from gateway.spool.duplicates import Bucket, Buckets, Limits
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.session import STORING_LOCK
 
-_SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK})"
-SHARE_BUCKET: Final = f"{_SHARE}; SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"  # noqa: S608 - ours
+SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK})"
 """What a transaction that stores begins with. (Each statement sees what was committed before it began.)"""
+SHARE_BUCKET: Final = f"{SHARE}; SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"  # noqa: S608 - ours
 LEARN_SECONDS: Final = 5.0
 """How old the counts of the others may be."""
 
@@ -69,6 +69,11 @@ class Window:
         if newest != known or time.monotonic() - self._learnt_at > LEARN_SECONDS:
             self.learn(link)
         return self._is_fit(self._buckets, now_ms)
+
+    def is_known(self, now_ms: int) -> bool:
+        """Whether the newest bucket, as far as is known, may take keys, and the counts are not too old."""
+        fresh = time.monotonic() - self._learnt_at <= LEARN_SECONDS
+        return fresh and self._is_fit(self._buckets, now_ms)
 
     def open_bucket(self, link: Link, now_ms: int) -> None:
         """Open a bucket for this time, unless somebody else just has; forget what is too old or too much."""

@@ -119,6 +119,23 @@ def test_it_fits_and_what_is_the_matter_comes_first(width: int) -> None:
     assert text.index("server ") < text.index("anchor:meta 9dc8f59d6e51d148"), "what ends first stands first"
 
 
+def test_what_is_to_be_done_about_several_targets_is_told_once() -> None:
+    def failing(name: str) -> dict[str, Any]:
+        steps = ["look at the target itself", f"for planned work: gateway targets pause {name} --for 2h"]
+        return {
+            **SEEN["conditions"][0],
+            "summary": f"target {name} fails",
+            "target": name,
+            "next_steps": steps,
+        }
+
+    text = drawn({**SEEN, "conditions": [failing("support"), failing("sales")]}, 80)
+    assert text.count("look at the target itself") == 1
+    assert text.count("gateway targets pause") == text.count("gateway targets pause NAME --for 2h") == 1
+    assert text.index("target sales fails") < text.index("→ look at the target itself")
+    assert "gateway targets pause support --for 2h" in drawn({**SEEN, "conditions": [failing("support")]}, 80)
+
+
 def test_a_refused_reload_is_not_passed_over() -> None:
     """Ready all the same: it serves with what was loaded before, and the operator thinks otherwise."""
     seen = {**SEEN, "conditions": [], "remarks": {"configuration": "the reload was refused: line 3"}}

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from gateway.cli.output import options
-from gateway.cli.targets.report import cells_of, note_of
+from gateway.cli.targets.report import cells_of, note_of, sentence_of
 from gateway.spool.contract import RetryLater
 from gateway.spool.history import AttemptRecord
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
@@ -174,6 +174,27 @@ def test_the_end_of_a_pause_is_whole_in_80_columns(site: Site) -> None:
     command = [sys.executable, "-m", "gateway", "--config", str(site.config), "targets", "list"]
     shown = on_a_terminal(command, columns=80)
     assert re.search(r" paused until \d{4}-\d\d-\d\d \d\d:\d\d UTC\W", shown)
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (
+            {"state": "paused", "pending": 2, "pause": {"until": None, "reason": "upgrade"}},
+            "support: paused until resumed, upgrade; 2 deliveries wait\n→ gateway targets resume support",
+        ),
+        (
+            {"state": "delivering", "pending": 1, "rate_per_second": 50},
+            "support: delivering, 50/s until caught up; 1 delivery waits",
+        ),
+        ({"state": "stopped", "pending": 0}, "support: stopped"),
+        ({"state": "open"}, "support: breaker open"),
+    ],
+)
+def test_on_a_terminal_a_sentence_says_how_the_target_is_now(
+    target: dict[str, object], sentence: str
+) -> None:
+    assert sentence_of("support", target, datetime(2026, 11, 23, 4, 32, tzinfo=UTC)) == sentence
 
 
 @pytest.mark.parametrize(

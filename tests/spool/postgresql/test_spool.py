@@ -218,6 +218,23 @@ async def test_31_a_pause_set_by_one_is_told_to_the_others(database: Database) -
                 await trio.sleep(0.05)
 
 
+async def test_31_of_two_who_pause_at_the_same_time_one_is_told_that_the_other_was_first(
+    database: Database,
+) -> None:
+    done: list[bool] = []
+    async with opened(database) as one, opened(database) as other:
+
+        async def pause(spool: PostgresqlSpool, reason: str) -> None:
+            mine = (Pause(from_ms=NOW_MS + len(reason), until_ms=None, reason=reason),)
+            done.append(await spool.set_pauses("support", mine, former=()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pause, one, "lunch")
+            nursery.start_soon(pause, other, "deploy")
+        assert sorted(done) == [False, True]
+        assert len((await one.pauses())["support"]) == 1
+
+
 async def until_peers(spool: PostgresqlSpool) -> None:
     with trio.fail_after(5):
         while not spool._sight.peers:  # noqa: ASYNC110 - it learns of them by itself
@@ -240,17 +257,20 @@ async def test_a_connection_that_died_while_it_was_idle_is_made_anew(database: D
         assert len(await take(spool)) == 2
 
 
-async def test_15_a_connection_lost_in_the_middle_leaves_nothing_behind(database: Database) -> None:
+@pytest.mark.parametrize("turns", [(), (1,)], ids=["in one round trip", "in several"])
+async def test_15_a_connection_lost_in_the_middle_leaves_nothing_behind(
+    database: Database, turns: tuple[int, ...]
+) -> None:
     async with opened(database) as spool:
         await spool.append(note(b"before"))
         database.sql("BEGIN; LOCK TABLE delivery")  # whoever stores waits for us
-        failed: list[SpoolUnavailableError] = []
+        ended: list[Appended | SpoolUnavailableError] = []
 
         async def append() -> None:
             try:
-                await spool.append(note(b"in the middle"))
+                ended.append(await spool.append(note(b"in the middle", order_keys=turns)))
             except SpoolUnavailableError as error:
-                failed.append(error)
+                ended.append(error)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(append)
@@ -259,8 +279,13 @@ async def test_15_a_connection_lost_in_the_middle_leaves_nothing_behind(database
                     await trio.sleep(0.02)
             end_sessions(database)
             database.sql("ROLLBACK")
-        assert len(failed) == 1
-        assert await spool.append(note(b"in the middle")) is Appended.STORED
+        [end] = ended
+        if turns:
+            assert isinstance(end, SpoolUnavailableError)
+            assert await spool.append(note(b"in the middle", order_keys=turns)) is Appended.STORED
+        else:  # begun anew by the gateway itself
+            assert end is Appended.STORED
+        assert await spool.append(note(b"in the middle")) is Appended.DUPLICATE
         assert len(await take(spool)) == 2
 
 
@@ -282,3 +307,13 @@ def test_a_failed_write_counts_for_a_while_and_an_unreachable_server_until_it_an
     assert room.now().writable
     room.failed_for_good("gone")
     assert room.now().detail == "gone"
+
+
+def test_each_reason_why_a_server_does_not_answer_is_told_once_an_outage_and_not_without_end() -> None:
+    room = ServerRoom()
+    assert room.lost("connection lost")
+    assert room.lost("no trust"), "what comes after the first reason may be the one that counts"
+    assert not room.lost("connection lost")
+    assert [room.lost(str(number)) for number in range(20)].count(True) == 6
+    assert room.reached()
+    assert room.lost("no trust")

@@ -4,7 +4,8 @@ import time
 
 import trio
 
-from gateway.spool.contract import Spool
+from gateway.spool.contract import Appended, Spool
+from gateway.spool.duplicates import PARTS
 from tests.postgresql.rig import Database, opened
 from tests.spool.rig import note
 
@@ -47,3 +48,18 @@ async def test_a_batch_does_not_read_through_the_duplicates_window(database: Dat
         )
         await append(spool, "after")
     assert rows_read(database, f"seen_{bucket}") < KEYS
+
+
+async def test_4_a_key_that_another_gateway_put_into_a_bucket_of_its_own_is_known(database: Database) -> None:
+    """A batch goes out with the bucket that was the newest when its gateway last looked."""
+    limit = 2 * PARTS
+    async with opened(database, duplicates_max=limit) as one, opened(database, duplicates_max=limit) as other:
+        await one.append(note(b"first"))
+        for number in range(limit // 2):
+            await other.append(note(b"%d" % number))
+        assert database.sql("SELECT count(*) > 1 FROM seen_bucket") == [(True,)]
+        last = b"%d" % (limit // 2 - 1)
+        assert await one.append(note(last)) is Appended.DUPLICATE
+        assert await one.append(note(b"new")) is Appended.STORED
+        assert await other.append(note(b"new")) is Appended.DUPLICATE
+    assert database.sql("SELECT count(*) FROM delivery") == [(2 + limit // 2,)]
