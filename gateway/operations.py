@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import trio
 
 from gateway.admin.actions import ActionResult
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.discarding import Discarder
@@ -17,6 +17,7 @@ from gateway.delivery.replay import Known, Replayer, Result
 from gateway.delivery.shared_letters import SharedLetters
 from gateway.delivery.view import UNKNOWN, TargetView, next_attempt_ms, shown_view
 from gateway.errors import UsageError
+from gateway.listing import ask_letters, shown_letter
 from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
@@ -177,6 +178,28 @@ class Operations:
         """Store dead letters again."""
         await self._record("replay", ids=list(ids), accept_edited=accept_edited)
         return _shown(await self._replayer.replay(ids, accept_edited=accept_edited))
+
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Say what a replay would do."""
+        return _shown(await self._replayer.rehearse(ids, accept_edited=accept_edited))
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        """List dead letters that gateways share; see `admin.actions`."""
+        return await ask_letters(self._demand_shared().index, asked)
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        """Return one of these; see `admin.actions`."""
+        self._demand_shared()
+        opened = await self._replayer.open(identifier)
+        return shown_letter(opened, directory=self._dead_letters.directory)
+
+    def _demand_shared(self) -> SharedLetters:
+        if self._letters is None:
+            raise UsageError(
+                "the dead letters are this gateway's alone: its directory has them all",
+                remedy=f"gateway dead-letters list reads {self._dead_letters.directory}",
+            )
+        return self._letters
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
         """Remove dead letters for good."""
