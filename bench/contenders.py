@@ -128,11 +128,11 @@ async def running_gateway(
         log = directory / "output.log"
         async with running(argv, name="gateway", log=log, port=port, environ=environ) as server:
             if workers > 1:
-                await _wait_serving(admin, workers)
+                await wait_serving(admin, workers)
             yield Running(server, port, target)
 
 
-async def _wait_serving(admin: int, workers: int) -> None:
+async def wait_serving(admin: int, workers: int) -> None:
     """Return when all workers serve: the port listens before they do."""
     line = f'meta_gateway_workers{{state="serving"}} {workers}.0'
     with trio.fail_after(READY_WITHIN_SECONDS):

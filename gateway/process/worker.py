@@ -100,18 +100,22 @@ async def work(end: socket.socket, *, config: Path) -> None:
     if problems or loaded is None:
         raise ConfigurationError(problems)
     apply_log_settings(loaded.settings.log)
-    _demand_place(loaded.settings.spool, post)
+    demand_place(loaded.settings.spool, post.spool)
     generation = build_generation(loaded)
     if await _serve(post, generation, questions, first):
         remove_worker_file(loaded.settings.spool.directory, post.number)
         log.info("worker_file_drained", file=post.number)
 
 
-def _demand_place(settings: SpoolSettings, post: Post) -> None:
-    """Secrets are read anew where a worker is started anew: it must not part from the others."""
-    if (place := place_of_spool(settings)) != post.spool:
+def demand_place(settings: SpoolSettings, place: str) -> None:
+    """See that the spool is that of the others: where a worker is started anew, secrets are read anew.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if (now := place_of_spool(settings)) != place:
         raise UsageError(
-            f"spool.dsn now names {place}, and the gateway was started with {post.spool}",
+            f"spool.dsn now names {now}, and the gateway was started with {place}",
             remedy="restart the gateway to change over: what waits there stays there",
         )
 

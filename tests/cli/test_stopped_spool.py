@@ -121,7 +121,7 @@ def test_a_pause_and_its_end_are_written_into_all_files(site: Site) -> None:
     assert trio.run(states) == [("deploy", None), ("deploy", None)]
     resumed = site.call("targets", "resume", "support", "--rate", "30/s", "--json")
     assert json.loads(resumed.out)["support"]["rate_per_second"] == 30
-    assert trio.run(states) == [(None, 15), (None, 15)], "each takes its share"
+    assert trio.run(states) == [(None, 30), (None, 30)], "shared by those who run then"
 
 
 def test_a_lost_target_is_given_up_in_all_files(site: Site) -> None:

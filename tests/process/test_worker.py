@@ -6,8 +6,12 @@ import pytest
 
 from gateway.clock import unix_ms
 from gateway.core.pausing import Pause
-from gateway.process.worker import _write_pauses, going_on
+from gateway.errors import UsageError
+from gateway.process.worker import _write_pauses, demand_place, going_on
+from gateway.settings.model import Spool as SpoolSettings
+from gateway.settings.secret import Secret
 from gateway.spool.contract import Spool
+from gateway.spool.opening import place_of_spool
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool, remove_worker_file, workers_with_files
 from gateway.telemetry.metrics import Metrics
 
@@ -63,3 +67,17 @@ async def test_a_file_in_which_nothing_waits_is_removed_and_nothing_else(
     assert left(tmp_path) == (["3", "notes.txt"] if stranger else [])
     async with open_worker_spool(tmp_path, 3, OPTIONS, metrics=Metrics(), now_ms=unix_ms):
         assert workers_with_files(tmp_path) == (3,), "it may come back"
+
+
+def on_postgresql(dsn: bytes) -> SpoolSettings:
+    secret = Secret(dsn, source="file dsn")
+    return SpoolSettings.model_construct(engine="postgresql", dsn=secret, directory=Path("/nowhere"))
+
+
+def test_a_worker_that_is_started_anew_does_not_part_from_the_others() -> None:
+    started_with = place_of_spool(on_postgresql(b"postgresql://gateway:old@db-1,db-2/gateway"))
+    demand_place(on_postgresql(b"postgresql://gateway:new@db-1,db-2/gateway"), started_with)
+    for other in (b"postgresql://gateway:new@db-3/gateway", b"postgresql://gateway:new@db-1,db-2/other"):
+        with pytest.raises(UsageError, match="was started with gateway on db-1,db-2") as raised:
+            demand_place(on_postgresql(other), started_with)
+        assert "new" not in str(raised.value)

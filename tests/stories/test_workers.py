@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ async def all_serving(rig: Rig, number: int = 2) -> list[dict[str, Any]]:
             await trio.sleep(0.05)
 
 
-async def play_meta(rig: Rig, acknowledged: set[str], stop: trio.Event) -> None:
+async def play_meta(
+    rig: Rig, acknowledged: set[str], stop: trio.Event, *, pause_seconds: float = 0.0
+) -> None:
     """Post until told to stop, over a new connection whenever one is gone; note what was answered 200."""
     while not stop.is_set():
         try:
@@ -59,6 +62,7 @@ async def play_meta(rig: Rig, acknowledged: set[str], stop: trio.Event) -> None:
                     identity = unique_id()
                     if (await meta.post(PATH, message(identity))).status == 200:
                         acknowledged.add(identity)
+                    await trio.sleep(pause_seconds)
         except PeerError:
             await trio.sleep(0.02)
 
@@ -271,12 +275,12 @@ async def test_what_a_killed_supervisor_a_sigterm_or_a_lower_number_leaves_is_fo
 
 
 @asynccontextmanager
-async def under_load(rig: Rig, acknowledged: set[str]) -> AsyncIterator[None]:
+async def under_load(rig: Rig, acknowledged: set[str], *, pause_seconds: float = 0.0) -> AsyncIterator[None]:
     """Post all the while."""
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         for _ in range(CONNECTIONS):
-            nursery.start_soon(play_meta, rig, acknowledged, stop)
+            nursery.start_soon(partial(play_meta, rig, acknowledged, stop, pause_seconds=pause_seconds))
         yield
         stop.set()
 

@@ -114,9 +114,8 @@ def resume(
     per_second = None if rate is None else quantities.rate(rate)
 
     async def alone(books: "Sequence[PauseBook]") -> None:
-        share = None if per_second is None else per_second / len(books)
-        for book in books:
-            await book.resume(name, rate_per_second=share)
+        for book in books:  # the workers share the rate when they run
+            await book.resume(name, rate_per_second=per_second)
             await book.hasten(name)
 
     _change("resume", name, {"rate_per_second": per_second}, alone, as_json=as_json)
@@ -301,6 +300,6 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
             "dead_letters": dead.get(name, 0),
             "state": stopped if pause is None else str(TargetState.PAUSED),
             "pause": shown_pause(pause),
-            "rate_per_second": sum(rates) if rates and pause is None else None,
+            "rate_per_second": max(rates) if rates and pause is None else None,
         }
     return found

@@ -24,8 +24,9 @@ SELECT count(DISTINCT digest) FROM seen WHERE bucket = ANY(%(alive)s::int[]) AND
 
 -- name: store
 -- Of what is given: all, or (with a bucket) what no bucket has, in order of the digests, so that no two batches wait
--- for each other in a circle. (OFFSET 0 keeps the look for a digest a look: as a join, planned while a bucket is new and
--- empty, it reads the whole bucket for every batch until somebody analyzes it.)
+-- for each other in a circle. Into that bucket the insert itself looks, into the earlier ones we do. (OFFSET 0 keeps
+-- the look for a digest a look: as a join, planned while a bucket is new and empty, it reads the whole bucket for every
+-- batch until somebody analyzes it.)
 -- Row 0, with the clock, says that it was the place: that bucket the newest, and that day one that has its partition.
 -- Without it nothing was stored. Duplicates alone would write nothing, and a commit that wrote nothing waits for no
 -- standby; what they repeat may have been cut off while it waited for one. So they write a beat, and wait for both.
@@ -45,7 +46,7 @@ WITH place AS MATERIALIZED (
     INSERT INTO seen (bucket, digest)
     SELECT %(bucket)s::int, digest FROM given
     WHERE %(bucket)s::int IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM seen WHERE seen.bucket = ANY(%(alive)s::int[]) AND seen.digest = given.digest OFFSET 0
+        SELECT 1 FROM seen WHERE seen.bucket = ANY(%(earlier)s::int[]) AND seen.digest = given.digest OFFSET 0
     )
     ORDER BY digest
     ON CONFLICT DO NOTHING

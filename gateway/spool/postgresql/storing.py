@@ -207,9 +207,10 @@ def _bindings(
         for nth, item in enumerate(items, 1)
         for position, new in enumerate(item.deliveries)
     ]
+    bucket = draft.buckets[-1].id if windowed and draft.buckets else None
     return {
-        "bucket": draft.buckets[-1].id if windowed and draft.buckets else None,
-        "alive": array(draft.alive),
+        "bucket": bucket,
+        "earlier": array([one for one in draft.alive if one != bucket]),
         "day": day,
         "writer": writer,
         **arrays(

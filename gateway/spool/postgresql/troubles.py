@@ -23,7 +23,9 @@ UNAVAILABLE_REMEDY: Final = "see that the server runs and can be reached; nothin
 _READ_ONLY: Final = (
     "name the primary in spool.dsn, or all hosts; and see who has set default_transaction_read_only"
 )
-_TOO_MANY: Final = "raise max_connections, or the user's CONNECTION LIMIT; each gateway needs four"
+_TOO_MANY: Final = (
+    "raise max_connections, or the user's CONNECTION LIMIT; a gateway needs four, a worker three"
+)
 _NO_DATABASE: Final = "create it, or correct spool.dsn"
 _PASSWORD: Final = "correct the password in spool.dsn"  # noqa: S105 - what to do about one
 _REFUSED: Final = "correct spool.dsn, or the server's pg_hba.conf"
