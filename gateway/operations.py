@@ -24,6 +24,8 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.whereabouts import Doing, Whereabouts
 from gateway.tracing import Part, find_part, read_asked, recall, trace_letters
 
+COUNTED_SECONDS: Final = 2.0
+"""How old the number of listed dead letters may be: a hundred thousand are counted in some 20 ms."""
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
 
@@ -80,6 +82,8 @@ class Operations:
         self._audit = audit
         self._now_ms = now_ms
         self._letters = letters
+        self._counted: Mapping[str, int] = {}
+        self._counted_at = float("-inf")
         self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms, shared=letters)
         self._kept_replayer = KeptReplayer(spool=spool, known=known, now_ms=now_ms)
         self._discarder = Discarder(
@@ -93,7 +97,7 @@ class Operations:
         oldest = await self._spool.oldest_received_ms()
         configured = self._known().targets
         pending = {**dict.fromkeys(sorted(configured), 0), **self._spool.pending()}
-        dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
+        dead, sizes = await self._count_letters(), self._spool.pending_bytes()
         views = self._control.views()
         give_ups = self._control.next_give_ups_ms(await self._spool.oldest_clock_ms())
         due = {name: await self._spool.next_due_ms(name) for name, count in pending.items() if count}
@@ -114,6 +118,16 @@ class Operations:
                 if name in configured or count or dead.get(name)
             }
         }
+
+    async def _count_letters(self) -> Mapping[str, int]:
+        """Count the dead letters: those that all gateways have listed, or the files of this one."""
+        if self._letters is None:
+            return self._dead_letters.counts()
+        now_seconds = trio.current_time()
+        if now_seconds - self._counted_at > COUNTED_SECONDS:
+            self._counted = await self._letters.index.counts()
+            self._counted_at = now_seconds
+        return self._counted
 
     async def trace_part(self, text: str) -> Part:
         """Say what this process knows of what is asked."""

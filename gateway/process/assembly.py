@@ -6,7 +6,7 @@ which `install` replaces while everything goes on.
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,6 +45,7 @@ from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
 from gateway.tls.stream import TlsStream
 from gateway.tls.turns import Turns
+from gateway.tracing import Part
 from gateway.web.server import WebServer
 
 HANDSHAKES_SECONDS: Final = 2.0
@@ -96,6 +97,7 @@ class Assembly:
         self._now = generation
         self._spool = spool
         self._metrics = metrics
+        self._audit = audit
         self._life = life
         self._record = record
         self._public = public
@@ -201,6 +203,10 @@ class Assembly:
             render_metrics=self.render_metrics,
             edge=self._edge.report,
             facts=self._gather_facts,
+            changes=partial(trio.to_thread.run_sync, self._audit.tail, abandon_on_cancel=True),
+            trace_parts=self._trace_parts,
+            recall=self._recall,
+            follow_pauses=self.follow_pauses,
         )
 
     def facts(self, *, with_slots: bool) -> Facts:
@@ -214,6 +220,12 @@ class Assembly:
 
     async def _gather_facts(self, with_slots: bool) -> Facts:
         return self.facts(with_slots=with_slots)
+
+    async def _trace_parts(self, text: str) -> list[Part]:
+        return [await self._operations.trace_part(text)]
+
+    async def _recall(self, ids: Sequence[str]) -> list[Part]:
+        return [self._operations.recall(ids)]
 
     async def follow_pauses(self) -> None:
         """Look at once at what another process has done to the pauses of a spool that is shared."""

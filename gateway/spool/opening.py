@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
+import trio
+
 from gateway.errors import UsageError
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool.contract import Spool
+from gateway.spool.exchange import Exchange
 from gateway.spool.letters import LetterIndex
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool, workers_with_files
@@ -63,6 +66,29 @@ def open_locked_spool(
         return _open_shared(settings, metrics=metrics, now_ms=now_ms)
     options = SqliteOptions.of(settings)
     return open_worker_spool(settings.directory, worker, options, metrics=metrics, now_ms=now_ms)
+
+
+@asynccontextmanager
+async def open_exchange(
+    settings: SpoolSettings, *, is_visitor: bool = False
+) -> AsyncIterator[Exchange | None]:
+    """Take part in what the gateways on one database ask each other; None where the spool is nobody else's.
+
+    `is_visitor`: only to ask, unseen. It does not wait for the database.
+
+    Raises:
+        UsageError: what the engine needs is not installed.
+    """
+    if not is_shared(settings) or settings.dsn is None:
+        yield None
+        return
+    try:
+        from gateway.spool.postgresql.exchange import open_exchange as open_shared
+    except ImportError as error:
+        raise not_installed(error) from error
+    directory = await trio.to_thread.run_sync(settings.directory.absolute)
+    async with open_shared(settings.dsn, directory, is_visitor=is_visitor) as exchange:
+        yield exchange
 
 
 def files_of_workers(settings: SpoolSettings) -> tuple[int, ...]:

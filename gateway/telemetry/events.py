@@ -153,6 +153,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "exchange_overrun": _event(
         "queued", "Other gateways ask more than this one answers; what is too much was not answered."
     ),
+    "replica_answer_unusable": _event(
+        "gateway question detail suppressed",
+        "Another gateway on the database answered what is of no use; it counts as not answering.",
+    ),
     "spool_close_failed": _event("detail", "The spool could not be closed in order; nothing is lost."),
     "spool_ready_callback_failed": _event("error", "A defect kept a target from being woken at once."),
     # Delivery.
@@ -278,6 +282,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "ack_p50_ms": "The median time from the head of a request to its 200, estimated from `ack_seconds`.",
     "ack_p99_ms": "What 99 % were faster than, estimated likewise.",
     "lag_seconds": "How long before us Meta's own timestamp is, the longest of those that were read.",
+    "gateway": "Another gateway on the same database: its host and process.",
+    "question": "What another gateway was asked.",
     "queued": "How many questions wait to be answered.",
     "seconds": "How long a time a summary is of; how long a condition lasted.",
     "changes": "Changes in a notification.",

@@ -48,6 +48,7 @@ class Database:
         [(is_there,)] = self.sql("SELECT to_regnamespace('gateway') IS NOT NULL")
         if not is_there:
             migrate(self.dsn)
+        self.set_real_clock()
         self.allow(*_TABLES)
         self.sql(";".join(f"DELETE FROM {table}" for table in _TABLES))  # noqa: S608 - our tables
         self.sql(_FORGET)

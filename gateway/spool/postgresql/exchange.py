@@ -32,12 +32,11 @@ import trio
 from gateway import __version__
 from gateway.errors import PeerError, SpoolUnavailableError
 from gateway.settings.secret import Secret
+from gateway.spool.exchange import Card, Question, Replica, is_alive
 from gateway.spool.postgresql.link import Link
-from gateway.spool.postgresql.postman import Card, Outgoing, Postman, Question, Replica, Sight, aged
+from gateway.spool.postgresql.postman import Outgoing, Postman, Sight, aged
 from gateway.telemetry.log import get_logger
 
-ALIVE_MS: Final = 10_000
-"""Five beats: one or two may be late on a busy machine."""
 QUESTIONS_QUEUED: Final = 64
 """Questions that wait to be answered; more are dropped, and who asks is told that nobody answered."""
 
@@ -76,7 +75,7 @@ async def open_exchange(
 
 
 class Exchange:
-    """One gateway's part in it. Made by `open_exchange`."""
+    """A `gateway.spool.exchange.Exchange`. Made by `open_exchange`."""
 
     def __init__(self, dsn: Secret, card: Card) -> None:
         self.own = card
@@ -110,8 +109,14 @@ class Exchange:
         return tuple(aged(one, age_ms) for one in self._sight.replicas)
 
     def others(self) -> tuple[Replica, ...]:
-        """Return the others."""
-        return tuple(one for one in self.replicas() if one.id != self.own.id)
+        """Return the others; to a visitor, what its own gateway has left behind is none."""
+        own = self.own
+        left_behind = (own.host, own.directory) if own.is_visitor else None
+        return tuple(
+            one
+            for one in self.replicas()
+            if one.id != own.id and (one.name.rpartition(":")[0], one.directory) != left_behind
+        )
 
     def publish(self, digest: bytes) -> None:
         """Have the others know it with the next beat, within two seconds."""
@@ -221,8 +226,3 @@ class Exchange:
         self._unreachable = detail
         for waiting in self._waiting.values():
             waiting.done.set()
-
-
-def is_alive(replica: Replica) -> bool:
-    """Whether it was heard of lately."""
-    return replica.silent_ms < ALIVE_MS

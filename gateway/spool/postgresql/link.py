@@ -75,6 +75,10 @@ _SHARED_REMEDY: Final = (
     "set pool_mode = session for it in the pooler (PgBouncer), or name the server itself in spool.dsn"
 )
 
+_OF_ANOTHER_SESSION: Final = frozenset({"42P01", "26000", "42P05"})
+"""SQLSTATEs that mean, behind a pooler, that it is not the session which we have set up: a table that is not
+on the search path, a prepared statement that is not there, or is already."""
+
 Result = TypeVar("Result")
 
 
@@ -241,6 +245,9 @@ class Link:
             raise failure from error
 
     def _failed(self, connection: _Connection, error: psycopg.Error) -> GatewayError:
+        if self._pooled_session is not None and error.sqlstate in _OF_ANOTHER_SESSION:
+            self.close()
+            return LinkLostError(_SHARED, remedy=_SHARED_REMEDY)
         lost = connection.closed or connection.broken or error.sqlstate in LOST
         if lost:
             self.close()

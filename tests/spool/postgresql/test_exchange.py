@@ -11,9 +11,10 @@ import trio
 
 from gateway.errors import PeerError, SpoolUnavailableError
 from gateway.settings.secret import Secret
+from gateway.spool.exchange import Question, is_alive
 from gateway.spool.postgresql import exchange, link, postman
-from gateway.spool.postgresql.exchange import Exchange, is_alive, open_exchange
-from gateway.spool.postgresql.postman import MOST_BYTES, Question, pack, unpack
+from gateway.spool.postgresql.exchange import Exchange, open_exchange
+from gateway.spool.postgresql.postman import MOST_BYTES, pack, unpack
 from gateway.spool.postgresql.statements import STATEMENTS
 from tests.postgresql.proxy import proxy
 from tests.postgresql.rig import Database
