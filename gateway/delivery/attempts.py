@@ -116,14 +116,14 @@ class TargetAttempts:
         for lane in self._lanes | self._past:
             await lane.aclose()
 
-    async def take(self, parcel: Parcel) -> None:
-        """Make the attempt that a parcel is for, and settle it."""
+    async def take(self, parcel: Parcel) -> bool:
+        """Make the attempt that a parcel is for, and settle it; return whether the target took it."""
         # The lane used last comes first: a target with little to do keeps one connection warm, not eight
         # lukewarm ones.
         lane = self._free.pop() if self._free else self._open()
         self._busy.add(lane)
         try:
-            await self._attempt(parcel, lane)
+            return await self._attempt(parcel, lane)
         finally:
             self._busy.discard(lane)
             if lane in self._lanes:
@@ -137,7 +137,7 @@ class TargetAttempts:
         self._lanes.add(lane)
         return lane
 
-    async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> None:
+    async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> bool:
         at_ms, started = self._with.now_ms(), trio.current_time()
         body = parcel.first.raw
         try:
@@ -151,15 +151,16 @@ class TargetAttempts:
             else:
                 _log.error("delivery_uncuttable", **_fields(parcel))
                 await self._bury(parcel.first, Reason.UNPARSEABLE, body, record)
-            return
+            return False
         if isinstance(answer, CutShort):
-            return
+            return False
         seconds = trio.current_time() - started
         self._delivery_seconds.observe(seconds)
         now_ms = self._with.now_ms()
         outcome = classify(answer, refuse_statuses=self._target.refuse_statuses, now_ms=now_ms)
         record = _record(parcel, answer, at_ms, round(seconds * 1000))
         await self._follow(parcel, outcome, record)
+        return isinstance(outcome, Delivered)
 
     async def _send(
         self, parcel: Parcel, body: bytes, lane: AttemptLane, now_ms: int

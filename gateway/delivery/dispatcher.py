@@ -315,8 +315,9 @@ class Dispatcher:
     def _all_attempts(self) -> tuple[TargetAttempts, ...]:
         return (*self._attempts.values(), *self._retired)
 
-    async def _bury(self, parcel: Parcel) -> None:
+    async def _bury(self, parcel: Parcel) -> bool:
         await self._undertaker.bury_unrouted(parcel.first)
+        return False  # or its dead letter could not be written
 
     def _ready(self, targets: frozenset[str]) -> None:
         for name in targets:

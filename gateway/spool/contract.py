@@ -66,6 +66,9 @@ The promises, numbered; tests name them.
     a settlement that comes later than the next lease changes nothing (7). All times that callers give and get
     are by their own clocks, which need not agree. Where the connection is lost at the commit, 15 leaves open
     whether something was stored: then the same bytes are a `DUPLICATE`.
+32. While an offer of free hands stands, and nothing else of its target is due, what `append` stores for it is
+    leased in the same transaction, as `lease` would lease it right after (5, 6, 19), and handed to `take`.
+    What finds no hand is due at once. A spool may take no offers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -217,6 +220,34 @@ class Release:
     """It leaves its group in any case, and is due at once."""
 
 
+@dataclass(slots=True)
+class Handed:
+    """How many attempts were handed over to who makes offers. Counted by the spool, on its own thread."""
+
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Offer:
+    """Free hands of a target, for what is stored next (32)."""
+
+    target: str
+    handed: Handed
+    """The same in each offer of one maker."""
+    until: int
+    """How many attempts may have been handed over in all: so counted, an offer that crosses what is just
+    being handed over grants nothing twice. 0: the offer is withdrawn."""
+    now_ms: Callable[[], int]
+    """Unix time; called on the spool's own thread."""
+    next_due_ms: Callable[[int, int], int]
+    """From now and the number of the attempt that starts: when the one after it is due. Pure; called on the
+    spool's own thread."""
+    take: Callable[[tuple[Lease, ...]], None]
+    """Called on the Trio thread after the commit; must not raise. It is called still for an offer that was
+    replaced while a commit was under way."""
+    merging: Merging | None = None
+
+
 Settlement = Done | Buried | RetryLater | Release
 
 HOLD_MS: Final = 15_000
@@ -279,6 +310,14 @@ class Spool(Protocol):
 
         `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it
         is called on the spool's own thread and must be pure. `hold_ms`: see 31.
+        """
+        ...
+
+    def offer(self, offer: Offer) -> bool:
+        """Let what is stored next find free hands, in place of the last offer for this target (32).
+
+        False: this spool takes no offers. An offer counts once `next_due_ms` was asked and nothing was due.
+        What is handed over after a withdrawal was under way: all of it has come when a later call returns.
         """
         ...
 
@@ -383,7 +422,8 @@ class Spool(Protocol):
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Call back, on the Trio thread, with the targets for which deliveries have become due at once.
 
-        That is: appended, restored or released. Called after the commit; must not raise.
+        That is: appended, and not leased with it (32), restored or released. Called after the commit; must
+        not raise.
         """
         ...
 

@@ -21,6 +21,7 @@ from gateway.spool.contract import (
     Lease,
     NewDelivery,
     Notification,
+    Offer,
     Place,
     Room,
     Settlement,
@@ -123,6 +124,11 @@ class SpoolFront:
         )
         await self._ask(request)
         return request.result
+
+    def offer(self, offer: Offer) -> bool:
+        """See `Spool.offer`."""
+        del offer
+        return False
 
     async def lease_oldest(
         self, target: str, *, now_ms: int, clock_started_by_ms: int, limit: int
@@ -288,6 +294,8 @@ class SpoolFront:
         for request in batch:
             if request.task is not None:
                 trio.lowlevel.reschedule(request.task)
+        for offer, leases in effects.fresh:
+            self._hand_over(offer, leases)
         if effects.ready:
             self._tell_ready(effects.ready)
 
@@ -301,6 +309,12 @@ class SpoolFront:
             else:
                 self._pending.pop(target, None)
                 self._pending_bytes.pop(target, None)
+
+    def _hand_over(self, offer: Offer, leases: tuple[Lease, ...]) -> None:
+        try:
+            offer.take(leases)
+        except Exception as error:  # noqa: BLE001 - see `_wake`; the fault is the callback's
+            log.error("spool_ready_callback_failed", error=repr(error))  # noqa: TRY400 - our Logger has no exception()
 
     def _tell_ready(self, targets: frozenset[str]) -> None:
         for callback in self._callbacks:

@@ -24,6 +24,7 @@ from gateway.spool.contract import (
     Lease,
     NewDelivery,
     Notification,
+    Offer,
     Place,
     Release,
     Remembered,
@@ -155,6 +156,11 @@ class MemorySpool:
         return tuple(
             self._lease(keys[id(found)], found, due_ms, now_ms, name) for found, due_ms, name in starts
         )
+
+    def offer(self, offer: Offer) -> bool:
+        """See `Spool.offer`."""
+        del offer
+        return False
 
     async def lease_oldest(
         self, target: str, *, now_ms: int, clock_started_by_ms: int, limit: int

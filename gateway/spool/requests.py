@@ -18,6 +18,7 @@ from gateway.spool.contract import (
     Lease,
     NewDelivery,
     Notification,
+    Offer,
     Settlement,
 )
 from gateway.spool.history import Mentions, TracedNotification
@@ -77,6 +78,8 @@ class Take(Request):
     lanes: Sequence[Lane] = ORDER
     hold_ms: int = HOLD_MS
     result: tuple[Lease, ...] = ()
+    is_done: bool = False
+    """It was answered from memory."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -221,6 +224,8 @@ class Effects:
     """Change of the bytes of their notifications, by target."""
     ready: frozenset[str] = frozenset()
     """Targets with deliveries that became due at once."""
+    fresh: tuple[tuple[Offer, tuple[Lease, ...]], ...] = ()
+    """What was leased as it was stored, and whose offer took it."""
     failure: GatewayError | None = None
     """Why something could not be stored."""
     stored: bool = False

@@ -43,7 +43,8 @@ def _notification(notification: Mapping[str, Any], now_ms: int) -> Iterator[str]
     yield f"notification {notification['notification']}"
     size = f", {notification['bytes']} bytes" if notification["bytes"] else ""
     accepted = notification["received_at"] or "at a time that is not known any more"
-    yield f"  accepted {accepted} for app {visible(str(notification['app']))}{size}"
+    app = f" for app {visible(notification['app'])}" if notification["app"] else ""
+    yield f"  accepted {accepted}{app}{size}"
     if came := _CAME.get(notification["client_certificate"]):
         connection = notification["connection"]
         yield f"  came {came}" + (f", connection {visible(connection)}" if connection else "")
