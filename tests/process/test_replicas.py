@@ -197,7 +197,7 @@ async def sites(
             )
             for one in range(number)
         ]
-        await until(lambda: all(len(one.exchange.others()) == number - 1 for one in made))
+        await until(lambda: all(len(one.exchange.replicas()) == number for one in made))
         for one in made[0 if attended else number :]:
             nursery.start_soon(one.answers.attend)
         yield made
