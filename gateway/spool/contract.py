@@ -83,6 +83,7 @@ from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 from gateway.spool.history import AttemptRecord, Mentions, TracedNotification
+from gateway.spool.letters import LetterIndex, ListedLetter, TakenLetter
 
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -199,6 +200,9 @@ class Done:
 class Buried:
     """The dead letter is durable (or the target drops what it gives up)."""
 
+    letter: ListedLetter | None = None
+    """What goes on the list of dead letters, where there is one (32)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLater:
@@ -279,8 +283,15 @@ class Spool(Protocol):
         """
         ...
 
-    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
-        """Add the deliveries of a dead letter again; returns those added (12). Raises as `append`."""
+    async def restore(
+        self, notification: Notification, *, clock_started_ms: int, taken: TakenLetter | None = None
+    ) -> frozenset[str]:
+        """Add the deliveries of a dead letter again; returns those added (12, 33). Raises as `append`."""
+        ...
+
+    @property
+    def letters(self) -> LetterIndex | None:
+        """The index of dead letters; None: it is nobody else's spool, and the directory tells."""
         ...
 
     async def lease(

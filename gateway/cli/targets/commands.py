@@ -278,9 +278,14 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
     from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
 
     now_ms = unix_ms()
-    store = DeadLetterStore(settings.dead_letter.directory, b"")
-    store.count()
-    dead = store.counts()
+    [(first, _), *_] = opened
+    dead: Mapping[str, int]
+    if first.letters is None:
+        store = DeadLetterStore(settings.dead_letter.directory, b"")
+        store.count()
+        dead = store.counts()
+    else:
+        dead = await first.letters.counts()
     waiting: Counter[str] = Counter(dict.fromkeys(settings.targets, 0))
     oldest: dict[str, int] = {}
     due: dict[str, int] = {}
