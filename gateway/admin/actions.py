@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,26 @@ class Actions(Protocol):
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         """Store dead letters again; a result for each id."""
+        ...
+
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Say what `replay` would do; a result for each id."""
+        ...
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        """List dead letters that gateways share: see `gateway.listing.ask_letters`.
+
+        Raises UsageError: no other gateway shares the spool, so that the directory tells.
+        """
+        ...
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        """Return one of these, with its body.
+
+            {"result": "found", "detail": "", "file": PATH, "letter": {as in the file}}
+
+        Another result is a word of `gateway.delivery.replay.Word`. Raises as `list_letters`.
+        """
         ...
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:

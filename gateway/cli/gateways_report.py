@@ -17,7 +17,7 @@ Gateways = Sequence[Mapping[str, Any]]
 
 ANSWERS: Final = "answers"
 NO_ANSWER: Final = "no_answer"
-_SHOWN: Final[Mapping[str, str]] = {NO_ANSWER: "no answer"}
+_SHOWN: Final[Mapping[str, str]] = {NO_ANSWER: "no answer", "silent": "not heard of"}
 """States for eyes; the others as they are."""
 
 
@@ -26,11 +26,21 @@ def told_of_gateways(gateways: Gateways) -> str:
     if len(gateways) <= 1 and all(one["own"] for one in gateways):
         return ""
     answering = sum(one["state"] == ANSWERS for one in gateways)
-    own = any(one["own"] for one in gateways)
-    head = f"{answering} of {plural(len(gateways), 'gateway')}" + (" answered" if own else "")
-    if not own:
-        head = f"this gateway is stopped; of {plural(len(gateways), 'other')}, {answering} answered"
-    return "; ".join([head, *(_why(one) for one in gateways if one["state"] != ANSWERS)])
+    head = f"{answering} of {plural(len(gateways), 'gateway')} answered"
+    if not any(one["own"] for one in gateways):
+        head = (
+            f"this gateway is stopped: the others tell what follows ({answering} of {len(gateways)} answered)"
+        )
+    return "; ".join([head, *_absent(gateways)])
+
+
+def told_of_absent(gateways: Gateways) -> str:
+    """Name those that did not answer; nothing where all did."""
+    return "; ".join(_absent(gateways))
+
+
+def _absent(gateways: Gateways) -> Iterator[str]:
+    return (_why(one) for one in gateways if one["state"] != ANSWERS)
 
 
 def lines_of_gateways(gateways: Gateways) -> Iterator[str]:
@@ -56,7 +66,8 @@ def draw_gateways(gateways: Gateways, now: datetime) -> Iterator[RenderableType]
     told = told_of_gateways(gateways)
     if not told:
         return
-    yield Text(told, style="" if all(one["state"] == ANSWERS for one in gateways) else "yellow")
+    if any(one["own"] for one in gateways):  # else it stands above all
+        yield Text(told, style="yellow" if told_of_absent(gateways) else "")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("gateway", overflow="fold")
     table.add_column("state", no_wrap=True)

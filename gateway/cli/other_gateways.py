@@ -45,6 +45,6 @@ def with_others(
     found = dict(targets)
     for name, there in said["targets"].items():
         here = targets.get(name, {})
-        dead = here.get("dead_letters", 0) + there.get("dead_letters", 0)
+        dead = max(here.get("dead_letters", 0), there.get("dead_letters", 0))
         found[name] = {**here, **there, "dead_letters": dead}
     return found, said["gateways"]

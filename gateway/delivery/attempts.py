@@ -259,7 +259,7 @@ class TargetAttempts:
             if isinstance(decision, GiveUp)
         ]
         buried = await self._give_up(dead, record)
-        await settle_together(self._with.spool, [*later, *buried])
+        await self._with.undertaker.settle([*later, *buried])
 
     def _tell_retried(self, parcel: Parcel, record: AttemptRecord, wait_ms: int) -> None:
         trouble = self._trouble("delivery_retried", parcel)
@@ -311,11 +311,11 @@ class TargetAttempts:
         except UncuttableBodyError:
             _log.error("delivery_uncuttable", **_fields(alone))
             body, reason = lease.raw, Reason.UNPARSEABLE
-        is_laid = await self._lay_down(lease, reason, body, lease.earlier, retry_ms=UNWRITTEN_STEP_MS)
-        return Buried() if is_laid else Release()
+        laid = await self._lay_down(lease, reason, body, lease.earlier, retry_ms=UNWRITTEN_STEP_MS)
+        return laid or Release()
 
     async def _bury(self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord) -> None:
-        await settle_together(self._with.spool, [(lease, await self._inter(lease, reason, body, record))])
+        await self._with.undertaker.settle([(lease, await self._inter(lease, reason, body, record))])
 
     async def _inter(
         self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord
@@ -323,9 +323,8 @@ class TargetAttempts:
         """Write the dead letter; say how the lease ends."""
         step = step_ms(self._target.policy, attempt=lease.attempt, jitter=self._with.random())
         delay_ms = max(step, UNWRITTEN_STEP_MS)
-        if await self._lay_down(lease, reason, body, (*lease.earlier, record), retry_ms=delay_ms):
-            return Buried()
-        return RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
+        laid = await self._lay_down(lease, reason, body, (*lease.earlier, record), retry_ms=delay_ms)
+        return laid or RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
 
     async def _lay_down(
         self,
@@ -335,14 +334,14 @@ class TargetAttempts:
         attempts: tuple[AttemptRecord, ...],
         *,
         retry_ms: int,
-    ) -> bool:
-        """Write the dead letter, where the target wants one; False, and told, where it cannot be written."""
+    ) -> Buried | None:
+        """Write the dead letter, where the target wants one; None, and told, where it cannot be written."""
         if self._target.drops and not lease.damaged:
             if (trouble := self._trouble("delivery_dropped", Parcel(members=(lease,)))) is not None:
                 _log.warning("delivery_dropped", **trouble, reason=str(reason))
-            return True
+            return Buried()
         try:
-            await self._with.undertaker.write(
+            return await self._with.undertaker.write(
                 lease, reason=reason, body=body, url=self._target.endpoint.url, attempts=attempts
             )
         except DeadLetterError as error:
@@ -352,8 +351,7 @@ class TargetAttempts:
                 error=error.message,
                 retry_seconds=retry_ms / 1000,
             )
-            return False
-        return True
+            return None
 
     def _count(self, outcome: str, deliveries: int) -> None:
         if deliveries:

@@ -14,14 +14,14 @@ import trio
 
 from gateway.admin.actions import ActionResult
 from gateway.admin.health import Check
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.operations import BY_ADMIN_PORT
 from gateway.process.admin_port import AdminAnswers
 from gateway.process.exposition import set_readiness
-from gateway.process.fleet import Fleet
-from gateway.process.merging import Answers, merge_edges, merge_health, merge_status, worst
+from gateway.process.fleet import Answer, Fleet
+from gateway.process.merging import Answers, merge_edges, merge_health, merge_status, most_dead, worst
 from gateway.process.observing import Facts, merge_facts
 from gateway.process.spools import ACTION_SECONDS, first_serving, spools_of
 from gateway.telemetry.audit import AuditLog
@@ -134,7 +134,9 @@ class Gathering:
     async def status(self) -> Mapping[str, object]:
         """Return how each target is, and each worker."""
         said = await self._all("status")
-        merged = merge_status(said, await self._dead_letters_now(), shared_spool=self._fleet.shared_spool)
+        shared = self._fleet.shared_spool
+        dead = most_dead(said) if shared else await self._dead_letters_now()
+        merged = merge_status(said, dead, shared_spool=shared)
         workers = [
             {
                 "worker": worker.number,
@@ -185,6 +187,24 @@ class Gathering:
         results = await self._spools.replay(ids, accept_edited=accept_edited)
         self.recount()
         return results
+
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Say what a replay would do."""
+        return await self._of_first(
+            "rehearse", dict[str, ActionResult], ids=list(ids), accept_edited=accept_edited
+        )
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        """List dead letters that gateways share."""
+        return await self._of_first("list_letters", dict[str, Any], asked=msgspec.to_builtins(asked))
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        """Return one of these."""
+        return await self._of_first("read_letter", dict[str, Any], identifier=identifier)
+
+    async def _of_first(self, name: str, answer: type[Answer], **arguments: object) -> Answer:
+        first = first_serving(self._fleet)
+        return await self._fleet.ask(first, name, answer, within_seconds=ACTION_SECONDS, **arguments)
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
         """Remove dead letters for good."""

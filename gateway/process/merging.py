@@ -77,6 +77,15 @@ def merge_status(
     return {**(said[0] if said else {}), "targets": targets}
 
 
+def most_dead(said: Answers) -> dict[str, int]:
+    """Return the dead letters of those who share a list of them: the most is told, and nothing added."""
+    dead: dict[str, int] = {}
+    for one in said:
+        for name, target in one["targets"].items():
+            dead[name] = max(dead.get(name, 0), target["dead_letters"])
+    return dead
+
+
 def _all_waiting(parts: Answers) -> dict[str, int]:
     return {key: sum(part.get(key, 0) for part in parts) for key in _WAITING}
 

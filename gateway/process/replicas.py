@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from gateway.admin.actions import ActionResult
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.core.conditions import TargetSeen
 from gateway.core.heard import Heard, Slot
 from gateway.delivery.dead_letter import DeadLetterStore
@@ -28,7 +28,8 @@ from gateway.delivery.view import UNKNOWN
 from gateway.errors import UsageError
 from gateway.process.admin_port import AdminAnswers
 from gateway.process.correspondence import Correspondence, Desk, NoArguments, Replies
-from gateway.process.merging import Answers, merge_edges, merge_status, merge_targets_seen
+from gateway.process.elsewhere import letter_desks, letter_of_all, results_of_all
+from gateway.process.merging import Answers, merge_edges, merge_status, merge_targets_seen, most_dead
 from gateway.process.observing import Facts, Judged, merge_facts, targets_seen
 from gateway.spool.exchange import Exchange, Replica, is_alive
 from gateway.telemetry.audit import TAIL_LINES
@@ -45,8 +46,6 @@ from gateway.tracing import (
 
 FOLLOW_SECONDS: Final = 1.0
 """For the others to follow a pause; who does not sees it by itself a second later."""
-SLOTS_SECONDS: Final = 3.0
-"""For the lines of the ledger: thousands, some MiB."""
 SEARCH_SECONDS: Final = 25.0
 """For what the others remember and have on their disks: a look through dead letters takes ten."""
 PUBLISH_SECONDS_EACH: Final = 2.0
@@ -79,10 +78,6 @@ class Recalled(msgspec.Struct):
 
     parts: list[Part]
     letters: Letters
-
-
-class _WithSlots(msgspec.Struct):
-    with_slots: bool
 
 
 def with_others(
@@ -126,8 +121,9 @@ class Replicas:
                 "status": Desk(arguments=NoArguments, answer=lambda _: own.actions.status()),
                 "edge": Desk(arguments=NoArguments, answer=lambda _: own.edge_now()),
                 "changes": Desk(arguments=NoArguments, answer=lambda _: own.changes()),
-                "facts": Desk(arguments=_WithSlots, answer=lambda asked: own.facts(asked.with_slots)),
+                "facts": Desk(arguments=NoArguments, answer=lambda _: own.facts(True)),
                 "recall": Desk(arguments=_Recall, answer=self._recall),
+                **letter_desks(own.actions),
                 "follow_pauses": Desk(arguments=NoArguments, answer=lambda _: own.follow_pauses()),
             },
         )
@@ -186,9 +182,7 @@ class Replicas:
         own = await self._own.facts(with_slots)
         known = self._digests.facts(self._now_ms())
         if with_slots:
-            replies = await self._others.ask_all(
-                "facts", Facts, within_seconds=SLOTS_SECONDS, with_slots=True
-            )
+            replies = await self._others.look("facts", Facts)
             known |= {id_: one for id_, one in replies.said.items() if is_sane(one)}
         return merge_facts([own, *known.values()])
 
@@ -258,14 +252,34 @@ class Replicas:
         return await self._own.actions.replay_kept(asked)
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
-        """Store dead letters again."""
-        self._others.forget()
-        return await self._own.actions.replay(ids, accept_edited=accept_edited)
+        """Store dead letters again, each where its file is."""
+        own = await self._own.actions.replay(ids, accept_edited=accept_edited)
+        return await self._elsewhere("replay", own, accept_edited=accept_edited)
+
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Say what a replay would do, each where its file is."""
+        own = await self._own.actions.rehearse(ids, accept_edited=accept_edited)
+        return await self._elsewhere("rehearse", own, accept_edited=accept_edited)
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
-        """Remove dead letters for good."""
+        """Remove dead letters for good, each where its file is."""
+        own = await self._own.actions.discard(ids)
+        return await self._elsewhere("discard", own)
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        """List the dead letters of all."""
+        return await self._own.actions.list_letters(asked)
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        """Return one of them, from where its file is."""
+        own = await self._own.actions.read_letter(identifier)
+        return await letter_of_all(self._others, identifier, own)
+
+    async def _elsewhere(
+        self, action: str, own: Mapping[str, ActionResult], **arguments: object
+    ) -> Mapping[str, ActionResult]:
         self._others.forget()
-        return await self._own.actions.discard(ids)
+        return await results_of_all(self._others, action, own, **arguments)
 
     async def _have_followed(self) -> None:
         await self._others.ask_all("follow_pauses", object, within_seconds=FOLLOW_SECONDS)
@@ -466,12 +480,8 @@ def _is_sane_target(one: TargetSeen) -> bool:
 
 
 def merge_statuses(said: Answers) -> dict[str, Any]:
-    """Make one of what several gateways say: each has dead letters of its own."""
-    dead: dict[str, int] = {}
-    for one in said:
-        for name, target in one["targets"].items():
-            dead[name] = dead.get(name, 0) + target["dead_letters"]
-    return merge_status(said, dead, shared_spool=True)
+    """Make one of what several gateways say."""
+    return merge_status(said, most_dead(said), shared_spool=True)
 
 
 def _outward(view: Mapping[str, Any]) -> tuple[object, object]:

@@ -72,7 +72,7 @@ The promises, numbered; tests name them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
@@ -83,6 +83,7 @@ from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 from gateway.spool.history import AttemptRecord, Mentions, TracedNotification
+from gateway.spool.letters import LetterIndex, ListedLetter, TakenLetter
 
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -130,8 +131,7 @@ class Remembered:
     """Every one that was accepted since then, Unix time; None: of none it is sure."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A delivery in the hands of one attempt. Only a lease can be settled."""
 
     token: int
@@ -140,7 +140,7 @@ class Lease:
     notification_id: str
     app: str
     target: str
-    raw: bytes = field(repr=False)
+    raw: bytes
     selection: tuple[int, ...] | None
     received_at_ms: int
     clock_started_ms: int
@@ -157,6 +157,10 @@ class Lease:
     was none."""
     damaged: bool = False
     """Whether `raw` is not what was stored (25): it is for people to look at."""
+
+    def __repr__(self) -> str:
+        """Tell it without its bytes (law 8)."""
+        return f"Lease(delivery_id={self.delivery_id!r}, target={self.target!r}, attempt={self.attempt})"
 
 
 Place = tuple[int, int]
@@ -195,6 +199,9 @@ class Done:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buried:
     """The dead letter is durable (or the target drops what it gives up)."""
+
+    letter: ListedLetter | None = None
+    """What goes on the list of dead letters, where there is one (32)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,8 +283,15 @@ class Spool(Protocol):
         """
         ...
 
-    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
-        """Add the deliveries of a dead letter again; returns those added (12). Raises as `append`."""
+    async def restore(
+        self, notification: Notification, *, clock_started_ms: int, taken: TakenLetter | None = None
+    ) -> frozenset[str]:
+        """Add the deliveries of a dead letter again; returns those added (12, 33). Raises as `append`."""
+        ...
+
+    @property
+    def letters(self) -> LetterIndex | None:
+        """The index of dead letters; None: it is nobody else's spool, and the directory tells."""
         ...
 
     async def lease(

@@ -28,6 +28,7 @@ from gateway.spool.contract import (
 )
 from gateway.spool.history import Mentions, TracedNotification
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
+from gateway.spool.letters import LetterIndex, TakenLetter
 from gateway.telemetry.log import get_logger
 
 log = get_logger("spool")
@@ -86,12 +87,19 @@ class SpoolFront:
         await self._store(request)
         return request.result
 
-    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
+    async def restore(
+        self, notification: Notification, *, clock_started_ms: int, taken: TakenLetter | None = None
+    ) -> frozenset[str]:
         """See `Spool.restore`. ValueError: an id, a name or a time that cannot be kept."""
         check_notification(notification)
-        request = requests.Restore(notification=notification, clock_started_ms=clock_started_ms)
+        request = requests.Restore(notification=notification, clock_started_ms=clock_started_ms, taken=taken)
         await self._store(request)
         return request.result
+
+    @property
+    def letters(self) -> LetterIndex | None:
+        """See `Spool.letters`."""
+        return None
 
     async def lease(
         self,

@@ -1,7 +1,7 @@
 """Which spool the settings ask for, opened: the one place where the engine is chosen."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import trio
 
@@ -9,6 +9,7 @@ from gateway.errors import UsageError
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool.contract import Spool
 from gateway.spool.exchange import Exchange
+from gateway.spool.letters import LetterIndex
 from gateway.spool.lock import DirectoryLock
 from gateway.spool.sqlite import SqliteOptions, open_worker_spool, workers_with_files
 from gateway.telemetry.metrics import Metrics
@@ -103,6 +104,29 @@ def _open_shared(
     except ImportError as error:
         raise not_installed(error) from error
     return open_postgresql_spool(PostgresqlOptions.of(settings), metrics=metrics, now_ms=now_ms)
+
+
+@contextmanager
+def open_letters(settings: SpoolSettings) -> Iterator[LetterIndex]:
+    """Open the index of dead letters that gateways share, beside whoever has the spool open. For a command:
+    it blocks.
+
+    Raises:
+        SpoolUnavailableError: it cannot be reached, or not worked with.
+        UsageError: what the engine needs is not installed.
+    """
+    try:
+        from gateway.spool.postgresql.letter_reading import letters_on
+        from gateway.spool.postgresql.link import Link
+    except ImportError as error:
+        raise not_installed(error) from error
+    if settings.dsn is None:
+        raise TypeError("a spool that nobody shares has no index")
+    link = Link(settings.dsn)
+    try:
+        yield letters_on(link, settings.dsn)
+    finally:
+        link.close()
 
 
 def not_installed(error: ImportError) -> UsageError:

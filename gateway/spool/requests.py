@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
@@ -21,6 +22,7 @@ from gateway.spool.contract import (
     Settlement,
 )
 from gateway.spool.history import Mentions, TracedNotification
+from gateway.spool.letters import TakenLetter
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -55,6 +57,7 @@ class Restore(Request):
 
     notification: Notification
     clock_started_ms: int
+    taken: TakenLetter | None = None
     result: frozenset[str] = frozenset()
 
     @property
@@ -199,6 +202,16 @@ class FindMentions(Request):
     needles: tuple[bytes, ...]
     before: int | None
     result: Mentions = field(default_factory=lambda: Mentions(notifications=(), bodies=0, before=None))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class AskLetters(Request):
+    """A question to the index of dead letters, or a change of it (`Spool.letters`)."""
+
+    ask: Callable[[Any], object]
+    """Is given what runs a named statement, in a transaction."""
+    writes: bool
+    result: object = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

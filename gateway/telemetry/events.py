@@ -219,6 +219,14 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "dead_letter_not_removed": _of_delivery("error", "Such a file could not be removed."),
     "dead_letter_pruned": _event("target delivery reason", "A dead letter was past `keep` or `max_size`."),
+    "dead_letters_listed": _event("letters", "Dead letters were found that are on no list: they are now."),
+    "dead_letters_gone": _event(
+        "letters delivery",
+        "Listed dead letters have no file any more (so many, the first): they are off the list.",
+    ),
+    "dead_letter_undecided": _event(
+        "delivery error", "What became of a dead letter that was being written or replayed could not be seen."
+    ),
     "dead_letters_not_pruned": _event("error", "The dead-letter directory could not be tidied."),
     # The admin port.
     "admin_token_refused": _event(
@@ -283,6 +291,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "members": "Deliveries of a merged POST.",
     "attempts": "Attempts that were made.",
     "pending": "Deliveries that wait.",
+    "letters": "Dead letters.",
     "connections": "Connections that are open.",
     "withdrawn": "Connections that have lost their identity.",
     "retry_seconds": "Until the next try.",

@@ -38,10 +38,11 @@ OWN = one("db-a:11", own=True)
             [OWN, one("db-b:12"), one("db-c:13", "silent", silent=240.0)],
             "2 of 3 gateways answered; db-c:13 not heard of for 4 min",
         ),
-        ([one("db-b:12")], "this gateway is stopped; of 1 other, 1 answered"),
+        ([one("db-b:12")], "this gateway is stopped: the others tell what follows (1 of 1 answered)"),
         (
             [one("db-b:12"), one("db-c:13", "silent", silent=240.0)],
-            "this gateway is stopped; of 2 others, 1 answered; db-c:13 not heard of for 4 min",
+            "this gateway is stopped: the others tell what follows (1 of 2 answered);"
+            " db-c:13 not heard of for 4 min",
         ),
     ],
 )

@@ -21,6 +21,7 @@ CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 _TABLES = (
     *("notification", "body", "delivery", "attempt", "pause", "turn", "kept"),
     *("seen_bucket", "writer", "tally", "seen_tally", "moved"),
+    *("letter", "letter_place", "fenced", "seal_key"),
     *("replica", "question", "answer"),
 )
 _FORGET = """

@@ -14,7 +14,7 @@ import trio
 from structlog.testing import capture_logs
 
 from gateway.admin.actions import ActionResult
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.core.conditions import Name
 from gateway.core.heard import Slot
 from gateway.core.silence import DAY_MS
@@ -74,6 +74,8 @@ class Site:
     in_spool: list[Part] = field(default_factory=lambda: [Part(notifications=[])])
     followed: int = 0
     done: list[str] = field(default_factory=list)
+    holds: set[str] = field(default_factory=set)
+    """Dead letters."""
 
     def __post_init__(self) -> None:
         self.store = DeadLetterStore(self.directory / "dead", bytes(32))
@@ -151,11 +153,26 @@ class Site:
         return {}
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
-        del accept_edited
-        return {one: ActionResult(result="replayed") for one in ids}
+        return self._results("replayed", ids, accept_edited=accept_edited)
+
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        return self._results("would_replay", ids, accept_edited=accept_edited)
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
-        return {one: ActionResult(result="discarded") for one in ids}
+        return self._results("discarded", ids)
+
+    def _results(self, word: str, ids: Sequence[str], **asked: object) -> dict[str, ActionResult]:
+        self.done.append(f"{word} {' '.join(ids)} {asked}")
+        elsewhere = ActionResult(result="elsewhere", detail="gateway db-9:1 holds it, in /dead")
+        return {one: ActionResult(result=word) if one in self.holds else elsewhere for one in ids}
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        return {"letters": [asked.target], "after": None, "looked_at": 0, "gateways": 1}
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        if identifier in self.holds:
+            return {"result": "found", "detail": "", "file": "/dead/x", "letter": {}}
+        return {"result": "elsewhere", "detail": "gateway db-9:1 holds it, in /dead"}
 
 
 @pytest.fixture(autouse=True)
@@ -180,7 +197,7 @@ async def sites(
             )
             for one in range(number)
         ]
-        await until(lambda: all(len(one.exchange.others()) == number - 1 for one in made))
+        await until(lambda: all(len(one.exchange.replicas()) == number for one in made))
         for one in made[0 if attended else number :]:
             nursery.start_soon(one.answers.attend)
         yield made
@@ -222,7 +239,7 @@ async def test_what_each_knows_for_itself_is_added_and_what_all_see_is_not(
         }
         found: Any = await one.answers.actions.status()
         support = found["targets"]["support"]
-        assert (support["state"], support["delivered"], support["dead_letters"]) == ("open", 7, 2)
+        assert (support["state"], support["delivered"], support["dead_letters"]) == ("open", 7, 1)
         assert support["pending"] == 6, "what one sees a moment later, not both"
         assert [(each["gateway"], each["state"]) for each in support["gateways"]] == [
             (one.name, "delivering"),
@@ -240,7 +257,6 @@ async def test_what_each_knows_for_itself_is_added_and_what_all_see_is_not(
 async def test_who_does_not_answer_is_named_and_the_rest_is_told(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "SLOTS_SECONDS", 0.3)
     monkeypatch.setattr(correspondence, "ANSWER_SECONDS", 0.3)
     async with sites(database, tmp_path, 2, attended=False) as (one, _):
         found: Any = await one.answers.actions.status()
@@ -281,7 +297,7 @@ async def test_an_answer_that_is_of_no_use_counts_as_none(
         b"no JSON",
         b'{"ask": "status", "with": 7}',
         b'{"ask": "unheard-of"}',
-        b'{"ask": "facts"}',
+        b'{"ask": "recall"}',
         b'{"ask": "recall", "with": {"ids": [7], "text": 3}}',
         b'{"ask": "recall", "with": {"ids": [], "text": "?"}}',
     ],
@@ -508,3 +524,28 @@ def test_with_a_spool_of_its_own_nothing_is_asked(tmp_path: Path) -> None:
     )
     store = DeadLetterStore(tmp_path, bytes(32))
     assert with_others(None, alone, dead_letters=store, targets=tuple, now_ms=lambda: 0) is alone
+
+
+async def test_dead_letters_are_dealt_with_where_they_are(database: Database, tmp_path: Path) -> None:
+    async with sites(database, tmp_path, 3) as [one, two, three]:
+        one.holds, two.holds, three.holds = {"a"}, {"b"}, {"c"}
+        for action, word in (("replay", "replayed"), ("rehearse", "would_replay")):
+            ask = getattr(one.answers.actions, action)
+            results = await ask(["a", "b", "c", "d"], accept_edited=True)
+            assert {id_: said.result for id_, said in results.items()} == {
+                "a": word, "b": word, "c": word, "d": "elsewhere"
+            }  # fmt: skip
+            assert results["d"].detail.startswith(
+                "gateway db-9:1 holds it, in /dead; it does not answer: start"
+            )
+        assert (await one.answers.actions.discard(["c"]))["c"].result == "discarded"
+        # Who does not hold it is not asked to do it.
+        assert [line for line in two.done if line.startswith(("replayed", "discarded"))] == [
+            "replayed b {'accept_edited': True}"
+        ]
+        assert "discarded c {}" in three.done
+        assert await one.answers.actions.read_letter("b") == {
+            "result": "found", "detail": "", "file": "/dead/x", "letter": {}, "gateway": two.name
+        }  # fmt: skip
+        assert (await one.answers.actions.read_letter("d"))["result"] == "elsewhere"
+        assert (await one.answers.actions.list_letters(LettersRequest(target="x")))["letters"] == ["x"]

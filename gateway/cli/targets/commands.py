@@ -56,7 +56,7 @@ def list_(as_json: AsJson = False) -> None:
     starts: `gateway targets resume` makes all that waits due now. Where several gateways share a database,
     the worst is told, and how it is on each where they differ.
     """
-    from gateway.cli.gateways_report import told_of_gateways
+    from gateway.cli.gateways_report import told_of_absent, told_of_gateways
     from gateway.cli.targets.report import line_of, show
 
     settings = _settings()
@@ -65,7 +65,8 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         out_json({"targets": found, "gateways": gateways})
         return
-    if told := told_of_gateways(gateways):
+    is_here = any(one["own"] for one in gateways)
+    if told := told_of_absent(gateways) if is_here else told_of_gateways(gateways):
         err(told)
     if os.isatty(1):
         show(found, datetime.now(UTC))
@@ -277,9 +278,14 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
     from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
 
     now_ms = unix_ms()
-    store = DeadLetterStore(settings.dead_letter.directory, b"")
-    store.count()
-    dead = store.counts()
+    [(first, _), *_] = opened
+    dead: Mapping[str, int]
+    if first.letters is None:
+        store = DeadLetterStore(settings.dead_letter.directory, b"")
+        store.count()
+        dead = store.counts()
+    else:
+        dead = await first.letters.counts()
     waiting: Counter[str] = Counter(dict.fromkeys(settings.targets, 0))
     oldest: dict[str, int] = {}
     due: dict[str, int] = {}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from gateway.cli.gateways_report import told_of_gateways
+from gateway.cli.gateways_report import told_of_absent
 from gateway.delivery.message import rfc3339
 from gateway.doctor.finding import plural, say_duration
 from gateway.telemetry.redaction import visible
@@ -35,8 +35,8 @@ def lines(found: Mapping[str, Any], *, now_ms: int) -> Iterator[str]:
         )
         all_ = "that is all there is" if searched["complete"] else "not all: there was no time for more"
         yield f"{looked}; {all_}"
-    if told := told_of_gateways(found.get("gateways", [])):
-        yield told
+    if told := told_of_absent(found.get("gateways", [])):
+        yield f"not asked for what it remembers: {told}"
 
 
 def _notification(notification: Mapping[str, Any], now_ms: int) -> Iterator[str]:

@@ -84,6 +84,8 @@ class Exchange:
         self._unreachable = ""
         self._overrun = False
         self._waiting: dict[int, _Waiting] = {}
+        self._unanswered: dict[int, float] = {}
+        """By replica: when it was asked what it has not answered, by `time.monotonic`."""
         self._send, self._receive = trio.open_memory_channel[Question](QUESTIONS_QUEUED)
         self._postman = Postman(
             Link(dsn),
@@ -125,8 +127,16 @@ class Exchange:
     # -- asking
 
     async def ask_all(self, content: bytes, *, within_seconds: float) -> Mapping[int, bytes]:
-        """Ask all others that are alive; what they say, by their ids. Who did not in time is missing."""
-        return await self._ask([one.id for one in self.others() if is_alive(one)], content, within_seconds)
+        """Ask all others that are alive; what they say, by their ids. Who did not in time is missing, and is
+        not asked again before it is heard of: one that has just died costs one look, and not each."""
+        now = time.monotonic()
+        never = float("-inf")
+        asked = [
+            one.id
+            for one in self.others()
+            if is_alive(one) and now - one.silent_ms / 1000 > self._unanswered.get(one.id, never)
+        ]
+        return await self._ask(asked, content, within_seconds)
 
     async def ask(self, replica: int, content: bytes, *, within_seconds: float) -> bytes:
         """Ask one.
@@ -151,7 +161,7 @@ class Exchange:
     async def _ask(self, replicas: list[int], content: bytes, within_seconds: float) -> Mapping[int, bytes]:
         if not replicas or self._unreachable:
             return {}
-        number = secrets.randbits(63)
+        number, asked_at = secrets.randbits(63), time.monotonic()
         waiting = self._waiting[number] = _Waiting(set(replicas))
         self._postman.post(
             Outgoing(
@@ -167,6 +177,8 @@ class Exchange:
                 await waiting.done.wait()
         finally:
             del self._waiting[number]
+        if not self._unreachable:
+            self._unanswered |= dict.fromkeys(waiting.missing, asked_at)
         return waiting.answers
 
     # -- being asked
@@ -195,6 +207,8 @@ class Exchange:
 
     def _see(self, sight: Sight) -> None:
         self._sight = sight
+        known = {one.id for one in sight.replicas}
+        self._unanswered = {id_: at for id_, at in self._unanswered.items() if id_ in known}
         if self._unreachable:
             self._unreachable = ""
             log.info("exchange_reachable")
@@ -215,6 +229,7 @@ class Exchange:
         if waiting is None or replica not in waiting.missing:
             return  # too late, or nobody whom we have asked
         waiting.missing.remove(replica)
+        self._unanswered.pop(replica, None)
         if content:
             waiting.answers[replica] = content
         if not waiting.missing:
