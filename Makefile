@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus deploy-check recipes fuzz lock
+.PHONY: help setup demo run test torture check format lint types imports bench browser browser-pictures conformance prometheus postgresql deploy-check recipes fuzz lock
 
 help: ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ prometheus: setup ## alerts and dashboard, by promtool and by a real Prometheus 
 recipes: setup ## docs/moving-in.md: the shadow beside an old stack, by a real nginx
 	@sh deploy/checks/install.sh nginx:nginx-light
 	$(BIN)/python -m pytest deploy/checks/test_shadow.py tests/stories/test_moving_in.py
+
+postgresql: setup ## the shared spool on PostgreSQL 14 and Debian's, behind PgBouncer, with TLS of the server's own
+	@sh deploy/checks/install.sh pg_ctlcluster:postgresql pgbouncer:pgbouncer
+	$(BIN)/python -m deploy.checks.postgresql
 
 deploy-check: setup deploy/checks/.venv/.installed ## units, manifests and haproxy.cfg, by the programs that read them
 	@sh deploy/checks/install.sh systemd-analyze:systemd strace:strace haproxy:haproxy

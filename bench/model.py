@@ -38,7 +38,7 @@ ACCEPT_TRIPS: Final = 1
 DELIVER_TRIPS: Final = 8
 """BEGIN, what is still held, what goes, what is due, tokens, the lease, the account, COMMIT."""
 CONNECTIONS: Final = 4
-"""Of a gateway."""
+"""Of a gateway: two that write, one that looks, one for what gateways ask each other."""
 FULL: Final = 64
 """Rows a transaction at full load: as many as there were connections."""
 LOOPBACK_MS: Final = 0.1

@@ -205,7 +205,7 @@ class Stage:
     def config(self) -> Mapping[str, object]:
         return {"hash": "9f31c02a77de" * 5, "loaded_at": self.at(-90_000), "last_reload": None}
 
-    def changes(self) -> Sequence[Mapping[str, Any]]:
+    async def changes(self) -> Sequence[Mapping[str, Any]]:
         if self.empty:
             return ()
         return (

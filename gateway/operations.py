@@ -7,21 +7,25 @@ from typing import Final, Protocol
 import trio
 
 from gateway.admin.actions import ActionResult
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.core.routing import UNROUTED
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.discarding import Discarder
 from gateway.delivery.kept_replay import KeptReplayer, Wanted, shown_step
 from gateway.delivery.message import rfc3339
-from gateway.delivery.replay import Known, Replayer, Result, discard
+from gateway.delivery.replay import Known, Replayer, Result
+from gateway.delivery.shared_letters import SharedLetters
 from gateway.delivery.view import UNKNOWN, TargetView, next_attempt_ms, shown_view
 from gateway.errors import UsageError
+from gateway.listing import ask_letters, shown_letter
 from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.whereabouts import Doing, Whereabouts
 from gateway.tracing import Part, find_part, read_asked, recall, trace_letters
 
+COUNTED_SECONDS: Final = 2.0
+"""How old the number of listed dead letters may be: a hundred thousand are counted in some 20 ms."""
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
 
@@ -62,9 +66,11 @@ class Operations:
         whereabouts: Whereabouts | None = None,
         number: int = 0,
         shared: bool = False,
+        letters: SharedLetters | None = None,
     ) -> None:
         """`known` is asked at every action: a reload changes what it returns. `whereabouts` says what targets
-        have taken. `number` is the worker's. `shared`: other processes have the same spool."""
+        have taken. `number` is the worker's. `shared`: other processes have the same spool; `letters`: the
+        dead letters, where that spool is several gateways'."""
         self._shared = shared
         self._whereabouts = whereabouts or Whereabouts()
         self._number = number
@@ -75,9 +81,14 @@ class Operations:
         self._dead_letters = dead_letters
         self._audit = audit
         self._now_ms = now_ms
-        self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms)
+        self._letters = letters
+        self._counted: Mapping[str, int] = {}
+        self._counted_at = float("-inf")
+        self._replayer = Replayer(spool=spool, store=dead_letters, known=known, now_ms=now_ms, shared=letters)
         self._kept_replayer = KeptReplayer(spool=spool, known=known, now_ms=now_ms)
-        self._discarder = Discarder(spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms)
+        self._discarder = Discarder(
+            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, shared=letters
+        )
 
     async def status(self) -> Mapping[str, object]:
         """Return how each target is and what waits for it; of others, such as the configuration has lost,
@@ -86,7 +97,7 @@ class Operations:
         oldest = await self._spool.oldest_received_ms()
         configured = self._known().targets
         pending = {**dict.fromkeys(sorted(configured), 0), **self._spool.pending()}
-        dead, sizes = self._dead_letters.counts(), self._spool.pending_bytes()
+        dead, sizes = await self._count_letters(), self._spool.pending_bytes()
         views = self._control.views()
         give_ups = self._control.next_give_ups_ms(await self._spool.oldest_clock_ms())
         due = {name: await self._spool.next_due_ms(name) for name, count in pending.items() if count}
@@ -107,6 +118,16 @@ class Operations:
                 if name in configured or count or dead.get(name)
             }
         }
+
+    async def _count_letters(self) -> Mapping[str, int]:
+        """Count the dead letters: those that all gateways have listed, or the files of this one."""
+        if self._letters is None:
+            return self._dead_letters.counts()
+        now_seconds = trio.current_time()
+        if now_seconds - self._counted_at > COUNTED_SECONDS:
+            self._counted = await self._letters.index.counts()
+            self._counted_at = now_seconds
+        return self._counted
 
     async def trace_part(self, text: str) -> Part:
         """Say what this process knows of what is asked."""
@@ -172,10 +193,32 @@ class Operations:
         await self._record("replay", ids=list(ids), accept_edited=accept_edited)
         return _shown(await self._replayer.replay(ids, accept_edited=accept_edited))
 
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Say what a replay would do."""
+        return _shown(await self._replayer.rehearse(ids, accept_edited=accept_edited))
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        """List dead letters that gateways share; see `admin.actions`."""
+        return await ask_letters(self._demand_shared().index, asked)
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        """Return one of these; see `admin.actions`."""
+        self._demand_shared()
+        opened = await self._replayer.open(identifier)
+        return shown_letter(opened, directory=self._dead_letters.directory)
+
+    def _demand_shared(self) -> SharedLetters:
+        if self._letters is None:
+            raise UsageError(
+                "the dead letters are this gateway's alone: its directory has them all",
+                remedy=f"gateway dead-letters list reads {self._dead_letters.directory}",
+            )
+        return self._letters
+
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
         """Remove dead letters for good."""
         await self._record("discard", ids=list(ids))
-        return _shown(await trio.to_thread.run_sync(discard, self._dead_letters, ids))
+        return _shown(await self._replayer.discard(ids))
 
     async def replay_kept(self, asked: ReplayKeptRequest) -> Mapping[str, object]:
         """Send again a part of what is kept; see `admin.actions`."""

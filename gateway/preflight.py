@@ -15,6 +15,7 @@ from gateway.settings.load import KeyPath, Loaded, load_settings
 from gateway.settings.model import Settings, TargetTls
 from gateway.settings.remainder import load_remainder
 from gateway.settings.remarks import remarks_settings, secrets_of
+from gateway.spool.succession import left_behind
 from gateway.tls.certificate import CertificateFileError, describe, read_certificates, read_private_key
 from gateway.tls.material import MaterialProblem, examine_tls
 from gateway.tls.names import covers
@@ -142,8 +143,6 @@ def _remark_open_database(settings: Settings) -> Iterator[Found]:
 
 def _remark_left_spool(settings: Settings) -> Iterator[Found]:
     """Notice what a gateway with another engine has left where nobody delivers from it any more."""
-    from gateway.spool.succession import left_behind  # what `check` has no other use for
-
     if left := left_behind(settings.spool):
         yield ("spool", "directory"), left.message, left.remedy
 

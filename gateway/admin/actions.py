@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,26 +21,37 @@ class Actions(Protocol):
     """What the admin port does on request. Each action puts itself on the audit log before it acts."""
 
     async def status(self) -> Mapping[str, object]:
-        """Return counts, fit for JSON: `{"targets": {NAME: {"pending": 0, "oldest_seconds": 0.0}}, ...}`."""
+        """Return counts, fit for JSON: `{"targets": {NAME: {"pending": 0, "oldest_seconds": 0.0}}, ...}`.
+
+        Where several gateways share a database it is of all of them, and there is
+
+            "gateways": [{"gateway": "HOST:PROCESS", "own": bool, "state": "answers" | "no_answer" | "silent",
+                          "version", "directory", "started_at", "last_heard_at", "silent_seconds": float}]
+
+        The one that was asked is `own`; `silent` was not heard of for ten seconds or more. A target has
+        `gateways`, too, where they see it differently: `{"gateway", "state", "breaker", "last_error",
+        "delivered", "last_delivered_at"}` of each that answers.
+        """
         ...
 
     async def trace(self, text: str) -> Mapping[str, object]:
         """Follow a notification (its id, or a delivery's), or find those whose body holds a message id.
 
             {"asked": TEXT,
-             "notifications": [{"notification", "app", "received_at", "worker": int | null,
+             "notifications": [{"notification", "app", "received_at", "worker": int | null, "gateway",
                                 "client_certificate": "accepted" | "refused" | "none" | null,
                                 "connection", "bytes": int | null,
                                 "deliveries": [{"delivery", "target", "state", "attempt": int | null,
                                     "attempts": [{"number", "at", "status", "error", "duration_ms"}],
                                     "next_attempt_at", "delivered_at", "status": int | null, "kept": bool,
-                                    "dead_letter": PATH | null, "reason", "died_at"}]}],
+                                    "dead_letter": PATH | null, "reason", "died_at", "gateway"}]}],
              "searched": null | {"bodies": int, "dead_letters": int, "complete": bool},
-             "remark": TEXT}
+             "gateways": [GATEWAY], "remark": TEXT}
 
         `state` is `waiting`, `waits_for_another`, `under_way`, `delivered`, `dead_letter`, or `gone`: it was
         for this target, and is neither in the spool nor a dead letter. `attempts` are those that failed.
-        Null is what is not known any more.
+        Null is what is not known any more. Where several gateways share a database, `gateway` names who has
+        accepted the notification, delivered it, or has the dead letter; `gateways` are as in `status`.
 
         Raises UsageError: it can be no id.
         """
@@ -70,6 +81,26 @@ class Actions(Protocol):
 
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         """Store dead letters again; a result for each id."""
+        ...
+
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Say what `replay` would do; a result for each id."""
+        ...
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        """List dead letters that gateways share: see `gateway.listing.ask_letters`.
+
+        Raises UsageError: no other gateway shares the spool, so that the directory tells.
+        """
+        ...
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        """Return one of these, with its body.
+
+            {"result": "found", "detail": "", "file": PATH, "letter": {as in the file}}
+
+        Another result is a word of `gateway.delivery.replay.Word`. Raises as `list_letters`.
+        """
         ...
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:

@@ -17,6 +17,9 @@
 | `GET /api/edge` | no token; anchors, secrets, certificates, lists, refusals (`reports.EdgeReport`) |
 | `POST /api/dead-letters/replay` | `{"ids": [...], "accept_edited": false}` -> results |
 | `POST /api/dead-letters/discard` | `{"ids": [...]}` -> results |
+| `POST /api/dead-letters/rehearse` | as replay -> what it would do |
+| `POST /api/dead-letters/list` | where gateways share a spool: `requests.LettersRequest` -> a page of it |
+| `POST /api/dead-letters/show` | the same: `{"id": ID}` -> one of them |
 | `GET /` and what it leads to | the dashboard: `dashboard.endpoints` has its paths and its order of checks |
 
 Results are `{"results": {ID: {"result": WORD, "detail": TEXT}}}`, errors `{"error": WORD, "detail": TEXT}`.
@@ -48,6 +51,8 @@ from gateway.admin.reports import Config, EdgeReport, LedgerReport, RenderMetric
 from gateway.admin.requests import (
     DiscardRequest,
     DiscardTargetRequest,
+    LetterRequest,
+    LettersRequest,
     PauseRequest,
     ReplayKeptRequest,
     ReplayRequest,
@@ -66,6 +71,8 @@ log = get_logger("admin")
 
 Asked = TypeVar(
     "Asked",
+    LetterRequest,
+    LettersRequest,
     ReplayRequest,
     DiscardRequest,
     PauseRequest,
@@ -106,6 +113,9 @@ def build_admin_app(
         Route("/api/ledger", api.ledger, methods=["GET"]),
         Route("/api/dead-letters/replay", api.replay, methods=["POST"]),
         Route("/api/dead-letters/discard", api.discard, methods=["POST"]),
+        Route("/api/dead-letters/rehearse", api.rehearse, methods=["POST"]),
+        Route("/api/dead-letters/list", api.letters, methods=["POST"]),
+        Route("/api/dead-letters/show", api.letter, methods=["POST"]),
     ]
     return _HostGuard(_starlette([*_probes(health, render_metrics), *routes, *pages]), hosts)
 
@@ -237,6 +247,20 @@ class _Api:
         if isinstance(asked, Response):
             return asked
         return _results(await self._actions.discard(asked.ids))
+
+    async def rehearse(self, request: Request) -> Response:
+        asked = await self._read(request, ReplayRequest)
+        if isinstance(asked, Response):
+            return asked
+        return _results(await self._actions.rehearse(asked.ids, accept_edited=asked.accept_edited))
+
+    async def letters(self, request: Request) -> Response:
+        asked = await self._read(request, LettersRequest)
+        return asked if isinstance(asked, Response) else _json(await self._actions.list_letters(asked))
+
+    async def letter(self, request: Request) -> Response:
+        asked = await self._read(request, LetterRequest)
+        return asked if isinstance(asked, Response) else _json(await self._actions.read_letter(asked.id))
 
     async def _read(self, request: Request, shape: type[Asked]) -> Asked | Response:
         # 1. Who asks. 2. Not a form that a web page could send. 3. What is asked, within bounds.

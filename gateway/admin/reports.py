@@ -1,8 +1,13 @@
 """What the admin port says of the gateway: the shapes of its answers, and who is asked for them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 RenderMetrics = Callable[[], Awaitable[bytes]]
+
+Changes = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
+"""Returns the last lines of the audit log, oldest first: `{"at", "action", "by", ...}`, with `gateway` where
+several share a database."""
 
 Config = Callable[[], Mapping[str, object] | Awaitable[Mapping[str, object]]]
 """Returns `{"hash", "file", "spool", "loaded_at", "last_reload"}`, fit for JSON.
@@ -26,8 +31,11 @@ EdgeReport = Callable[[], Mapping[str, object] | Awaitable[Mapping[str, object]]
                       "recent": {"notifications": int, "without_accepted": int}}},
       "refusals": [{"at", "kind": "connection" | "request", "address", "reason", "detail",
                     "subject", "issuer", "serial", "sha256", "claims", "claims_meta": bool,
-                    "staged", "staged_says", "connection", "app", "status", "proved": bool}]
+                    "staged", "staged_says", "connection", "app", "status", "proved": bool, "gateway"}],
+      "gateways": [GATEWAY]
     }
+
+`gateway` and `gateways` (`admin.actions`) are there where several share a database; it is then of all.
 
 Certificates are named as in `certificate_expiry_timestamp_seconds`: `server`, the first 16 digits of an
 anchor's SHA-256, `client:ENTRY` for the last one that was admitted. `outdated` is empty where a list is

@@ -23,6 +23,28 @@ class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ids: list[DeliveryId]
 
 
+class LettersRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a question for dead letters that gateways share. Times are Unix ms, of acceptance."""
+
+    target: str | None = None
+    field: str | None = None
+    reason: str | None = None
+    since_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
+    until_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 2**53 - 1
+    begin: DeliveryId | None = None
+    """Those alone whose ids begin so, whatever else is asked: two at the most."""
+    after: tuple[int, str] | None = None
+    """From the answer before."""
+    newest_first: bool = False
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
+
+
+class LetterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a question for one dead letter."""
+
+    id: DeliveryId
+
+
 class PauseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a pause."""
 

@@ -41,11 +41,15 @@ async def open_stopped_spool(settings: "Settings") -> AsyncIterator[dict[int, "S
         SpoolLockedError, SpoolUnavailableError, SpoolBrokenError: as `open_spool`.
     """
     from gateway.spool.lock import DirectoryLock
-    from gateway.spool.opening import SOLE_WORKER, files_of_workers, open_locked_spool
+    from gateway.spool.opening import SOLE_WORKER, files_of_workers, is_shared, open_locked_spool
     from gateway.spool.succession import left_behind
+    from gateway.telemetry.log import configure_logging
     from gateway.telemetry.metrics import Metrics
 
     spool = spool_with_dsn(settings.spool)
+    if is_shared(spool):
+        # What a command prints is its result; what the connections have to say is the gateway's log's.
+        configure_logging(level="error", json=False)
     directory = spool.directory
     refuse_another_user(directory)
     if left := left_behind(spool):

@@ -4,6 +4,7 @@ An edited dead letter is replayed only when the operator says so (contract, sect
 """
 
 import hmac
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.signature import VerifiedBody, vouched_by_seal
@@ -27,10 +28,11 @@ def seal(key: bytes, *, app: str, raw: bytes) -> str:
     return "sha256=" + hmac.digest(key, b"".join(parts), "sha256").hex()
 
 
-def unseal(key: bytes, *, app: str, raw: bytes, integrity: str, accept_edited: bool) -> VerifiedBody | None:
-    """Make a `VerifiedBody` of a dead letter's bytes; None where the seal does not fit and edits are not
-    accepted."""
-    intact = bool(key) and hmac.compare_digest(
-        seal(key, app=app, raw=raw).encode(), integrity.encode(errors="surrogatepass")
-    )
+def unseal(
+    keys: Sequence[bytes], *, app: str, raw: bytes, integrity: str, accept_edited: bool
+) -> VerifiedBody | None:
+    """Make a `VerifiedBody` of a dead letter's bytes; None where the seal fits by none of the keys, and edits
+    are not accepted. An empty key seals nothing."""
+    sealed = integrity.encode(errors="surrogatepass")
+    intact = any(hmac.compare_digest(seal(key, app=app, raw=raw).encode(), sealed) for key in keys if key)
     return vouched_by_seal(app=app, raw=raw) if intact or accept_edited else None

@@ -116,14 +116,14 @@ class TargetAttempts:
         for lane in self._lanes | self._past:
             await lane.aclose()
 
-    async def take(self, parcel: Parcel) -> None:
-        """Make the attempt that a parcel is for, and settle it."""
+    async def take(self, parcel: Parcel) -> bool:
+        """Make the attempt that a parcel is for, and settle it; return whether the target took it."""
         # The lane used last comes first: a target with little to do keeps one connection warm, not eight
         # lukewarm ones.
         lane = self._free.pop() if self._free else self._open()
         self._busy.add(lane)
         try:
-            await self._attempt(parcel, lane)
+            return await self._attempt(parcel, lane)
         finally:
             self._busy.discard(lane)
             if lane in self._lanes:
@@ -137,7 +137,7 @@ class TargetAttempts:
         self._lanes.add(lane)
         return lane
 
-    async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> None:
+    async def _attempt(self, parcel: Parcel, lane: AttemptLane) -> bool:
         at_ms, started = self._with.now_ms(), trio.current_time()
         body = parcel.first.raw
         try:
@@ -151,15 +151,16 @@ class TargetAttempts:
             else:
                 _log.error("delivery_uncuttable", **_fields(parcel))
                 await self._bury(parcel.first, Reason.UNPARSEABLE, body, record)
-            return
+            return False
         if isinstance(answer, CutShort):
-            return
+            return False
         seconds = trio.current_time() - started
         self._delivery_seconds.observe(seconds)
         now_ms = self._with.now_ms()
         outcome = classify(answer, refuse_statuses=self._target.refuse_statuses, now_ms=now_ms)
         record = _record(parcel, answer, at_ms, round(seconds * 1000))
         await self._follow(parcel, outcome, record)
+        return isinstance(outcome, Delivered)
 
     async def _send(
         self, parcel: Parcel, body: bytes, lane: AttemptLane, now_ms: int
@@ -258,7 +259,7 @@ class TargetAttempts:
             if isinstance(decision, GiveUp)
         ]
         buried = await self._give_up(dead, record)
-        await settle_together(self._with.spool, [*later, *buried])
+        await self._with.undertaker.settle([*later, *buried])
 
     def _tell_retried(self, parcel: Parcel, record: AttemptRecord, wait_ms: int) -> None:
         trouble = self._trouble("delivery_retried", parcel)
@@ -310,11 +311,11 @@ class TargetAttempts:
         except UncuttableBodyError:
             _log.error("delivery_uncuttable", **_fields(alone))
             body, reason = lease.raw, Reason.UNPARSEABLE
-        is_laid = await self._lay_down(lease, reason, body, lease.earlier, retry_ms=UNWRITTEN_STEP_MS)
-        return Buried() if is_laid else Release()
+        laid = await self._lay_down(lease, reason, body, lease.earlier, retry_ms=UNWRITTEN_STEP_MS)
+        return laid or Release()
 
     async def _bury(self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord) -> None:
-        await settle_together(self._with.spool, [(lease, await self._inter(lease, reason, body, record))])
+        await self._with.undertaker.settle([(lease, await self._inter(lease, reason, body, record))])
 
     async def _inter(
         self, lease: Lease, reason: Reason, body: bytes, record: AttemptRecord
@@ -322,9 +323,8 @@ class TargetAttempts:
         """Write the dead letter; say how the lease ends."""
         step = step_ms(self._target.policy, attempt=lease.attempt, jitter=self._with.random())
         delay_ms = max(step, UNWRITTEN_STEP_MS)
-        if await self._lay_down(lease, reason, body, (*lease.earlier, record), retry_ms=delay_ms):
-            return Buried()
-        return RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
+        laid = await self._lay_down(lease, reason, body, (*lease.earlier, record), retry_ms=delay_ms)
+        return laid or RetryLater(at_ms=self._with.now_ms() + delay_ms, record=record)
 
     async def _lay_down(
         self,
@@ -334,14 +334,14 @@ class TargetAttempts:
         attempts: tuple[AttemptRecord, ...],
         *,
         retry_ms: int,
-    ) -> bool:
-        """Write the dead letter, where the target wants one; False, and told, where it cannot be written."""
+    ) -> Buried | None:
+        """Write the dead letter, where the target wants one; None, and told, where it cannot be written."""
         if self._target.drops and not lease.damaged:
             if (trouble := self._trouble("delivery_dropped", Parcel(members=(lease,)))) is not None:
                 _log.warning("delivery_dropped", **trouble, reason=str(reason))
-            return True
+            return Buried()
         try:
-            await self._with.undertaker.write(
+            return await self._with.undertaker.write(
                 lease, reason=reason, body=body, url=self._target.endpoint.url, attempts=attempts
             )
         except DeadLetterError as error:
@@ -351,8 +351,7 @@ class TargetAttempts:
                 error=error.message,
                 retry_seconds=retry_ms / 1000,
             )
-            return False
-        return True
+            return None
 
     def _count(self, outcome: str, deliveries: int) -> None:
         if deliveries:

@@ -1,6 +1,7 @@
 """From a lease to a dead letter on disk, and only then out of the spool (law 5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -8,11 +9,12 @@ import trio
 from gateway.core.envelope import Unparseable, parse_envelope
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.dead_letter_record import DeadLetter, Reason, summarize
-from gateway.delivery.lease_loop import settle
+from gateway.delivery.lease_loop import settle_together
 from gateway.delivery.message import UncuttableBodyError, body_of, described_headers
 from gateway.delivery.parcel import line_fields
+from gateway.delivery.shared_letters import SharedLetters
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import Buried, Lease, Spool
+from gateway.spool.contract import Buried, Lease, Settlement, Spool
 from gateway.spool.history import AttemptRecord
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -59,7 +61,10 @@ class Undertaker:
         metrics: Metrics,
         now_ms: Callable[[], int],
         lines: TroubleLines,
+        shared: SharedLetters | None = None,
     ) -> None:
+        """`shared`: the letters in the same directory, where gateways share the spool."""
+        self._shared = shared
         self._spool = spool
         self._dead_letters = dead_letters
         self._metrics = metrics
@@ -77,8 +82,15 @@ class Undertaker:
         attempts: tuple[AttemptRecord, ...],
     ) -> None:
         """Write the dead letter, then settle. Raises as `write`."""
-        await self.write(lease, reason=reason, body=body, url=url, attempts=attempts)
-        await settle(self._spool, lease, Buried())
+        buried = await self.write(lease, reason=reason, body=body, url=url, attempts=attempts)
+        await self.settle([(lease, buried)])
+
+    async def settle(self, settled: Sequence[tuple[Lease, Settlement]]) -> None:
+        """End leases as one, of which letters may have been written; then those come to their places."""
+        done = await settle_together(self._spool, settled)
+        if self._shared is not None:
+            tokens = [lease.token for lease, settlement in settled if isinstance(settlement, Buried)]
+            await self._shared.conclude(tokens, settled=done)
 
     async def write(
         self,
@@ -88,9 +100,9 @@ class Undertaker:
         body: bytes,
         url: str | None,
         attempts: tuple[AttemptRecord, ...],
-    ) -> None:
-        """Write the dead letter, durable on return; the caller settles. Of what is damaged it is that,
-        whatever the caller says, and keeps the bytes as they are.
+    ) -> Buried:
+        """Write the dead letter, durable on return; how the lease ends: with `settle`, by the caller. Of what
+        is damaged it is that, whatever the caller says, and keeps the bytes as they are.
 
         Raises:
             DeadLetterError: it could not be written; the lease is still held.
@@ -114,9 +126,12 @@ class Undertaker:
         )
         # Abandoned on cancellation: a disk that hangs must not hang the shutdown. The delivery is in the
         # spool still.
-        await trio.to_thread.run_sync(
-            self._dead_letters.write, letter, abandon_on_cancel=True, limiter=self._threads
-        )
+        if self._shared is None:
+            listed, write = None, partial(self._dead_letters.write, letter)
+            await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._threads)
+        else:
+            share = partial(self._shared.write, letter, lease.token)
+            listed = await trio.to_thread.run_sync(share, abandon_on_cancel=True, limiter=self._threads)
         self._metrics.dead_letters_total.labels(lease.target, str(reason)).inc()
         suppressed = self._lines.take(
             "dead_letter_written", target=lease.target, notification_id=lease.notification_id
@@ -129,6 +144,7 @@ class Undertaker:
                 attempts=len(attempts),
                 suppressed=suppressed,
             )
+        return Buried(letter=listed)
 
     async def bury_unrouted(self, lease: Lease) -> None:
         """Bury what no route takes; where it cannot be written, hold it and try again.

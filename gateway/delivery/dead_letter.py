@@ -57,6 +57,19 @@ race.
 _log = get_logger("dead_letter")
 
 
+def is_same_letter(one: str, there: int, other: str, here: int) -> bool:
+    """Whether two files hold the same bytes of the same delivery, whatever else they tell."""
+    contents = [
+        read_file(one, there, max_bytes=MAX_FILE_BYTES),
+        read_file(other, here, max_bytes=MAX_FILE_BYTES),
+    ]
+    try:
+        first, second = (decode(content or b"", name="") for content in contents)
+    except DeadLetterError:
+        return contents[0] == contents[1]
+    return (first.id, first.app, first.body) == (second.id, second.app, second.body)
+
+
 def _any_hour(_day: str, _hour: str) -> bool:
     return True
 
@@ -67,6 +80,8 @@ class DeadLetterStore:
     def __init__(self, directory: Path, seal_key: bytes) -> None:
         self.directory = directory
         self.seal_key = seal_key
+        self.keys: tuple[bytes, ...] = (seal_key,)
+        """Of seals that hold, the one that seals first."""
         self._counts: Counter[str] = Counter()
         self._counts_lock = threading.Lock()
         self._uncounted: set[tuple[str, str, str]] | None = None
@@ -89,6 +104,11 @@ class DeadLetterStore:
                 f"{self.directory} cannot be made: {os.strerror(error.errno or 0).lower()}",
                 remedy="make its parent writable for the gateway, or correct dead_letter.directory",
             ) from error
+
+    def take_key(self, key: bytes) -> None:
+        """Seal with another key from now on; what the former one has sealed holds."""
+        self.keys = tuple(dict.fromkeys((key, *self.keys)))
+        self.seal_key = key
 
     def move(self, directory: Path) -> None:
         """Write, find and remove in another directory from now on, which `prepare` has made; what lies in the
@@ -114,7 +134,7 @@ class DeadLetterStore:
             ) from error
 
     def _store(self, parts: tuple[str, str, str], identifier: str, content: bytes) -> None:
-        with self._root(make=True) as root:
+        with self.root(self.directory, make=True) as root:
             for _ in range(_MAKE_TRIES):
                 try:
                     with self._made(root, parts) as hour:
@@ -122,6 +142,34 @@ class DeadLetterStore:
                         return
                 except FileNotFoundError:
                     self._durable.clear()
+        raise FileNotFoundError(errno.ENOENT, "the directory goes away as it is made")
+
+    def bring(
+        self, root: int, parts: tuple[str, str, str], name: str, *, source: int, old: str, replace: bool
+    ) -> bool:
+        """Move a whole file from an opened directory (`undecided`) to its place; without `replace`, only
+        where nothing is there, or the same body: then it goes. False where it is gone before, or stays.
+
+        Raises:
+            OSError: it could not be moved.
+        """
+        for _ in range(_MAKE_TRIES):
+            try:
+                with self._made(root, parts) as hour, locked(root):
+                    new = identity(name, hour) is None
+                    if not replace and not new:
+                        if not is_same_letter(old, source, name, hour):
+                            return False
+                        os.unlink(old, dir_fd=source)
+                        return True
+                    os.rename(old, name, src_dir_fd=source, dst_dir_fd=hour)
+                    if new:
+                        self.note(parts, +1)
+                    return True
+            except FileNotFoundError:
+                if identity(old, source) is None:
+                    return False
+                self._durable.clear()
         raise FileNotFoundError(errno.ENOENT, "the directory goes away as it is made")
 
     def _place(
@@ -135,7 +183,7 @@ class DeadLetterStore:
                 new = identity(name, hour) is None
                 os.rename(temporary, name, src_dir_fd=hour, dst_dir_fd=hour)
                 if new:
-                    self._counted(parts, +1)
+                    self.note(parts, +1)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=hour)
@@ -172,7 +220,7 @@ class DeadLetterStore:
         """
         if not DELIVERY_ID.fullmatch(identifier):
             raise DeadLetterError(f"{identifier!r:.80} is not the id of a dead letter")
-        with self._reading(), self._root() as root:
+        with self._reading(), self.root(self.directory) as root:
             for parts in likely(identifier):
                 if found := look(root, parts, identifier):
                     return found
@@ -189,7 +237,7 @@ class DeadLetterStore:
         """
         name = str(self.directory / found.name)
         try:
-            with self._root() as root, opened(root, found.parts) as hour:
+            with self.root(self.directory) as root, opened(root, found.parts) as hour:
                 content = read_file(found.id + SUFFIX, hour, max_bytes=MAX_FILE_BYTES)
         except OSError as error:
             raise DeadLetterError(f"{name}: {os.strerror(error.errno or 0).lower()}") from error
@@ -202,6 +250,17 @@ class DeadLetterStore:
             )
         return letter
 
+    def look_at(self, parts: tuple[str, str, str], identifier: str) -> Found | None:
+        """See whether a letter is in a place. Raises DeadLetterError: the directory cannot be read."""
+        found: list[Found | None] = []
+        with self._reading(), self.root(self.directory) as root:
+            found.append(look(root, parts, identifier))
+        return found[0] if found else None
+
+    def is_there(self, found: Found) -> bool:
+        """Whether a file is still in its place, or another in its stead. Raises as `look_at`."""
+        return self.look_at(found.parts, found.id) is not None
+
     def iterate(
         self, *, target: str | None = None, may_hold: Callable[[str, str], bool] = _any_hour
     ) -> Iterator[Found]:
@@ -212,7 +271,7 @@ class DeadLetterStore:
         Raises:
             DeadLetterError: the directory cannot be read.
         """
-        with self._reading(), self._root() as root:
+        with self._reading(), self.root(self.directory) as root:
             for parts in self._hours(root, target=target):
                 if may_hold(*parts[1:]):
                     yield from files_of(root, parts)
@@ -229,7 +288,7 @@ class DeadLetterStore:
         Raises:
             DeadLetterError: the directory cannot be read.
         """
-        with self._reading(), self._root() as root:
+        with self._reading(), self.root(self.directory) as root:
             for parts in reversed(self._hours(root, target=target)):
                 if may_hold(*parts[1:]):
                     yield from files_back(root, parts, before)
@@ -253,7 +312,7 @@ class DeadLetterStore:
             DeadLetterError: it cannot be removed.
         """
         try:
-            with self._root() as root:
+            with self.root(self.directory) as root:
                 return self._remove(root, found)
         except FileNotFoundError:
             return False
@@ -268,7 +327,7 @@ class DeadLetterStore:
                 if identity(found.id + SUFFIX, hour) != found.identity:
                     return False
                 os.unlink(found.id + SUFFIX, dir_fd=hour)
-                self._counted(found.parts, -1)
+                self.note(found.parts, -1)
             os.fsync(hour)
         self._tidy(root, found.parts)
         return True
@@ -280,9 +339,7 @@ class DeadLetterStore:
         storing and its removing.
         """
         moment = rfc3339(received_at_ms)
-        found = None
-        with self._reading(), self._root() as root:
-            found = look(root, (target, moment[:10], moment[11:13]), identifier)
+        found = self.look_at((target, moment[:10], moment[11:13]), identifier)
         return found is not None and self.remove(found)
 
     def _tidy(self, root: int, parts: tuple[str, str, str]) -> None:
@@ -295,15 +352,15 @@ class DeadLetterStore:
                 return  # not empty, or gone already
             self._durable.discard(parts[:depth])
 
-    def prune(self, *, keep_seconds: float, max_size_bytes: int, now_ms: int) -> int:
+    def prune(self, *, keep_seconds: float, max_size_bytes: int, now_ms: int) -> list[str]:
         """Remove what is older than `keep_seconds` (since it died), then the oldest above `max_size_bytes`.
 
-        Returns how many were removed; each is logged.
+        Returns the ids of what was removed; each is logged.
 
         Raises:
             DeadLetterError: the directory cannot be read, or a file not be removed.
         """
-        total, removed = 0, 0
+        total, removed = 0, list[str]()
         for found in self.iterate():
             if found.written_ms < now_ms - keep_seconds * 1000:
                 removed += self._prune(found, "age")
@@ -318,15 +375,15 @@ class DeadLetterStore:
         self._sweep(now_ms)
         return removed
 
-    def _prune(self, found: Found, why: str) -> bool:
+    def _prune(self, found: Found, why: str) -> list[str]:
         gone = self.remove(found)
         if gone:
             _log.warning("dead_letter_pruned", target=found.target, delivery=found.id, reason=why)
-        return gone
+        return [found.id] if gone else []
 
     def _sweep(self, now_ms: int) -> None:
         """Remove temporary files that a crash left."""
-        with self._reading(), self._root() as root:
+        with self._reading(), self.root(self.directory) as root:
             for parts in self._hours(root):
                 with suppress(OSError), opened(root, parts) as hour, os.scandir(hour) as entries:
                     for entry in entries:
@@ -346,7 +403,7 @@ class DeadLetterStore:
         Raises:
             DeadLetterError: the directory cannot be read.
         """
-        with self._reading(), self._root() as root:
+        with self._reading(), self.root(self.directory) as root:
             with self._counts_lock:
                 # A directory that is made from here on is counted as its files come.
                 waiting = self._hours(root)
@@ -360,7 +417,7 @@ class DeadLetterStore:
                         self._counts[parts[0]] += number
             self._uncounted = None
 
-    def _counted(self, parts: tuple[str, str, str], change: int) -> None:
+    def note(self, parts: tuple[str, str, str], change: int) -> None:
         """Keep the count; called under the directory's lock, so that `count` sees a file or its change,
         never both.
         """
@@ -371,11 +428,11 @@ class DeadLetterStore:
     # -- the directory itself
 
     @contextmanager
-    def _root(self, *, make: bool = False) -> Iterator[int]:
+    def root(self, directory: Path, *, make: bool = False) -> Iterator[int]:
         """Open the store's directory (which the operator may have made a link), made if need be."""
-        if make and not self.directory.is_dir():
-            make_parents(self.directory)
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if make and not directory.is_dir():
+            make_parents(directory)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield descriptor
         finally:

@@ -12,10 +12,10 @@ import trio
 
 from gateway.delivery.burial import DeadLetters, Undertaker
 from gateway.delivery.dead_letter_record import Reason
-from gateway.delivery.lease_loop import settle_together
 from gateway.delivery.message import UncuttableBodyError, body_of
+from gateway.delivery.shared_letters import SharedLetters
 from gateway.errors import DeadLetterError
-from gateway.spool.contract import Buried, Lease, Release, Settlement, Spool
+from gateway.spool.contract import Lease, Release, Settlement, Spool
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.notification_lines import TroubleLines
 
@@ -29,12 +29,23 @@ class Discarder:
     """Gives up targets: for the admin port, and for the command where no gateway runs."""
 
     def __init__(
-        self, *, spool: Spool, dead_letters: DeadLetters, metrics: Metrics, now_ms: Callable[[], int]
+        self,
+        *,
+        spool: Spool,
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        shared: SharedLetters | None = None,
     ) -> None:
         self._spool = spool
         lines = TroubleLines(lambda: "problems", clock=trio.current_time)
         self._undertaker = Undertaker(
-            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, lines=lines
+            spool=spool,
+            dead_letters=dead_letters,
+            metrics=metrics,
+            now_ms=now_ms,
+            lines=lines,
+            shared=shared,
         )
         self._now_ms = now_ms
 
@@ -74,13 +85,13 @@ class Discarder:
             except UncuttableBodyError:
                 body = lease.raw
             try:
-                await self._undertaker.write(
+                buried = await self._undertaker.write(
                     lease, reason=Reason.DISCARDED_TARGET, body=body, url=None, attempts=lease.earlier
                 )
             except DeadLetterError as error:
                 failures.append(error)
             else:
-                settled.append((lease, Buried()))
+                settled.append((lease, buried))
                 groups.add(lease.group)
 
         async with trio.open_nursery() as nursery:
@@ -93,6 +104,6 @@ class Discarder:
             for lease in leases
             if lease.token not in buried
         )
-        await settle_together(self._spool, settled)
+        await self._undertaker.settle(settled)
         if failures:
             raise failures[0]

@@ -28,6 +28,7 @@ from gateway.delivery.parcel import Parcel
 from gateway.delivery.pause_book import HASTENED_AT_ONCE, PauseBook
 from gateway.delivery.resolver import PerHostResolver
 from gateway.delivery.sender import AttemptLane, Endpoint, Lane
+from gateway.delivery.shared_letters import SharedLetters
 from gateway.delivery.target import DispatchTarget
 from gateway.delivery.view import TargetView
 from gateway.errors import SpoolUnavailableError
@@ -64,15 +65,22 @@ class Dispatcher:
         log_notifications: Callable[[], NotificationLog] = lambda: "problems",
         journal: Journal | None = None,
         processes: int = 1,
+        shared: SharedLetters | None = None,
     ) -> None:
         """`app_secret` gives an app's first secret; `sender` opens one lane to an endpoint;
         `log_notifications` is the setting as it holds now; `journal` is told what targets take; `processes`
-        deliver besides each other, this one among them, and share the rate of a `resume`."""
+        deliver besides each other, this one among them, and share the rate of a `resume`; `shared` are the
+        dead letters, where gateways share the spool."""
         self._processes = processes
         self._spool = spool
         lines = TroubleLines(log_notifications, clock=trio.current_time)
         self._undertaker = Undertaker(
-            spool=spool, dead_letters=dead_letters, metrics=metrics, now_ms=now_ms, lines=lines
+            spool=spool,
+            dead_letters=dead_letters,
+            metrics=metrics,
+            now_ms=now_ms,
+            lines=lines,
+            shared=shared,
         )
         self._now_ms = now_ms
         self._random = random
@@ -268,6 +276,7 @@ class Dispatcher:
             started_by_ms=lambda: gate.started_by_ms(attempts.target.policy.give_up_after_seconds),
             max_pending_bytes=lambda: attempts.target.max_pending_bytes,
             give_up=attempts.give_up,
+            settle=self._undertaker.settle,
             now_ms=self._now_ms,
         )
         nursery.start_soon(self._deliver, self._loops[name], attempts, expiry, name=f"deliver to {name}")
@@ -306,8 +315,9 @@ class Dispatcher:
     def _all_attempts(self) -> tuple[TargetAttempts, ...]:
         return (*self._attempts.values(), *self._retired)
 
-    async def _bury(self, parcel: Parcel) -> None:
+    async def _bury(self, parcel: Parcel) -> bool:
         await self._undertaker.bury_unrouted(parcel.first)
+        return False  # or its dead letter could not be written
 
     def _ready(self, targets: frozenset[str]) -> None:
         for name in targets:

@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from gateway.delivery.gate import Gate
-from gateway.delivery.lease_loop import SPOOL_PAUSE_SECONDS, settle_together
+from gateway.delivery.lease_loop import SPOOL_PAUSE_SECONDS
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Lease, Release, Settlement, Spool
 from gateway.spool.intake import MAX_TIME_MS
@@ -35,6 +35,8 @@ _log = get_logger("delivery")
 
 GiveUp = Callable[[Lease, str], Awaitable[Settlement]]
 """Ends one delivery for a stated cause, and says how its lease ends."""
+Settle = Callable[[Sequence[tuple[Lease, Settlement]]], Awaitable[None]]
+"""Ends leases as one."""
 
 
 class Expiry:
@@ -49,6 +51,7 @@ class Expiry:
         started_by_ms: Callable[[], int],
         max_pending_bytes: Callable[[], int],
         give_up: GiveUp,
+        settle: Settle,
         now_ms: Callable[[], int],
     ) -> None:
         """`started_by_ms` says when a give-up clock has started that ends now."""
@@ -58,6 +61,7 @@ class Expiry:
         self._started_by_ms = started_by_ms
         self._max_pending_bytes = max_pending_bytes
         self._give_up = give_up
+        self._settle = settle
         self._now_ms = now_ms
         self._next_look_seconds = -math.inf
         """For what is past its time: its clock is in the spool."""
@@ -134,5 +138,5 @@ class Expiry:
         async with trio.open_nursery() as nursery:
             for lease in past:
                 nursery.start_soon(one, lease)
-        await settle_together(self._spool, settled)
+        await self._settle(settled)
         return not failed

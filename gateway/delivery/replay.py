@@ -11,6 +11,7 @@ stored: pending is as good as added.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,8 +25,10 @@ from gateway.core.seal import unseal
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_place import Found
 from gateway.delivery.dead_letter_record import DELIVERY_ID, DeadLetter
+from gateway.delivery.shared_letters import SharedLetters
 from gateway.errors import DeadLetterError, SpoolUnavailableError
 from gateway.spool.contract import NewDelivery, Notification, Spool
+from gateway.spool.letters import ListedLetter, TakenLetter
 
 
 class Word(StrEnum):
@@ -46,6 +49,8 @@ class Word(StrEnum):
     UNREADABLE = "unreadable"
     UNAVAILABLE = "unavailable"
     """The spool cannot store it now."""
+    ELSEWHERE = "elsewhere"
+    """Another gateway holds it, and has not been asked, or has not answered."""
     DISCARDED = "discarded"
     FAILED = "failed"
 
@@ -68,11 +73,11 @@ class Known:
 
 
 def prepare(
-    letter: DeadLetter, *, known: Known, seal_key: bytes, accept_edited: bool
+    letter: DeadLetter, *, known: Known, keys: Sequence[bytes], accept_edited: bool
 ) -> Notification | Result:
-    """Make the notification that is to be stored, or say what stands in the way. Pure."""
+    """Make the notification that is to be stored, or say what stands in the way. `keys`: of seals. Pure."""
     body = unseal(
-        seal_key,
+        keys,
         app=letter.app,
         raw=letter.body,
         integrity=letter.integrity,
@@ -177,7 +182,10 @@ class Replayer:
         store: DeadLetterStore,
         known: Callable[[], Known],
         now_ms: Callable[[], int],
+        shared: SharedLetters | None = None,
     ) -> None:
+        """`shared`: the letters in the store, where gateways share the spool."""
+        self._shared = shared
         self._spool = spool
         self._store = store
         self._known = known
@@ -191,16 +199,62 @@ class Replayer:
         """
         return {identifier: await self._replay(identifier, accept_edited) for identifier in ids}
 
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, Result]:
+        """Say what `replay` would do, as far as that can be told without storing anything."""
+        results = {}
+        for identifier in ids:
+            opened = await self.open(identifier)
+            results[identifier] = (
+                opened
+                if isinstance(opened, Result)
+                else _judge(opened[1], self._known(), self._store.keys, accept_edited)
+            )
+        return results
+
+    async def discard(self, ids: Sequence[str]) -> Mapping[str, Result]:
+        """Remove dead letters for good, readable or not; a result for each id."""
+        if self._shared is None:
+            return await trio.to_thread.run_sync(discard, self._store, ids)
+        return {identifier: await self._discard_shared(self._shared, identifier) for identifier in ids}
+
+    async def _discard_shared(self, shared: SharedLetters, identifier: str) -> Result:
+        """The file first, then the line of the list: `look_after` removes a line without a file."""
+        try:
+            found = await shared.find(identifier)
+            if isinstance(found, ListedLetter):
+                return await _elsewhere(shared, found)
+            gone = found is not None and await trio.to_thread.run_sync(self._store.remove, found)
+            await shared.unlist([identifier])
+        except (DeadLetterError, SpoolUnavailableError) as error:
+            return Result(word=Word.FAILED, detail=str(error))
+        return Result(word=Word.DISCARDED if gone else Word.NOT_FOUND)
+
+    async def open(self, identifier: str) -> tuple[Found, DeadLetter] | Result:
+        """Find and read a dead letter, or say why not."""
+        if self._shared is None:
+            return await trio.to_thread.run_sync(open_letter, self._store, identifier)
+        try:
+            found = await self._shared.find(identifier)
+            if isinstance(found, ListedLetter):
+                return await _elsewhere(self._shared, found)
+            if found is None:
+                return Result(word=Word.NOT_FOUND)
+            return found, await trio.to_thread.run_sync(self._store.read, found)
+        except DeadLetterError as error:
+            return Result(word=Word.UNREADABLE, detail=str(error))
+        except SpoolUnavailableError as error:
+            return Result(word=Word.UNAVAILABLE, detail=error.message)
+
     async def _replay(self, identifier: str, accept_edited: bool) -> Result:
-        opened = await trio.to_thread.run_sync(open_letter, self._store, identifier)
+        opened = await self.open(identifier)
         if isinstance(opened, Result):
             return opened
         found, letter = opened
-        ready = prepare(
-            letter, known=self._known(), seal_key=self._store.seal_key, accept_edited=accept_edited
-        )
+        ready = prepare(letter, known=self._known(), keys=self._store.keys, accept_edited=accept_edited)
         if isinstance(ready, Result):
             return ready
+        if self._shared is not None:
+            return await self._replay_shared(self._shared, found, letter, ready)
         try:
             added = await self._spool.restore(ready, clock_started_ms=self._now_ms())
         except SpoolUnavailableError as error:
@@ -210,6 +264,38 @@ class Replayer:
         where = _where(ready)
         try:
             await trio.to_thread.run_sync(self._store.remove, found)
+        except DeadLetterError as error:
+            return Result(word=Word.REPLAYED, detail=f"{where}; but {error}")
+        return Result(word=Word.REPLAYED, detail=where)
+
+    async def _replay_shared(
+        self, shared: SharedLetters, found: Found, letter: DeadLetter, ready: Notification
+    ) -> Result:
+        """Out of its place, stored and off the list, gone; see `shared_letters`."""
+        parts = found.parts
+        try:
+            taken = await trio.to_thread.run_sync(shared.take_out, found)
+        except DeadLetterError as error:
+            return Result(word=Word.FAILED, detail=str(error))
+        if taken is None:
+            return Result(word=Word.FAILED, detail="its file has changed just now; ask again")
+        try:
+            added = await self._spool.restore(
+                ready,
+                clock_started_ms=self._now_ms(),
+                taken=TakenLetter(id=letter.id, token=taken.token),
+            )
+        except SpoolUnavailableError as error:
+            # Perhaps it was stored. The database tells, now or later.
+            with suppress(SpoolUnavailableError, DeadLetterError):
+                await shared.decide_all(letter.id)
+            return Result(word=Word.UNAVAILABLE, detail=error.message)
+        where = _where(ready)
+        try:
+            if letter.target != UNROUTED and not added:
+                await trio.to_thread.run_sync(shared.put_back, taken, parts)
+                return Result(word=Word.PENDING, detail="the delivery is in the spool already")
+            await trio.to_thread.run_sync(shared.withdraw, taken, parts)
         except DeadLetterError as error:
             return Result(word=Word.REPLAYED, detail=f"{where}; but {error}")
         return Result(word=Word.REPLAYED, detail=where)
@@ -235,10 +321,16 @@ def rehearse(
 
 def _rehearse(store: DeadLetterStore, identifier: str, known: Known, accept_edited: bool) -> Result:
     opened = open_letter(store, identifier)
-    if isinstance(opened, Result):
-        return opened
-    ready = prepare(opened[1], known=known, seal_key=store.seal_key, accept_edited=accept_edited)
+    return opened if isinstance(opened, Result) else _judge(opened[1], known, store.keys, accept_edited)
+
+
+def _judge(letter: DeadLetter, known: Known, keys: Sequence[bytes], accept_edited: bool) -> Result:
+    ready = prepare(letter, known=known, keys=keys, accept_edited=accept_edited)
     return ready if isinstance(ready, Result) else Result(word=Word.WOULD_REPLAY, detail=_where(ready))
+
+
+async def _elsewhere(shared: SharedLetters, letter: ListedLetter) -> Result:
+    return Result(word=Word.ELSEWHERE, detail=await shared.holder(letter))
 
 
 def _where(notification: Notification) -> str:

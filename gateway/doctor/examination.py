@@ -45,6 +45,7 @@ from gateway.doctor.trust import judge_anchors, judge_certificate
 from gateway.errors import Problem
 from gateway.settings.load import Loaded
 from gateway.settings.model import META_NAME, Settings, Target
+from gateway.spool.succession import left_behind
 from gateway.tls.certificate import utc_now
 
 ADMIN_SECONDS: Final = 5.0
@@ -148,6 +149,7 @@ def make_plan(loaded: Loaded, problems: tuple[Problem, ...]) -> Plan:
         known_targets=frozenset(settings.targets),
         shadows=frozenset(name for name, one in settings.targets.items() if one.on_give_up == "drop"),
         problems=problems,
+        left=left_behind(settings.spool),
     )
 
 

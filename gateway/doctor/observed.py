@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from gateway.errors import Problem
+from gateway.spool.succession import LeftBehind
 from gateway.tls.certificate import Description
 from gateway.tls.look import Look
 
@@ -86,6 +87,8 @@ class Plan:
     """Targets with `on_give_up: drop`."""
     problems: tuple[Problem, ...] = ()
     """What `gateway check --without-secrets` says of the files."""
+    left: LeftBehind | None = None
+    """What another engine has left in the spool directory, or a database."""
 
     def command(self, name: str) -> str:
         """Write a command that can be pasted: with the configuration that was looked at."""

@@ -74,6 +74,14 @@ def judge_spool(seen: Observations) -> Iterator[Finding]:
             why=why,
             remedy="name a directory on a local disk (in a container: a volume)",
         )
+    if (left := seen.plan.left) and seen.running is None:  # of one that runs, its checks tell
+        yield Finding(
+            code="spool_left",
+            level=Level.WARNING,
+            area=Area.SPOOL,
+            what=left.message,
+            remedy=left.remedy,
+        )
     yield from _judge_sync(disk, seen.plan)
 
 

@@ -4,7 +4,7 @@ What a gateway knows of itself comes in as `AdminAnswers`: those of the one proc
 of all workers together (`gathering`). Whatever is shown, on every page and path, is made of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -13,10 +13,10 @@ import trio
 
 from gateway.admin.actions import Actions
 from gateway.admin.app import build_admin_app, build_metrics_app
-from gateway.admin.dashboard.board import Sources
+from gateway.admin.dashboard.board import ShareRates, Sources, alone
 from gateway.admin.dashboard.endpoints import Dashboard
 from gateway.admin.health import Check, Health
-from gateway.admin.reports import EdgeReport, RenderMetrics
+from gateway.admin.reports import Changes, EdgeReport, RenderMetrics
 from gateway.admin.sharing import Shared
 from gateway.admin.token import FILE_NAME, load_or_make_token
 from gateway.browsing import Browser
@@ -24,12 +24,12 @@ from gateway.clock import unix_ms
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.process.exposition import ReloadRecord
 from gateway.process.generation import Generation, callback_urls
-from gateway.process.observing import Gather, Observer
+from gateway.process.observing import Gather, Judged, Observer
 from gateway.settings.model import Settings
 from gateway.spool.succession import LeftBehind
-from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
+from gateway.tracing import Part
 from gateway.web.limits import HttpLimits
 from gateway.web.plain import serve_plain
 from gateway.web.server import AsgiApp, WebServer
@@ -47,6 +47,23 @@ class AdminAnswers:
     render_metrics: RenderMetrics
     edge: EdgeReport
     facts: Gather
+    changes: Changes
+    trace_parts: Callable[[str], Awaitable[list[Part]]]
+    """What spool and memory have of what is asked; of dead letters nothing."""
+    recall: Callable[[Sequence[str]], Awaitable[list[Part]]]
+    """What memory has of these notifications."""
+    follow_pauses: Callable[[], Awaitable[None]]
+    """Looks at once at what another gateway has done to the pauses."""
+    judged: Callable[[], Awaitable[Judged]] | None = None
+    """See `Observer`."""
+    share_rates: ShareRates = alone
+    attend: Callable[[], Awaitable[None]] = trio.sleep_forever
+    """What other gateways ask is answered as long as this runs."""
+
+    async def edge_now(self) -> Mapping[str, object]:
+        """Return what the edge says now."""
+        said = self.edge()
+        return await said if isinstance(said, Awaitable) else said
 
 
 class AdminPort:
@@ -60,7 +77,6 @@ class AdminPort:
         record: ReloadRecord,
         public: Bound,
         dead_letters: DeadLetterStore,
-        audit: AuditLog,
         metrics: Metrics,
         left_behind: LeftBehind | None = None,
     ) -> None:
@@ -79,19 +95,20 @@ class AdminPort:
         self._record = record
         self._public = public
         self._dead_letters = dead_letters
-        self._audit = audit
         self._observer = Observer(
             answers.facts,
             status=answers.actions.status,
             apps=lambda: generation().settings.apps,
             metrics=metrics,
             now_ms=unix_ms,
+            judged=answers.judged,
         )
         self._token = Token(lambda: generation().settings)
 
     async def open(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one; judge what is the matter."""
         answers, observer = self._answers, self._observer
+        nursery.start_soon(answers.attend)
         nursery.start_soon(observer.watch)
         dashboard = Dashboard(
             Sources(
@@ -103,7 +120,8 @@ class AdminPort:
                 config=self._record.config,
                 callback_urls=lambda: callback_urls(self._generation(), self._public.addresses),
                 letters=Browser(self._dead_letters, now_ms=unix_ms),
-                changes=self._audit.tail,
+                changes=answers.changes,
+                share_rates=answers.share_rates,
                 token=self._token.now,
                 token_place=self._token.place,
                 now_ms=unix_ms,

@@ -6,7 +6,7 @@ which `install` replaces while everything goes on.
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
 from gateway.delivery.seal_key import load_or_make_seal_key
+from gateway.delivery.shared_letters import DOUBT_MS, SharedLetters
 from gateway.errors import GatewayError, SpoolUnavailableError
 from gateway.ingress.app import build_ingress_app
 from gateway.operations import Operations
@@ -44,6 +45,7 @@ from gateway.tls.binding import Bound
 from gateway.tls.listener import TlsListener
 from gateway.tls.stream import TlsStream
 from gateway.tls.turns import Turns
+from gateway.tracing import Part
 from gateway.web.server import WebServer
 
 HANDSHAKES_SECONDS: Final = 2.0
@@ -95,6 +97,7 @@ class Assembly:
         self._now = generation
         self._spool = spool
         self._metrics = metrics
+        self._audit = audit
         self._life = life
         self._record = record
         self._public = public
@@ -103,6 +106,8 @@ class Assembly:
         own_key = load_or_make_seal_key(beside_spool / SEAL_KEY_FILE_NAME)
         self._dead_letters = DeadLetterStore(settings.dead_letter.directory, own_key)
         self._dead_letters.prepare()
+        index = spool.letters
+        self._shared = None if index is None else SharedLetters(self._dead_letters, index, now_ms=unix_ms)
         self._moved = trio.Event()
         """The directory of the dead letters is another one."""
         journal = Journal(last_seen=LastSeen(key=own_key))
@@ -130,6 +135,7 @@ class Assembly:
             journal=journal,
             log_notifications=lambda: self._now.settings.log.notifications,
             processes=workers,
+            shared=self._shared,
         )
         self._summaries = Summaries(metrics, journal)
         self._operations = Operations(
@@ -143,6 +149,7 @@ class Assembly:
             whereabouts=journal.whereabouts,
             number=number,
             shared=is_shared(settings.spool),
+            letters=self._shared,
         )
         self._ingress = build_ingress_app(
             apps=generation.apps,
@@ -196,6 +203,10 @@ class Assembly:
             render_metrics=self.render_metrics,
             edge=self._edge.report,
             facts=self._gather_facts,
+            changes=partial(trio.to_thread.run_sync, self._audit.tail, abandon_on_cancel=True),
+            trace_parts=self._trace_parts,
+            recall=self._recall,
+            follow_pauses=self.follow_pauses,
         )
 
     def facts(self, *, with_slots: bool) -> Facts:
@@ -210,12 +221,20 @@ class Assembly:
     async def _gather_facts(self, with_slots: bool) -> Facts:
         return self.facts(with_slots=with_slots)
 
+    async def _trace_parts(self, text: str) -> list[Part]:
+        return [await self._operations.trace_part(text)]
+
+    async def _recall(self, ids: Sequence[str]) -> list[Part]:
+        return [self._operations.recall(ids)]
+
     async def follow_pauses(self) -> None:
         """Look at once at what another process has done to the pauses of a spool that is shared."""
         await self._dispatcher.follow_pauses()
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start everything but the ports."""
+        if self._shared is not None:
+            await self._shared.open()
         await nursery.start(self._dispatcher.run)
         if self._number == 0:
             nursery.start_soon(self._keep_dead_letters)
@@ -303,15 +322,29 @@ class Assembly:
             await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
             while not self._moved.is_set():
                 try:
-                    await trio.to_thread.run_sync(self._prune, abandon_on_cancel=True)
+                    pruned = await trio.to_thread.run_sync(self._prune, abandon_on_cancel=True)
+                    if self._shared is not None:
+                        await self._shared.unlist(pruned)
+                        await self._shared.look_after()
                 except GatewayError as error:
                     log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
                 with trio.move_on_after(PRUNE_EVERY_SECONDS):
-                    await self._moved.wait()
+                    await self._wait_moved()
 
-    def _prune(self) -> None:
+    async def _wait_moved(self) -> None:
+        """Wait until the directory is another one; meanwhile see what became of files that are in doubt."""
+        if self._shared is None:
+            await self._moved.wait()
+            return
+        while not self._moved.is_set():
+            with trio.move_on_after(DOUBT_MS / 1000):
+                await self._moved.wait()
+            with suppress(GatewayError):  # the hourly look tells
+                await self._shared.decide_all()
+
+    def _prune(self) -> list[str]:
         keep = self._now.settings.dead_letter
-        self._dead_letters.prune(
+        return self._dead_letters.prune(
             keep_seconds=keep.keep_seconds, max_size_bytes=keep.max_size_bytes, now_ms=unix_ms()
         )
 

@@ -42,10 +42,21 @@ _KINDS: Final[dict[str, type[GatewayError]]] = {
 Answer = TypeVar("Answer")
 
 
-class _Error(msgspec.Struct):
+class ToldError(msgspec.Struct):
+    """An error, on its way to another process."""
+
     kind: str
     message: str
     remedy: str = ""
+
+    @classmethod
+    def of(cls, error: GatewayError) -> "ToldError":
+        """Tell one."""
+        return cls(kind=type(error).__name__, message=error.message, remedy=error.remedy)
+
+    def again(self) -> GatewayError:
+        """Return it as it was."""
+        return _KINDS.get(self.kind, GatewayError)(self.message, remedy=self.remedy)
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
@@ -55,7 +66,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     ask: str = ""
     with_: dict[str, Any] = msgspec.field(name="with", default_factory=dict)
     result: Any = None
-    error: _Error | None = None
+    error: ToldError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +168,7 @@ class Asker:
         if line is None:
             raise PeerError(f"a worker process did not answer within {within_seconds:g} s")
         if line.error is not None:
-            raise _KINDS.get(line.error.kind, GatewayError)(line.error.message, remedy=line.error.remedy)
+            raise line.error.again()
         return msgspec.convert(line.result, answer, str_keys=True)
 
 
@@ -180,8 +191,7 @@ class Questions:
 
     async def refuse(self, question: Question, error: GatewayError) -> None:
         """Answer with an error."""
-        told = _Error(kind=type(error).__name__, message=error.message, remedy=error.remedy)
-        await self._write(_Line(id=question.id, error=told))
+        await self._write(_Line(id=question.id, error=ToldError.of(error)))
 
     async def _write(self, line: _Line) -> None:
         try:

@@ -5,7 +5,7 @@ worst. What all workers see whole is not added: the dead letters, which lie in o
 in a spool that they share. Who does what is asked for: `process.spools`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -14,28 +14,22 @@ import trio
 
 from gateway.admin.actions import ActionResult
 from gateway.admin.health import Check
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
 from gateway.operations import BY_ADMIN_PORT
 from gateway.process.admin_port import AdminAnswers
 from gateway.process.exposition import set_readiness
-from gateway.process.fleet import Fleet
+from gateway.process.fleet import Answer, Fleet
+from gateway.process.merging import Answers, merge_edges, merge_health, merge_status, most_dead, worst
 from gateway.process.observing import Facts, merge_facts
 from gateway.process.spools import ACTION_SECONDS, first_serving, spools_of
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
-from gateway.tracing import read_asked, trace_letters
+from gateway.tracing import Part, read_asked, trace_letters
 
 COUNTED_SECONDS: Final = 10.0
 """How old the count of dead letters may be: counting a hundred thousand takes some tenths of a second."""
-NEWEST_REFUSALS: Final = 200
-"""As many as one process keeps."""
-_WORSE: Final = ("delivering", "recovering", "open", "paused", "unknown")
-"""Of the states of a target, what is told where the workers differ: the last."""
-_WAITING: Final = ("pending", "pending_bytes")
-
-Answers = Sequence[Mapping[str, Any]]
 
 
 class Gathering:
@@ -70,6 +64,10 @@ class Gathering:
             render_metrics=self.render_metrics,
             edge=self.edge,
             facts=self.facts,
+            changes=partial(trio.to_thread.run_sync, self._audit.tail, abandon_on_cancel=True),
+            trace_parts=self._spools.trace,
+            recall=self._recall,
+            follow_pauses=self._follow_pauses,
         )
 
     # -- health and metrics
@@ -136,7 +134,9 @@ class Gathering:
     async def status(self) -> Mapping[str, object]:
         """Return how each target is, and each worker."""
         said = await self._all("status")
-        merged = merge_status(said, await self._dead_letters_now(), shared_spool=self._fleet.shared_spool)
+        shared = self._fleet.shared_spool
+        dead = most_dead(said) if shared else await self._dead_letters_now()
+        merged = merge_status(said, dead, shared_spool=shared)
         workers = [
             {
                 "worker": worker.number,
@@ -158,13 +158,13 @@ class Gathering:
         """Leave a target alone, in all workers."""
         self._demand(target)
         await self._record("pause", target=target, seconds=seconds, reason=reason)
-        return _worst(await self._spools.pause(target, seconds=seconds, reason=reason))
+        return worst(await self._spools.pause(target, seconds=seconds, reason=reason))
 
     async def resume(self, target: str, *, rate_per_second: float | None) -> Mapping[str, object]:
         """Deliver to a target again, in all workers; each takes its share of the rate."""
         self._demand(target)
         await self._record("resume", target=target, rate_per_second=rate_per_second)
-        return _worst(await self._spools.resume(target, rate_per_second=rate_per_second))
+        return worst(await self._spools.resume(target, rate_per_second=rate_per_second))
 
     async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
         """Make dead letters of what waits for a lost target: about `limit`, wherever it waits."""
@@ -188,6 +188,24 @@ class Gathering:
         self.recount()
         return results
 
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        """Say what a replay would do."""
+        return await self._of_first(
+            "rehearse", dict[str, ActionResult], ids=list(ids), accept_edited=accept_edited
+        )
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        """List dead letters that gateways share."""
+        return await self._of_first("list_letters", dict[str, Any], asked=msgspec.to_builtins(asked))
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        """Return one of these."""
+        return await self._of_first("read_letter", dict[str, Any], identifier=identifier)
+
+    async def _of_first(self, name: str, answer: type[Answer], **arguments: object) -> Answer:
+        first = first_serving(self._fleet)
+        return await self._fleet.ask(first, name, answer, within_seconds=ACTION_SECONDS, **arguments)
+
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
         """Remove dead letters for good."""
         await self._record("discard", ids=list(ids))
@@ -200,6 +218,13 @@ class Gathering:
         )
         self.recount()
         return done
+
+    async def _recall(self, ids: Sequence[str]) -> list[Part]:
+        said = await self._fleet.ask_all("recall", Part, ids=list(ids))
+        return [one for one in said.values() if not isinstance(one, GatewayError)]
+
+    async def _follow_pauses(self) -> None:
+        await self._fleet.ask_all("follow_pauses", type(None))
 
     def _demand(self, target: str) -> None:
         known = self._fleet.generation.settings.targets
@@ -219,131 +244,3 @@ class Gathering:
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))
-
-
-def merge_health(
-    said: Mapping[int, Mapping[str, Check]], *, total: int, draining: bool, reload_refused: str
-) -> Mapping[str, Check]:
-    """Make one `/readyz` of several: all is well where all is well with one worker; the others are told."""
-    ready = [number for number, checks in said.items() if all(check.ok for check in checks.values())]
-    names = {name: None for checks in said.values() for name in checks} or {"listener": None}
-    told = {
-        name: "; ".join(
-            f"worker {number}: {checks[name].detail}"
-            for number, checks in said.items()
-            if name in checks and checks[name].detail
-        )
-        for name in names
-    }
-    merged = {
-        name: Check(
-            ok=bool(ready) or (bool(said) and all(name in one and one[name].ok for one in said.values())),
-            detail=detail or ("" if said else "no worker serves"),
-        )
-        for name, detail in told.items()
-    }
-    return {
-        **merged,
-        "draining": Check(ok=not draining, detail="about to stop" if draining else ""),
-        "configuration": Check(ok=True, detail=reload_refused),
-        "workers": Check(
-            ok=bool(ready), detail="" if len(ready) == total else f"{len(ready)} of {total} serve"
-        ),
-    }
-
-
-def merge_status(
-    said: Answers, dead_letters: Mapping[str, int], *, shared_spool: bool = False
-) -> dict[str, Any]:
-    """Make one status of several; in all but the targets, the first has the word. Who shares a spool sees all
-    that waits, up to a second late: the most is told, and nothing added."""
-    waiting = _most_waiting if shared_spool else _all_waiting
-    names = {name: None for one in said for name in one["targets"]} | dict.fromkeys(dead_letters)
-    targets = {}
-    for name in names:
-        parts = [one["targets"][name] for one in said if name in one["targets"]]
-        targets[name] = {
-            **_worst(parts),
-            **waiting(parts),
-            "oldest_seconds": max((part["oldest_seconds"] for part in parts), default=0.0),
-            # RFC 3339, UTC: text sorts.
-            "next_attempt_at": min(
-                filter(None, (part.get("next_attempt_at") for part in parts)), default=None
-            ),
-            **_last_error(parts),
-            "dead_letters": dead_letters.get(name, 0),
-            **_doing(parts),
-        }
-    return {**(said[0] if said else {}), "targets": targets}
-
-
-def _all_waiting(parts: Answers) -> dict[str, int]:
-    return {key: sum(part.get(key, 0) for part in parts) for key in _WAITING}
-
-
-def _most_waiting(parts: Answers) -> dict[str, int]:
-    most = max(parts, key=lambda part: tuple(part.get(key, 0) for key in _WAITING), default={})
-    return {key: most.get(key, 0) for key in _WAITING}
-
-
-def _doing(parts: Answers) -> dict[str, Any]:
-    """Return how a target is doing in all workers (RFC 3339, UTC: text sorts)."""
-    give_ups = [part["next_give_up_at"] for part in parts if part.get("next_give_up_at")]
-    delivered = [part["last_delivered_at"] for part in parts if part.get("last_delivered_at")]
-    return {
-        "delivered": sum(part.get("delivered", 0) for part in parts),
-        "last_delivered_at": max(delivered, default=None),
-        "next_give_up_at": min(give_ups, default=None),
-    }
-
-
-def _worst(parts: Answers) -> dict[str, Any]:
-    """Return the view where the target is worst."""
-    return dict(sorted(parts, key=_badness)[-1]) if parts else {}
-
-
-def _last_error(parts: Answers) -> dict[str, Any]:
-    """Return the latest of all (RFC 3339, UTC: text sorts)."""
-    errors = [part["last_error"] for part in parts if part.get("last_error")]
-    return {"last_error": max(errors, key=lambda error: str(error["at"]))} if errors else {}
-
-
-def _badness(part: Mapping[str, Any]) -> int:
-    state = part.get("state")
-    return _WORSE.index(state) if state in _WORSE else -1
-
-
-def merge_edges(said: Answers) -> dict[str, Any]:
-    """Make one report of several (`admin.reports.EdgeReport`)."""
-    return {
-        **said[0],
-        "anchors": _latest(said, "anchors", ("client", "sha256"), "last_seen_at"),
-        "secrets": _latest(said, "secrets", ("app", "index"), "last_used_at"),
-        "certificates": _latest(said, "certificates", ("name",), "not_after"),
-        "apps": {
-            name: {
-                **app,
-                "recent": {
-                    key: sum(one["apps"][name]["recent"][key] for one in said if name in one["apps"])
-                    for key in app["recent"]
-                },
-            }
-            for name, app in said[0]["apps"].items()
-        },
-        "refusals": sorted(
-            (refusal for one in said for refusal in one["refusals"]),
-            key=lambda one: str(one["at"]),
-            reverse=True,
-        )[:NEWEST_REFUSALS],
-    }
-
-
-def _latest(said: Answers, name: str, key: Iterable[str], time: str) -> list[Mapping[str, Any]]:
-    """Of each thing that several tell of, take the word of the latest (RFC 3339, UTC: text sorts)."""
-    found: dict[tuple[object, ...], Mapping[str, Any]] = {}
-    for one in said:
-        for row in one[name]:
-            identity = tuple(row[part] for part in key)
-            if identity not in found or (row[time] or "") > (found[identity][time] or ""):
-                found[identity] = row
-    return list(found.values())

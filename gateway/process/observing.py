@@ -124,6 +124,13 @@ Gather = Callable[[bool], Awaitable[Facts]]
 """Returns the facts of all processes; the argument: with the lines of the ledger."""
 
 
+class Judged(msgspec.Struct, kw_only=True):
+    """What is judged."""
+
+    facts: Facts
+    targets: list[TargetSeen]
+
+
 class Observer:
     """Judges now and again, tells what begins and ends, and answers `GET /api/ledger`."""
 
@@ -135,8 +142,11 @@ class Observer:
         apps: Callable[[], Collection[str]],
         metrics: Metrics,
         now_ms: Callable[[], int],
+        judged: Callable[[], Awaitable[Judged]] | None = None,
     ) -> None:
-        """`status` is that of the admin port's actions; `apps` are those configured now."""
+        """`status` is that of the admin port's actions; `apps` are those configured now. `judged` is what is
+        judged, where that is not what is shown: every look must judge the same, whoever looks."""
+        self._judged = judged
         self._gather = gather
         self._status = status
         self._apps = apps
@@ -152,14 +162,14 @@ class Observer:
         """Judge until cancelled."""
         while True:
             try:
-                await self._look(with_slots=False)
+                await self._look()
             except GatewayError as error:  # the spool is closing, or no worker answers: the next look tells
                 log.debug("conditions_not_judged", error=str(error))
             await trio.sleep(JUDGE_EVERY_SECONDS)
 
     async def report(self) -> Mapping[str, object]:
         """Return what `GET /api/ledger` answers; see `admin.reports.LedgerReport`."""
-        facts, status, conditions = await self._look(with_slots=True)
+        facts, status, conditions = await self._look_closely()
         now_ms = self._now_ms()
         return {
             "at": rfc3339(now_ms),
@@ -174,23 +184,38 @@ class Observer:
             },
         }
 
-    async def _look(self, *, with_slots: bool) -> tuple[Facts, Mapping[str, Any], tuple[Condition, ...]]:
+    async def _look(self) -> tuple[Condition, ...]:
+        if self._judged is None:
+            return (await self._look_at_all(with_slots=False))[2]
+        async with self._looking:
+            judged = await self._judged()
+            return self._judge(judged.facts, judged.targets)
+
+    async def _look_closely(self) -> tuple[Facts, Mapping[str, Any], tuple[Condition, ...]]:
+        if self._judged is None:
+            return await self._look_at_all(with_slots=True)
+        conditions = await self._look()
+        return await self._gather(True), await self._status(), conditions
+
+    async def _look_at_all(
+        self, *, with_slots: bool
+    ) -> tuple[Facts, Mapping[str, Any], tuple[Condition, ...]]:
         async with self._looking:
             facts, status = await self._gather(with_slots), await self._status()
-            return facts, status, self._judge(facts, status)
+            return facts, status, self._judge(facts, targets_seen(status))
 
     def _configured(self, facts: Facts) -> list[Heard]:
         apps = self._apps()
         return sorted((track for track in facts.tracks if track.app in apps), key=lambda one: one.key)
 
-    def _judge(self, facts: Facts, status: Mapping[str, Any]) -> tuple[Condition, ...]:
+    def _judge(self, facts: Facts, targets: Sequence[TargetSeen]) -> tuple[Condition, ...]:
         """Judge, tell what has begun and what has ended, and set the metrics."""
         now_ms = self._now_ms()
         heard = self._configured(facts)
         seen = Seen(
             heard=heard,
             turned_away=facts.turned_away,
-            targets=targets_seen(status),
+            targets=targets,
             listening_since_ms=facts.listening_since_ms,
         )
         found: dict[tuple[str, ...], Condition] = {}

@@ -26,11 +26,12 @@ from gateway.process.assembly import Assembly, Life
 from gateway.process.exposition import ReloadRecord
 from gateway.process.generation import Generation, build_generation, callback_urls
 from gateway.process.reloading import Reloader
+from gateway.process.replicas import with_others
 from gateway.process.service_manager import ServiceManager
 from gateway.settings.load import Loaded
 from gateway.settings.values import Address, ListenAddress
 from gateway.spool.contract import Spool
-from gateway.spool.opening import open_spool
+from gateway.spool.opening import open_exchange, open_spool
 from gateway.spool.succession import succeed
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
@@ -74,7 +75,10 @@ async def serve(
         metrics_port = sockets.bind("metrics.address", settings.metrics.address) if settings.metrics else None
         metrics = Metrics()
         generation = build_generation(loaded)
-        async with open_spool(settings.spool, metrics=metrics, now_ms=unix_ms) as spool:
+        async with (
+            open_spool(settings.spool, metrics=metrics, now_ms=unix_ms) as spool,
+            open_exchange(settings.spool) as exchange,
+        ):
             audit = AuditLog(settings.spool.directory.parent / AUDIT_FILE_NAME)
             record = ReloadRecord(generation, metrics=metrics, at_ms=unix_ms())
             assembly = Assembly(
@@ -87,12 +91,17 @@ async def serve(
                 public=public,
             )
             admin_port = AdminPort(
-                assembly.answers,
+                with_others(
+                    exchange,
+                    assembly.answers,
+                    dead_letters=assembly.dead_letters,
+                    targets=lambda: assembly.generation.settings.targets,
+                    now_ms=unix_ms,
+                ),
                 generation=lambda: assembly.generation,
                 record=record,
                 public=public,
                 dead_letters=assembly.dead_letters,
-                audit=audit,
                 metrics=metrics,
                 left_behind=succeed(settings.spool),
             )

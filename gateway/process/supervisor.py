@@ -8,6 +8,7 @@ SIGHUP has all take up the new state or none: each builds it, and when each has,
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -24,14 +25,16 @@ from gateway.process.fleet import Fleet
 from gateway.process.gathering import Gathering
 from gateway.process.generation import Generation, build_generation
 from gateway.process.reloading import Reloader
+from gateway.process.replicas import with_others
 from gateway.process.service import Announce, Sockets, announce_urls, leading_error, listen_to_signals
 from gateway.process.service_manager import ServiceManager
 from gateway.settings.amounts import AUTO
 from gateway.settings.load import Loaded
 from gateway.settings.model import Settings
 from gateway.settings.values import Address
+from gateway.spool.exchange import Exchange
 from gateway.spool.lock import DirectoryLock
-from gateway.spool.opening import files_of_workers
+from gateway.spool.opening import files_of_workers, open_exchange
 from gateway.spool.succession import succeed
 from gateway.telemetry.audit import FILE_NAME as AUDIT_FILE_NAME
 from gateway.telemetry.audit import AuditLog
@@ -73,15 +76,22 @@ async def supervise(
     """
     settings = loaded.settings
     life, manager = Life(), ServiceManager(os.environ)
-    with (
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
-        Sockets() as sockets,
-        DirectoryLock(settings.spool.directory),
-    ):
+    async with AsyncExitStack() as stack:
+        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        sockets = stack.enter_context(Sockets())
+        stack.enter_context(DirectoryLock(settings.spool.directory))
         public = sockets.bind_public(settings.listen.address)
         admin = sockets.bind("admin.address", settings.admin.address)
         metrics_port = sockets.bind("metrics.address", settings.metrics.address) if settings.metrics else None
-        head = _Head(build_generation(loaded), config=config, public=public, life=life, manager=manager)
+        exchange = await stack.enter_async_context(open_exchange(settings.spool))
+        head = _Head(
+            build_generation(loaded),
+            config=config,
+            public=public,
+            life=life,
+            manager=manager,
+            exchange=exchange,
+        )
         with leading_error(), trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(listen_to_signals, signals, life, head.reloader.ask)
@@ -116,7 +126,14 @@ class _Head:
     """What the supervisor has besides its workers."""
 
     def __init__(
-        self, generation: Generation, *, config: Path, public: Bound, life: Life, manager: ServiceManager
+        self,
+        generation: Generation,
+        *,
+        config: Path,
+        public: Bound,
+        life: Life,
+        manager: ServiceManager,
+        exchange: Exchange | None,
     ) -> None:
         settings = generation.settings
         self.generation = generation
@@ -156,12 +173,17 @@ class _Head:
             reload_refused=record.refusal,
         )
         self.admin_port = AdminPort(
-            self._gathering.answers,
+            with_others(
+                exchange,
+                self._gathering.answers,
+                dead_letters=self._dead_letters,
+                targets=lambda: self.generation.settings.targets,
+                now_ms=unix_ms,
+            ),
             generation=lambda: self.generation,
             record=record,
             public=public,
             dead_letters=self._dead_letters,
-            audit=audit,
             metrics=self._metrics,
             left_behind=succeed(settings.spool),
         )

@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.clock import unix_ms
 from gateway.core import pausing
 from gateway.core.pausing import Pause, Pauses
@@ -231,6 +231,9 @@ class _Desk:
             "resume": operations.resume,
             "replay": operations.replay,
             "discard": operations.discard,
+            "rehearse": operations.rehearse,
+            "list_letters": self._list_letters,
+            "read_letter": operations.read_letter,
             "discard_target": operations.discard_target,
             "replay_kept": self._replay_kept,
             "waiting": self._waiting,
@@ -297,6 +300,9 @@ class _Desk:
         else:
             seconds = None if pause.until_ms is None else max(1, pause.until_ms - now_ms) / 1000
             await self._assembly.operations.pause(target, seconds=seconds, reason=pause.reason)
+
+    async def _list_letters(self, asked: dict[str, Any]) -> object:
+        return await self._assembly.operations.list_letters(msgspec.convert(asked, LettersRequest))
 
     async def _replay_kept(self, asked: dict[str, Any]) -> object:
         return await self._assembly.operations.replay_kept(msgspec.convert(asked, ReplayKeptRequest))

@@ -66,10 +66,13 @@ The promises, numbered; tests name them.
     a settlement that comes later than the next lease changes nothing (7). All times that callers give and get
     are by their own clocks, which need not agree. Where the connection is lost at the commit, 15 leaves open
     whether something was stored: then the same bytes are a `DUPLICATE`.
+32. While an offer of free hands stands, and nothing else of its target is due, what `append` stores for it is
+    leased in the same transaction, as `lease` would lease it right after (5, 6, 19), and handed to `take`.
+    What finds no hand is due at once. A spool may take no offers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
@@ -80,6 +83,7 @@ from gateway.core.merging import Merging
 from gateway.core.pausing import Pauses
 from gateway.core.signature import VerifiedBody
 from gateway.spool.history import AttemptRecord, Mentions, TracedNotification
+from gateway.spool.letters import LetterIndex, ListedLetter, TakenLetter
 
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -127,8 +131,7 @@ class Remembered:
     """Every one that was accepted since then, Unix time; None: of none it is sure."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A delivery in the hands of one attempt. Only a lease can be settled."""
 
     token: int
@@ -137,7 +140,7 @@ class Lease:
     notification_id: str
     app: str
     target: str
-    raw: bytes = field(repr=False)
+    raw: bytes
     selection: tuple[int, ...] | None
     received_at_ms: int
     clock_started_ms: int
@@ -154,6 +157,10 @@ class Lease:
     was none."""
     damaged: bool = False
     """Whether `raw` is not what was stored (25): it is for people to look at."""
+
+    def __repr__(self) -> str:
+        """Tell it without its bytes (law 8)."""
+        return f"Lease(delivery_id={self.delivery_id!r}, target={self.target!r}, attempt={self.attempt})"
 
 
 Place = tuple[int, int]
@@ -193,6 +200,9 @@ class Done:
 class Buried:
     """The dead letter is durable (or the target drops what it gives up)."""
 
+    letter: ListedLetter | None = None
+    """What goes on the list of dead letters, where there is one (32)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLater:
@@ -211,6 +221,34 @@ class Release:
 
     alone: bool = False
     """It leaves its group in any case, and is due at once."""
+
+
+@dataclass(slots=True)
+class Handed:
+    """How many attempts were handed over to who makes offers. Counted by the spool, on its own thread."""
+
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Offer:
+    """Free hands of a target, for what is stored next (32)."""
+
+    target: str
+    handed: Handed
+    """The same in each offer of one maker."""
+    until: int
+    """How many attempts may have been handed over in all: so counted, an offer that crosses what is just
+    being handed over grants nothing twice. 0: the offer is withdrawn."""
+    now_ms: Callable[[], int]
+    """Unix time; called on the spool's own thread."""
+    next_due_ms: Callable[[int, int], int]
+    """From now and the number of the attempt that starts: when the one after it is due. Pure; called on the
+    spool's own thread."""
+    take: Callable[[tuple[Lease, ...]], None]
+    """Called on the Trio thread after the commit; must not raise. It is called still for an offer that was
+    replaced while a commit was under way."""
+    merging: Merging | None = None
 
 
 Settlement = Done | Buried | RetryLater | Release
@@ -245,8 +283,15 @@ class Spool(Protocol):
         """
         ...
 
-    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
-        """Add the deliveries of a dead letter again; returns those added (12). Raises as `append`."""
+    async def restore(
+        self, notification: Notification, *, clock_started_ms: int, taken: TakenLetter | None = None
+    ) -> frozenset[str]:
+        """Add the deliveries of a dead letter again; returns those added (12, 33). Raises as `append`."""
+        ...
+
+    @property
+    def letters(self) -> LetterIndex | None:
+        """The index of dead letters; None: it is nobody else's spool, and the directory tells."""
         ...
 
     async def lease(
@@ -268,6 +313,14 @@ class Spool(Protocol):
 
         `next_due_ms` gives, for the number of the attempt that now starts, when the one after it is due; it
         is called on the spool's own thread and must be pure. `hold_ms`: see 31.
+        """
+        ...
+
+    def offer(self, offer: Offer) -> bool:
+        """Let what is stored next find free hands, in place of the last offer for this target (32).
+
+        False: this spool takes no offers. An offer counts once `next_due_ms` was asked and nothing was due.
+        What is handed over after a withdrawal was under way: all of it has come when a later call returns.
         """
         ...
 
@@ -372,7 +425,8 @@ class Spool(Protocol):
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Call back, on the Trio thread, with the targets for which deliveries have become due at once.
 
-        That is: appended, restored or released. Called after the commit; must not raise.
+        That is: appended, and not leased with it (32), restored or released. Called after the commit; must
+        not raise.
         """
         ...
 

@@ -28,6 +28,8 @@ PROBE_SECONDS = 0.5
 restart delivers the sooner."""
 PROBE_STEPS = 10_000
 """Virtual machine steps between two looks at the clock, well under a millisecond each."""
+STATEMENTS_KEPT = 256
+"""Prepared statements: each of ours, and those with rows of their own in ten sizes."""
 CACHE_KIB = 32 * 1024
 """Page cache: holds the inner pages of every tree at 20 million keys."""
 
@@ -141,7 +143,9 @@ def _create(file: Path, vfs: str | None) -> None:
 
 def _open(file: Path, vfs: str | None) -> apsw.Connection:
     try:
-        connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+        connection = apsw.Connection(
+            str(file), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs, statementcachesize=STATEMENTS_KEPT
+        )
     except apsw.Error as error:
         raise translate(error, file) from error
     try:

@@ -13,7 +13,8 @@ import apsw
 
 from gateway.errors import GatewayError, SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import duplicates
-from gateway.spool.contract import Remembered
+from gateway.spool.at_hand import AtHand
+from gateway.spool.contract import Offer, Remembered
 from gateway.spool.database import close_database, translate
 from gateway.spool.keeping import Keeping
 from gateway.spool.leasing import Leasing
@@ -39,7 +40,7 @@ from gateway.spool.requests import (
     TakeOldest,
     Trace,
 )
-from gateway.spool.session import Draft, Session, json_rows
+from gateway.spool.session import NEVER_MS, Draft, Session, json_rows
 from gateway.spool.sparing import run_sparing
 from gateway.spool.storing import Storing
 from gateway.spool.tracing import find_mentions, trace
@@ -69,7 +70,6 @@ class Engine:
         self._limits = limits
         try:
             self._window = Window(self._file, limits)
-            self._storing = Storing(self._file, self._window)
             self._keeping = Keeping(
                 self._file,
                 keep_ms=keep_ms,
@@ -82,6 +82,8 @@ class Engine:
                 if self._keeping.has_work
                 else Leasing(self._file)
             )
+            self._at_hand = AtHand(self._file, self._leasing.token)
+            self._storing = Storing(self._file, self._window, self._at_hand)
             self._next_seq = int(self._file.rows("last_seq")[0][0]) + 1
             self._buckets = tuple(
                 duplicates.Bucket(id=row[0], start_ms=row[1], end_ms=row[2], keys=row[3])
@@ -94,6 +96,10 @@ class Engine:
             """Bytes of their notifications."""
         except apsw.Error as error:
             raise translate(error, path) from error
+
+    def offer(self, offer: Offer) -> None:
+        """Take an offer in place of the last one for its target; on whatever thread."""
+        self._at_hand.offer(offer)
 
     @property
     def buckets(self) -> duplicates.Buckets:
@@ -185,24 +191,27 @@ class Engine:
         self._buckets = draft.buckets
         self._window.adopt(draft)
         self._leasing.adopt(draft)
+        self._at_hand.adopt(draft)
         return Effects(
             pending=draft.pending,
             pending_bytes=draft.pending_bytes,
             ready=frozenset(draft.ready),
+            fresh=tuple(draft.fresh),
             stored=draft.stored,
             wrote=self._file.connection.total_changes() != before,
         )
 
     def _steps(self, batch: list[Request], draft: Draft) -> None:
         self._leasing.settle([request for request in batch if isinstance(request, Settle)], draft)
-        self._storing.append([request for request in batch if isinstance(request, Append)], draft)
+        takes = [request for request in batch if isinstance(request, Take)]
+        self._storing.append([request for request in batch if isinstance(request, Append)], takes, draft)
         for request in batch:
             if isinstance(request, Restore):
                 self._storing.restore(request, draft)
             elif isinstance(request, SendAgain):
                 self._keeping.send_again(request, draft)
         for request in batch:
-            if isinstance(request, Take):
+            if isinstance(request, Take) and not request.is_done:
                 self._leasing.take(request, draft)
             elif isinstance(request, TakeOldest):
                 self._leasing.take_oldest(request, draft)
@@ -212,7 +221,10 @@ class Engine:
     def _answer(self, request: Request, draft: Draft) -> None:
         """Do what asks or changes nothing of deliveries."""
         if isinstance(request, NextDue):
-            request.result = self._leasing.next_due(request.target, draft)
+            due_ms = self._at_hand.next_due(request.target, draft)
+            if due_ms is None:
+                due_ms = self._leasing.next_due(request.target, draft)
+            request.result = None if due_ms >= NEVER_MS else due_ms
         elif isinstance(request, Hasten):
             request.result = self._leasing.hasten(request, draft)
         elif isinstance(request, Oldest | OldestClock):

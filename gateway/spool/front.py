@@ -21,12 +21,14 @@ from gateway.spool.contract import (
     Lease,
     NewDelivery,
     Notification,
+    Offer,
     Place,
     Room,
     Settlement,
 )
 from gateway.spool.history import Mentions, TracedNotification
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
+from gateway.spool.letters import LetterIndex, TakenLetter
 from gateway.telemetry.log import get_logger
 
 log = get_logger("spool")
@@ -85,12 +87,19 @@ class SpoolFront:
         await self._store(request)
         return request.result
 
-    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
+    async def restore(
+        self, notification: Notification, *, clock_started_ms: int, taken: TakenLetter | None = None
+    ) -> frozenset[str]:
         """See `Spool.restore`. ValueError: an id, a name or a time that cannot be kept."""
         check_notification(notification)
-        request = requests.Restore(notification=notification, clock_started_ms=clock_started_ms)
+        request = requests.Restore(notification=notification, clock_started_ms=clock_started_ms, taken=taken)
         await self._store(request)
         return request.result
+
+    @property
+    def letters(self) -> LetterIndex | None:
+        """See `Spool.letters`."""
+        return None
 
     async def lease(
         self,
@@ -115,6 +124,11 @@ class SpoolFront:
         )
         await self._ask(request)
         return request.result
+
+    def offer(self, offer: Offer) -> bool:
+        """See `Spool.offer`."""
+        del offer
+        return False
 
     async def lease_oldest(
         self, target: str, *, now_ms: int, clock_started_by_ms: int, limit: int
@@ -280,6 +294,8 @@ class SpoolFront:
         for request in batch:
             if request.task is not None:
                 trio.lowlevel.reschedule(request.task)
+        for offer, leases in effects.fresh:
+            self._hand_over(offer, leases)
         if effects.ready:
             self._tell_ready(effects.ready)
 
@@ -293,6 +309,12 @@ class SpoolFront:
             else:
                 self._pending.pop(target, None)
                 self._pending_bytes.pop(target, None)
+
+    def _hand_over(self, offer: Offer, leases: tuple[Lease, ...]) -> None:
+        try:
+            offer.take(leases)
+        except Exception as error:  # noqa: BLE001 - see `_wake`; the fault is the callback's
+            log.error("spool_ready_callback_failed", error=repr(error))  # noqa: TRY400 - our Logger has no exception()
 
     def _tell_ready(self, targets: frozenset[str]) -> None:
         for callback in self._callbacks:

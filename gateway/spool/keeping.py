@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.spool.contract import KeptStates
 from gateway.spool.requests import AskKept, GetKept, SendAgain
-from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Key, Session, json_rows
+from gateway.spool.session import NOT_STARTED, WAITS_FOR_ANOTHER_MS, Draft, Key, Session, json_rows
 from gateway.spool.stored_forms import kept_of, selection_text
 
 FORGET_SLICE: Final = 512
@@ -123,18 +123,21 @@ class Keeping:
             chosen = selection_text(new.selection)
             clock_ms = request.clock_started_ms
             rows.append(
-                (new.target, received_ms, seq, position, id_, chosen, clock_ms, new.changes, new.lane)
+                (
+                    *(new.target, received_ms, seq, position, id_, chosen, clock_ms, new.changes, new.lane),
+                    *NOT_STARTED,
+                )
             )
             seqs.append(seq)
             turns += ((new.target, key, seq, position) for key in new.order_keys)
             draft.count(new.target, 1, raw_bytes)
-            draft.ready.add(new.target)
+            draft.wake(new.target)
         request.result = frozenset(str(row[4]) for row in rows)
         if not rows:
             return
         draft.stored = True
         self._file.do("count_again", json_rows(seqs))
-        self._file.do("add_deliveries", json_rows(rows))
+        self._file.do_each("add_deliveries", rows)
         if turns:
             self._queue_up(turns, [row[:4] for row in rows])
         if taken_back:

@@ -19,7 +19,7 @@ from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import Buried, Done, Lease, Release, RetryLater
 from gateway.spool.history import AttemptRecord
 from gateway.spool.requests import Hasten, Settle, Take, TakeOldest
-from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Held, Key, Session, json_rows
+from gateway.spool.session import NEVER_MS, WAITS_FOR_ANOTHER_MS, Draft, Held, Key, Session, json_rows
 from gateway.spool.stored_forms import selection_of
 
 OVERDUE_SLICE: Final = 1000
@@ -96,6 +96,10 @@ class Leasing:
         # Starts anywhere, so that a lease of another opening of this file is never taken for one of this.
         self._tokens = itertools.count(secrets.randbits(62))
 
+    def token(self) -> int:
+        """Return the next token."""
+        return next(self._tokens)
+
     def adopt(self, draft: Draft) -> None:
         """Take over what a committed batch leased and ended."""
         for token in draft.ended:
@@ -136,16 +140,17 @@ class Leasing:
                     case RetryLater(at_ms=at_ms, record=record, group=group):
                         later.append((*key, max(1, at_ms), group))
                         records.append((key[2:], record))
+                        draft.due_again(target, max(1, at_ms))
                     case Release(alone=leaves):
                         if held.attempting:
                             released.append(key)
                         if leaves:
                             alone.append(key)
-                        draft.ready.add(target)
+                        draft.wake(target)
         self._keep(delivered)
         turns = self._turns_of(awaited)
+        self._remove(delivered + buried)
         for name, rows in (
-            ("remove_deliveries", delivered + buried),
             ("retry_later", later),
             ("release", released),
             ("leave_group", alone),
@@ -156,6 +161,10 @@ class Leasing:
         self._record(records)
         self._let_follow(turns, draft)
 
+    def _remove(self, keys: list[Key]) -> None:
+        removed = self._file.do_each("remove_deliveries", keys)
+        self._file.expect(removed, len(keys), "deliveries to settle (remove_deliveries)")
+
     def _turns_of(self, awaited: list[Key]) -> list[tuple[str, int]]:
         """Return target and key of each turn that others may wait for (promise 24)."""
         return self._file.rows("turns_of", json_rows(awaited)) if awaited else []
@@ -164,7 +173,8 @@ class Leasing:
         """Make due at once who has become the first under every key of its own."""
         if turns:
             self._file.do("let_follow", WAITS_FOR_ANOTHER_MS, json_rows(turns))
-            draft.ready.update(target for target, _ in turns)
+            for target, _ in turns:
+                draft.wake(target)
 
     def _record(self, records: list[tuple[tuple[int, int], AttemptRecord]]) -> None:
         if not records:
@@ -207,15 +217,15 @@ class Leasing:
                 if len(members) > 1 and key is None:
                     key = group_key(members[0].id, len(members))
                 due_ms = max(1, request.next_due_ms(members[0].attempt + 1))
-                starts += ((request.target, *row.place, due_ms, key) for row in members)
+                starts += ((request.target, *row.place, due_ms, key, request.now_ms) for row in members)
                 groups += (key for _ in members)
                 dues += (due_ms for _ in members)
         except Exception as error:  # noqa: BLE001 - the caller's own function; its error is the caller's alone
             request.error = error
             return
         earlier = self._earlier([row for row, _ in rows])
-        self._file.do("start_attempts", request.now_ms, json_rows(starts))
-        self._file.expect_changes(len(rows), "deliveries to lease")
+        self._file.expect(self._file.do_each("start_attempts", starts), len(rows), "deliveries to lease")
+        draft.forget(request.target)
         request.result = tuple(
             self._hand_out(
                 Held(
@@ -248,6 +258,7 @@ class Leasing:
                 due_ms_of.setdefault(member, (due_ms, key))
         if not due_ms_of:
             return
+        draft.forget(request.target)
         rows = self._read(request.target, list(due_ms_of))
         earlier = self._earlier([row for row, _ in rows])
         if interrupted := [(request.target, *row.place) for row, _ in rows if row.attempt_at_ms is not None]:
@@ -357,7 +368,7 @@ class Leasing:
         now_ms: int,
         draft: Draft,
     ) -> Lease:
-        token = next(self._tokens)
+        token = self.token()
         draft.leased[token] = held
         return Lease(
             token=token,
@@ -394,14 +405,17 @@ class Leasing:
                 )
                 done += self._file.changes()
         if done:
-            draft.ready.add(request.target)
+            draft.wake(request.target)
         return done
 
-    def next_due(self, target: str, draft: Draft) -> int | None:
-        """Return when the next delivery that nobody holds is due; 0: at once."""
+    def next_due(self, target: str, draft: Draft) -> int:
+        """Return when the next delivery that nobody holds is due; 0: at once; NEVER_MS: there is none."""
         held = self._held_places(target, draft)
         [(due_ms,)] = self._file.rows("next_due", target, json_rows(held), json_rows(ORDER))
-        return None if due_ms is None or due_ms >= WAITS_FOR_ANOTHER_MS else int(due_ms)
+        due_ms = NEVER_MS if due_ms is None or due_ms >= WAITS_FOR_ANOTHER_MS else int(due_ms)
+        if due_ms:
+            draft.quiet_until_ms[target] = due_ms
+        return due_ms
 
 
 def _storable(text: str) -> str:

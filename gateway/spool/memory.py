@@ -24,6 +24,7 @@ from gateway.spool.contract import (
     Lease,
     NewDelivery,
     Notification,
+    Offer,
     Place,
     Release,
     Remembered,
@@ -33,6 +34,7 @@ from gateway.spool.contract import (
 )
 from gateway.spool.history import AttemptRecord, Mentions, TracedNotification
 from gateway.spool.intake import check_notification, check_pauses, check_settlements
+from gateway.spool.letters import TakenLetter
 from gateway.spool.memory_state import Key, MemoryState, StoredDelivery
 
 _tokens = itertools.count(1)
@@ -96,7 +98,14 @@ class MemorySpool:
             result = Appended.STORED
         return result
 
-    async def restore(self, notification: Notification, *, clock_started_ms: int) -> frozenset[str]:
+    @property
+    def letters(self) -> None:
+        """See `Spool.letters`."""
+        return None
+
+    async def restore(
+        self, notification: Notification, *, clock_started_ms: int, taken: TakenLetter | None = None
+    ) -> frozenset[str]:
         """See `Spool.restore`."""
         check_notification(notification)
         await self._enter(storing=True)
@@ -147,6 +156,11 @@ class MemorySpool:
         return tuple(
             self._lease(keys[id(found)], found, due_ms, now_ms, name) for found, due_ms, name in starts
         )
+
+    def offer(self, offer: Offer) -> bool:
+        """See `Spool.offer`."""
+        del offer
+        return False
 
     async def lease_oldest(
         self, target: str, *, now_ms: int, clock_started_by_ms: int, limit: int

@@ -1,6 +1,7 @@
 -- What the writer thread says to SQLite. Each statement does a whole batch in one step: apsw gives up the GIL at
 -- every step, and while the loop is busy each return of it may cost a switch interval (measured at 64 rows beside a
 -- busy thread: 75 us a row this way, 740 us with executemany). So rows come as one JSON array, bodies as one carray.
+-- What every notification needs has its rows bound one by one, as {rows}: a list of VALUES, filled up with rows of NULL.
 
 -- name: known_digests
 -- 0-based positions in ?1 of digests that one of the buckets ?2 holds.
@@ -59,19 +60,16 @@ DELETE FROM seen_bucket WHERE id = ?1;
 
 -- name: add_notifications
 INSERT INTO notification (seq, id, app, received_at_ms, raw_crc32, deliveries, object, raw_bytes)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-FROM json_each(?1);
+SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL;
 
 -- name: add_bodies
 -- A carray counts its rows from 1: ?1 is the number before the first.
 INSERT INTO body (seq, raw) SELECT ?1 + bodies.rowid, bodies.value FROM carray(?2) AS bodies;
 
 -- name: add_deliveries
-INSERT INTO delivery
-    (target, received_at_ms, notification, position, id, selection, clock_started_ms, changes, lane, due_ms, attempt)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, 0, 0
-FROM json_each(?1);
+INSERT INTO delivery (target, received_at_ms, notification, position, id, selection, clock_started_ms, changes, lane,
+    due_ms, attempt, attempt_at_ms, group_key)
+SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL;
 
 -- name: add_turns
 INSERT INTO turn (target, key, notification, position)
@@ -224,17 +222,15 @@ FROM json_each(?1);
 
 -- name: start_attempts
 -- (The target comes from the rows: were it a constant, SQLite would walk all deliveries of the target.)
-UPDATE delivery SET attempt = attempt + 1, attempt_at_ms = ?1, due_ms = k.due_ms, group_key = k.group_key
-FROM (SELECT value ->> 0 AS target, value ->> 1 AS received_at_ms, value ->> 2 AS notification,
-             value ->> 3 AS position, value ->> 4 AS due_ms, value ->> 5 AS group_key FROM json_each(?2)) AS k
+WITH k (target, received_at_ms, notification, position, due_ms, group_key, attempt_at_ms) AS (VALUES {rows})
+UPDATE delivery
+SET attempt = attempt + 1, attempt_at_ms = k.attempt_at_ms, due_ms = k.due_ms, group_key = k.group_key
+FROM k
 WHERE delivery.target = k.target AND delivery.received_at_ms = k.received_at_ms
     AND delivery.notification = k.notification AND delivery.position = k.position;
 
 -- name: remove_deliveries
-DELETE FROM delivery
-WHERE (target, received_at_ms, notification, position) IN (
-    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
-);
+DELETE FROM delivery WHERE (target, received_at_ms, notification, position) IN (VALUES {rows});
 
 -- name: retry_later
 UPDATE delivery SET due_ms = k.due_ms, attempt_at_ms = NULL, group_key = k.group_key

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
@@ -17,9 +18,11 @@ from gateway.spool.contract import (
     Lease,
     NewDelivery,
     Notification,
+    Offer,
     Settlement,
 )
 from gateway.spool.history import Mentions, TracedNotification
+from gateway.spool.letters import TakenLetter
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -54,6 +57,7 @@ class Restore(Request):
 
     notification: Notification
     clock_started_ms: int
+    taken: TakenLetter | None = None
     result: frozenset[str] = frozenset()
 
     @property
@@ -74,6 +78,8 @@ class Take(Request):
     lanes: Sequence[Lane] = ORDER
     hold_ms: int = HOLD_MS
     result: tuple[Lease, ...] = ()
+    is_done: bool = False
+    """It was answered from memory."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -198,6 +204,16 @@ class FindMentions(Request):
     result: Mentions = field(default_factory=lambda: Mentions(notifications=(), bodies=0, before=None))
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class AskLetters(Request):
+    """A question to the index of dead letters, or a change of it (`Spool.letters`)."""
+
+    ask: Callable[[Any], object]
+    """Is given what runs a named statement, in a transaction."""
+    writes: bool
+    result: object = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
     """What a batch did that the Trio side has to know, once it is durable."""
@@ -208,6 +224,8 @@ class Effects:
     """Change of the bytes of their notifications, by target."""
     ready: frozenset[str] = frozenset()
     """Targets with deliveries that became due at once."""
+    fresh: tuple[tuple[Offer, tuple[Lease, ...]], ...] = ()
+    """What was leased as it was stored, and whose offer took it."""
     failure: GatewayError | None = None
     """Why something could not be stored."""
     stored: bool = False

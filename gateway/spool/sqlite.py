@@ -16,7 +16,7 @@ import trio
 from gateway.errors import GatewayError, SpoolBrokenError
 from gateway.private_file import sync_directory
 from gateway.settings.model import Spool as SpoolSettings
-from gateway.spool.contract import Remembered
+from gateway.spool.contract import Offer, Remembered
 from gateway.spool.database import FILE_NAME, open_database, wal_of
 from gateway.spool.duplicates import Limits
 from gateway.spool.engine import Engine
@@ -168,6 +168,11 @@ class SqliteSpool(SpoolFront):
 
     def _put(self, request: Request) -> None:
         self._writer.put(request)
+
+    def offer(self, offer: Offer) -> bool:
+        """See `Spool.offer`."""
+        self._engine.offer(offer)
+        return True
 
     def remembered(self, now_ms: int) -> Remembered:
         """See `Spool.remembered`."""

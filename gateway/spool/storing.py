@@ -4,9 +4,10 @@ import zlib
 
 import apsw
 
+from gateway.spool.at_hand import AtHand
 from gateway.spool.contract import Appended, NewDelivery, Notification
-from gateway.spool.requests import Append, Restore
-from gateway.spool.session import WAITS_FOR_ANOTHER_MS, Draft, Session, json_rows
+from gateway.spool.requests import Append, Restore, Take
+from gateway.spool.session import NOT_STARTED, WAITS_FOR_ANOTHER_MS, Draft, Place, Session, Started, json_rows
 from gateway.spool.stored_forms import selection_text
 from gateway.spool.window import Window
 
@@ -14,21 +15,23 @@ from gateway.spool.window import Window
 class Storing:
     """What puts notifications into the file."""
 
-    def __init__(self, file: Session, window: Window) -> None:
+    def __init__(self, file: Session, window: Window, at_hand: AtHand) -> None:
         self._file = file
         self._window = window
+        self._at_hand = at_hand
 
-    def append(self, requests: list[Append], draft: Draft) -> None:
-        """Store what is new; a second one of the same batch is a duplicate like any other (promise 3)."""
-        if not requests:
-            return
-        new = self._window.unseen(requests, draft)
+    def append(self, requests: list[Append], takes: list[Take], draft: Draft) -> None:
+        """Store what is new; a second one of the same batch is a duplicate like any other (promise 3).
+
+        `takes` of the same batch are answered, as far as what is at hand answers them.
+        """
+        new = self._window.unseen(requests, draft) if requests else []
         for request in new:
             request.result = Appended.STORED
+        notifications = [request.notification for request in new if request.notification.deliveries]
+        started = self._at_hand.lease(notifications, takes, draft)
         if new:
-            self._insert(
-                [(request.notification, request.notification.received_at_ms) for request in new], draft
-            )
+            self._insert([(one, one.received_at_ms) for one in notifications], draft, started)
 
     def restore(self, request: Restore, draft: Draft) -> None:
         """Store those deliveries that are not pending, past the duplicates window (promise 12)."""
@@ -38,10 +41,17 @@ class Storing:
         missing = tuple(delivery for id_, delivery in ids.items() if id_ not in pending)
         request.result = frozenset(delivery.id for delivery in missing)
         if missing:
-            self._insert([(_with(notification, missing), request.clock_started_ms)], draft)
+            for delivery in missing:
+                draft.forget(delivery.target)
+            self._insert([(_with(notification, missing), request.clock_started_ms)], draft, {})
 
-    def _insert(self, items: list[tuple[Notification, int]], draft: Draft) -> None:
-        """Store notifications with the start of their give-up clock; one without deliveries needs no row."""
+    def _insert(
+        self, items: list[tuple[Notification, int]], draft: Draft, started: dict[Place, Started]
+    ) -> None:
+        """Store notifications with the start of their give-up clock; one without deliveries needs no row.
+
+        `started`: what is leased with it.
+        """
         notifications: list[tuple[object, ...]] = []
         deliveries: list[tuple[object, ...]] = []
         bodies: list[bytes] = []
@@ -69,21 +79,27 @@ class Storing:
             bodies.append(body.raw)
             for position, new in enumerate(planned):
                 chosen = selection_text(new.selection)
+                begun = started.get((seq, position))
                 deliveries.append(
-                    (new.target, received_ms, seq, position, new.id, chosen, clock_ms, new.changes, new.lane)
+                    (
+                        *(new.target, received_ms, seq, position, new.id, chosen),
+                        *(clock_ms, new.changes, new.lane),
+                        *(begun or NOT_STARTED),
+                    )
                 )
                 draft.count(new.target, 1, len(body.raw))
-                draft.ready.add(new.target)
+                if begun is None:
+                    draft.ready.add(new.target)
                 if new.order_keys:
                     ordered.append((new.target, received_ms, seq, position))
                     turns += ((new.target, key, seq, position) for key in new.order_keys)
             seq += 1
         if not bodies:
             return
-        self._file.do("add_notifications", json_rows(notifications))
+        self._file.do_each("add_notifications", notifications)
         self._file.do("add_bodies", draft.next_seq - 1, apsw.carray(tuple(bodies)))
         self._file.expect_changes(len(bodies), "bodies to store")
-        self._file.do("add_deliveries", json_rows(deliveries))
+        self._file.do_each("add_deliveries", deliveries)
         if ordered:
             self._file.do("add_turns", json_rows(turns))
             self._file.do("queue_up", WAITS_FOR_ANOTHER_MS, json_rows(ordered))

@@ -9,8 +9,6 @@ from typing import Final
 from gateway.errors import SpoolUnavailableError
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool.lock import FILE_MODE
-from gateway.spool.opening import is_shared
-from gateway.spool.sqlite import workers_with_files
 
 MARK: Final = "shared"
 """A file: who ran here last kept what waits in a database, and not here."""
@@ -25,10 +23,22 @@ class LeftBehind:
 
 
 def left_behind(settings: SpoolSettings) -> LeftBehind | None:
-    """Look at what a gateway with another engine has left."""
-    directory = settings.directory
-    if not is_shared(settings):
-        return _left_in_database(directory) if (directory / MARK).exists() else None
+    """Look at what a gateway with another engine has left; None also where this user may not look."""
+    look = _left_in_files if _is_shared(settings) else _left_in_database
+    try:
+        return look(settings.directory)
+    except OSError:  # nor could a gateway run there: others tell of that
+        return None
+
+
+def _is_shared(settings: SpoolSettings) -> bool:
+    """As `gateway.spool.opening`, which loads an engine: `check` has no other use for it."""
+    return settings.engine == "postgresql"
+
+
+def _left_in_files(directory: Path) -> LeftBehind | None:
+    from gateway.spool.sqlite import workers_with_files
+
     files = workers_with_files(directory)
     if not files:
         return None
@@ -39,7 +49,9 @@ def left_behind(settings: SpoolSettings) -> LeftBehind | None:
     )
 
 
-def _left_in_database(directory: Path) -> LeftBehind:
+def _left_in_database(directory: Path) -> LeftBehind | None:
+    if not (directory / MARK).exists():
+        return None
     return LeftBehind(
         message=f"the gateway of {directory} ran with spool.engine postgresql: what waits in that database"
         " only gateways that use it deliver",
@@ -57,7 +69,7 @@ def succeed(settings: SpoolSettings) -> LeftBehind | None:
     """
     left, mark = left_behind(settings), settings.directory / MARK
     try:
-        if is_shared(settings):
+        if _is_shared(settings):
             mark.touch(mode=FILE_MODE)
         else:
             mark.unlink(missing_ok=True)

@@ -153,6 +153,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "exchange_overrun": _event(
         "queued", "Other gateways ask more than this one answers; what is too much was not answered."
     ),
+    "replica_answer_unusable": _event(
+        "gateway question detail suppressed",
+        "Another gateway on the database answered what is of no use; it counts as not answering.",
+    ),
     "spool_close_failed": _event("detail", "The spool could not be closed in order; nothing is lost."),
     "spool_ready_callback_failed": _event("error", "A defect kept a target from being woken at once."),
     # Delivery.
@@ -215,6 +219,14 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "dead_letter_not_removed": _of_delivery("error", "Such a file could not be removed."),
     "dead_letter_pruned": _event("target delivery reason", "A dead letter was past `keep` or `max_size`."),
+    "dead_letters_listed": _event("letters", "Dead letters were found that are on no list: they are now."),
+    "dead_letters_gone": _event(
+        "letters delivery",
+        "Listed dead letters have no file any more (so many, the first): they are off the list.",
+    ),
+    "dead_letter_undecided": _event(
+        "delivery error", "What became of a dead letter that was being written or replayed could not be seen."
+    ),
     "dead_letters_not_pruned": _event("error", "The dead-letter directory could not be tidied."),
     # The admin port.
     "admin_token_refused": _event(
@@ -270,6 +282,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "ack_p50_ms": "The median time from the head of a request to its 200, estimated from `ack_seconds`.",
     "ack_p99_ms": "What 99 % were faster than, estimated likewise.",
     "lag_seconds": "How long before us Meta's own timestamp is, the longest of those that were read.",
+    "gateway": "Another gateway on the same database: its host and process.",
+    "question": "What another gateway was asked.",
     "queued": "How many questions wait to be answered.",
     "seconds": "How long a time a summary is of; how long a condition lasted.",
     "changes": "Changes in a notification.",
@@ -277,6 +291,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "members": "Deliveries of a merged POST.",
     "attempts": "Attempts that were made.",
     "pending": "Deliveries that wait.",
+    "letters": "Dead letters.",
     "connections": "Connections that are open.",
     "withdrawn": "Connections that have lost their identity.",
     "retry_seconds": "Until the next try.",

@@ -9,7 +9,7 @@ import httpx
 from gateway.admin.actions import ActionResult
 from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.health import Check
-from gateway.admin.requests import ReplayKeptRequest
+from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.telemetry.metrics import Metrics
 
 TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
@@ -74,6 +74,18 @@ class Desk:
     async def replay(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
         self._act("replay", (list(ids), accept_edited))
         return {id_: ActionResult(result="replayed") for id_ in ids}
+
+    async def rehearse(self, ids: Sequence[str], *, accept_edited: bool) -> Mapping[str, ActionResult]:
+        self._act("rehearse", (list(ids), accept_edited))
+        return {id_: ActionResult(result="would_replay") for id_ in ids}
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        self._act("letters", asked)
+        return {"letters": [], "after": None, "looked_at": 0, "gateways": 2}
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        self._act("letter", identifier)
+        return {"result": "not_found", "detail": ""}
 
     async def discard(self, ids: Sequence[str]) -> Mapping[str, ActionResult]:
         self._act("discard", list(ids))

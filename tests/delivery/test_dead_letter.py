@@ -64,7 +64,7 @@ def test_no_directory_is_no_dead_letter(store: DeadLetterStore) -> None:
     assert store.remove_delivered("support", EPOCH_MS, "x") is False
     store.count()
     assert store.counts() == {}
-    assert store.prune(keep_seconds=1, max_size_bytes=1, now_ms=EPOCH_MS) == 0
+    assert store.prune(keep_seconds=1, max_size_bytes=1, now_ms=EPOCH_MS) == []
 
 
 @pytest.mark.parametrize("identifier", ["../x", "a/b", "", ".", "..", "x.json", "a\0b", "é", "x" * 201, "-x"])
@@ -218,10 +218,13 @@ def test_pruning_takes_the_old_and_then_the_oldest(
     now_ms = time.time_ns() // 1_000_000
     old = store.directory / found(store, letters[0].id).name
     os.utime(old, (now_ms / 1000 - 100, now_ms / 1000 - 100))
-    assert store.prune(keep_seconds=50, max_size_bytes=1 << 30, now_ms=now_ms) == 1
+    assert store.prune(keep_seconds=50, max_size_bytes=1 << 30, now_ms=now_ms) == [letters[0].id]
     assert store.find(letters[0].id) is None
     size = found(store, letters[1].id).size_bytes
-    assert store.prune(keep_seconds=50, max_size_bytes=3 * size, now_ms=now_ms) == 2
+    assert store.prune(keep_seconds=50, max_size_bytes=3 * size, now_ms=now_ms) == [
+        letters[1].id,
+        letters[2].id,
+    ]
     assert [one.id for one in store.iterate()] == [letter.id for letter in letters[3:]]
     assert store.counts() == {"support": 3}
     assert "dead_letter_pruned" in "".join(capsys.readouterr())

@@ -63,7 +63,7 @@ def test_every_body_comes_back_byte_for_byte_under_its_seal(body: bytes) -> None
     letter = a_letter(body=body)
     again = decode(encode(letter, seal_key=KEY), name="x")
     assert again.body == body
-    sealed = unseal(KEY, app=again.app, raw=again.body, integrity=again.integrity, accept_edited=False)
+    sealed = unseal([KEY], app=again.app, raw=again.body, integrity=again.integrity, accept_edited=False)
     assert sealed is not None
     assert sealed.raw == body
 

@@ -234,12 +234,17 @@ async def test_a_target_that_hangs_delays_no_other(rig: Rig) -> None:
 
 async def test_concurrency_bounds_the_attempts_at_once(rig: Rig) -> None:
     at_once = most = 0
+    full = trio.Event()
 
     async def slow(received: Received, stream: trio.abc.Stream) -> bool:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
-        await trio.sleep(0.02)
+        if at_once == 3:
+            full.set()
+        with trio.fail_after(10):
+            await full.wait()
+        await trio.sleep(0.02)  # time for one more than there should be
         at_once -= 1
         return await answer(200)(received, stream)
 

@@ -2,22 +2,27 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
 import trio.lowlevel
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from gateway.clock import unix_ms
+from gateway.core.merging import Merging
 from gateway.core.retry import RetryPolicy
 from gateway.delivery import lease_loop
-from gateway.delivery.lease_loop import LeaseLoop, settle
+from gateway.delivery.lease_loop import LeaseLoop, settle, settle_together
 from gateway.delivery.parcel import Parcel
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Done, Lease, RetryLater, Settlement
 from gateway.spool.history import AttemptRecord
 from gateway.spool.memory import MemorySpool, open_memory_spool
 from gateway.spool.memory_state import MemoryState
+from gateway.spool.sqlite import SqliteSpool
 from tests.delivery.rig import EPOCH_MS, notification
+from tests.spool.rig import note, opened
 
 
 def now_ms() -> int:
@@ -44,7 +49,7 @@ class Rig:
         )
         spool.on_ready(lambda _: self.loop.wake())
 
-    async def take(self, parcel: Parcel) -> None:
+    async def take(self, parcel: Parcel) -> bool:
         lease = parcel.first
         self.taken.append((round((trio.current_time() - self.started) * 1000), lease.attempt))
         await trio.sleep(self.busy_seconds)
@@ -55,6 +60,7 @@ class Rig:
             )
             settlement = RetryLater(at_ms=now_ms() + self.retry_after_ms, record=record)
         await settle(self.spool, lease, settlement)
+        return isinstance(settlement, Done)
 
 
 @asynccontextmanager
@@ -215,3 +221,141 @@ async def test_a_database_that_is_away_for_a_while_is_asked_again(
             await rig.spool.append(notification(name.encode(), "support"))
             await trio.sleep(1)
     assert len(rig.taken) == 2
+
+
+# -- offers
+
+
+class Courier:
+    """A loop on the real spool, whose attempts last until they are let go."""
+
+    def __init__(self, spool: SqliteSpool, *, hands: int = 2, merging: Merging | None = None) -> None:
+        self.spool = spool
+        self.taken: list[int] = []
+        """How many deliveries each attempt was for."""
+        self.free = trio.Event()
+        self.asked: list[str] = []
+        self.loop = LeaseLoop(
+            spool=self,  # type: ignore[arg-type]  # what the loop uses of it
+            target="support",
+            hands=hands,
+            policy=RetryPolicy(schedule_seconds=(5.0,), give_up_after_seconds=1e9),
+            now_ms=unix_ms,
+            random=lambda: 0.5,
+            merging=merging,
+        )
+        spool.on_ready(lambda _: self.loop.wake())
+
+    def __getattr__(self, name: str) -> object:
+        self.asked.append(name)
+        return getattr(self.spool, name)
+
+    async def take(self, parcel: Parcel) -> bool:
+        self.taken.append(len(parcel.members))
+        await self.free.wait()
+        await settle_together(self.spool, [(lease, Done()) for lease in parcel.members])
+        return True
+
+    async def delivered(self) -> None:
+        """Wait until nothing waits, and the loop has seen it."""
+        with trio.fail_after(5):
+            while self.spool.pending():  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.01)
+        await wait_all_tasks_blocked(0.02)
+
+    async def append(self, *numbers: int) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in numbers:
+                nursery.start_soon(self.spool.append, note(b"%d" % number, object_="page"))
+
+
+@asynccontextmanager
+async def couriering(
+    directory: Path, *, hands: int = 2, merging: Merging | None = None
+) -> AsyncIterator[Courier]:
+    async with opened(directory) as spool, trio.open_nursery() as nursery:
+        courier = Courier(spool, hands=hands, merging=merging)
+        nursery.start_soon(courier.loop.run, courier.take)
+        await wait_all_tasks_blocked(0.05)
+        yield courier
+        courier.free.set()
+        courier.loop.stop()
+
+
+async def test_what_is_stored_comes_with_its_lease(tmp_path: Path) -> None:
+    """Nothing is asked of the spool for it, also when its hand is free again."""
+    async with couriering(tmp_path) as courier:
+        courier.free.set()
+        courier.asked.clear()
+        for number in range(5):
+            await courier.append(number)
+            await courier.delivered()
+        assert courier.taken == [1] * 5
+        assert set(courier.asked) == {"offer"}
+
+
+async def test_an_offer_is_no_more_than_the_hands(tmp_path: Path) -> None:
+    async with couriering(tmp_path, hands=3) as courier:
+        await courier.append(*range(8))
+        await wait_all_tasks_blocked(0.05)
+        assert courier.taken == [1] * 3
+        courier.free.set()
+        await courier.delivered()
+        assert courier.taken == [1] * 8
+
+
+async def test_what_is_merged_waits_for_more_while_something_is_under_way(tmp_path: Path) -> None:
+    async with couriering(tmp_path, hands=1, merging=Merging(max_changes=100)) as courier:
+        await courier.append(0)
+        await wait_all_tasks_blocked(0.02)
+        await courier.append(1, 2)
+        await courier.append(3)
+        await wait_all_tasks_blocked(0.02)
+        courier.free.set()
+        await courier.delivered()
+        assert courier.taken == [1, 3]
+
+
+async def test_what_comes_while_it_stops_is_not_attempted(tmp_path: Path) -> None:
+    """Neither counted as an attempt, nor held."""
+    async with opened(tmp_path) as spool:
+        async with trio.open_nursery() as nursery:
+            courier = Courier(spool)
+            nursery.start_soon(courier.loop.run, courier.take)
+            await wait_all_tasks_blocked(0.05)
+            # It is with the writer already when the loop is told to stop.
+            nursery.start_soon(spool.append, note())
+            await wait_all_tasks_blocked()
+            courier.loop.stop()
+            courier.free.set()
+        if not courier.taken:
+            (lease,) = await spool.lease("support", now_ms=unix_ms(), limit=1, next_due_ms=lambda _: 0)
+            assert (lease.attempt, lease.earlier) == (1, ())
+
+
+async def test_a_failed_attempt_is_made_again_when_it_is_due(tmp_path: Path) -> None:
+    """Though the loop has gone to sleep since: it looks when an attempt ends and was not taken."""
+    async with opened(tmp_path) as spool, trio.open_nursery() as nursery:
+        numbers: list[int] = []
+        loop = Courier(spool).loop
+
+        async def take(parcel: Parcel) -> bool:
+            lease = parcel.first
+            numbers.append(lease.attempt)
+            if lease.attempt == 3:
+                await settle(spool, lease, Done())
+                return True
+            record = AttemptRecord(
+                number=lease.attempt, at_ms=0, status=503, error="", duration_ms=0, response_excerpt=""
+            )
+            await settle(spool, lease, RetryLater(at_ms=unix_ms() + 50, record=record))
+            return False
+
+        nursery.start_soon(loop.run, take)
+        await wait_all_tasks_blocked(0.05)
+        await spool.append(note())
+        with trio.fail_after(5):
+            while spool.pending():  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.01)
+        loop.stop()
+    assert numbers == [1, 2, 3]

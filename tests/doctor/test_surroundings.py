@@ -8,6 +8,7 @@ import pytest
 from gateway.doctor.backlog import judge_backlog
 from gateway.doctor.observed import Clock, Reached, Resolved
 from gateway.doctor.surroundings import judge_clock, judge_names, judge_spool, judge_targets
+from gateway.spool.succession import LeftBehind
 from tests.doctor.seen import HOST, NOW, ago, certificate, running, sound, the, told
 
 
@@ -80,6 +81,14 @@ def test_a_full_disk_and_one_that_cannot_be_written_are_problems() -> None:
     assert told(judge_spool, sound(free_bytes=1, running=full))["spool_full"] == "problem"
     assert told(judge_spool, sound(free_bytes=1, running=None))["spool_full"] == "problem"
     assert told(judge_spool, sound(writable=False))["spool_not_writable"] == "problem"
+
+
+def test_what_another_engine_has_left_is_told_where_no_gateway_runs_to_tell_it() -> None:
+    left = LeftBehind(message="files are left", remedy="move them")
+    finding = the(judge_spool(sound(left=left, running=None)), "spool_left")
+    assert (finding.level, finding.what, finding.remedy) == ("warning", "files are left", "move them")
+    assert "spool_left" not in told(judge_spool, sound(left=left))
+    assert "spool_left" not in told(judge_spool, sound(running=None))
 
 
 def test_a_mark_that_the_gateway_does_not_run_on_yet_refuses_nothing_yet() -> None:

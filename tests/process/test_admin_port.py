@@ -23,7 +23,6 @@ from gateway.settings.load import Loaded, load_settings
 from gateway.settings.values import Address
 from gateway.simulator.pki import PkiFiles, make_pki
 from gateway.spool.succession import LeftBehind
-from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import bind
 from tests.admin.rig import Desk
@@ -108,6 +107,9 @@ async def test_one_rendering_of_the_metrics_serves_all_who_wait_for_it(tmp_path:
     async def no_facts(with_slots: bool) -> Facts:
         return Facts(listening_since_ms=0, tracks=[], turned_away=[])
 
+    async def nothing(*_: object) -> list[Any]:
+        return []
+
     public, admin, second = (bind(Address(host="127.0.0.1", port=0)) for _ in range(3))
     port = AdminPort(
         AdminAnswers(
@@ -116,12 +118,15 @@ async def test_one_rendering_of_the_metrics_serves_all_who_wait_for_it(tmp_path:
             render_metrics=render,
             edge=dict,
             facts=no_facts,
+            changes=nothing,
+            trace_parts=nothing,
+            recall=nothing,
+            follow_pauses=trio.lowlevel.checkpoint,
         ),
         generation=lambda: generation,
         record=ReloadRecord(generation, metrics=metrics, at_ms=0),
         public=public,
         dead_letters=DeadLetterStore(tmp_path / "dead", b"key"),
-        audit=AuditLog(tmp_path / "audit.log"),
         metrics=metrics,
     )
     async with trio.open_nursery() as nursery, httpx.AsyncClient() as client:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,22 @@ async def test_it_waits_until_all_has_come_to_rest(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a", "b", "c")]
     watched = Watched(*paths)
     async with watched.running():
-        for path in paths:
-            path.write_text("new")
-            await trio.sleep(QUIET_SECONDS / 2)
-        await watched.next()
-        await trio.sleep(3 * QUIET_SECONDS)
-    assert watched.told == 1
+        for content in map(str, range(20)):
+            before, written = watched.told, []
+            for path in paths:
+                path.write_text(content)
+                written.append(trio.current_time())
+                await trio.sleep(QUIET_SECONDS / 3)
+            with trio.fail_after(10):
+                while watched.seen != look(paths):  # noqa: ASYNC110 - told, with all of it
+                    await trio.sleep(QUIET_SECONDS / 3)
+            await trio.sleep(2 * QUIET_SECONDS)
+            # A machine that keeps us waiting has let it come to rest in between: that proves nothing.
+            if all(later - earlier < QUIET_SECONDS for earlier, later in pairwise(written)):
+                break
+        else:
+            pytest.skip("this machine is too busy to write three files in a moment")
+    assert watched.told - before == 1
 
 
 async def test_what_else_happens_in_the_directory_and_the_same_content_are_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 import trio
 
 from gateway.core.signature import sign
+from gateway.simulator.process import NO_TRUST
 from gateway.simulator.target import ACCEPT, FAIL_FOR_EVER, FAIL_TWICE, REFUSE, Behaviour, Received, Target
 
 SECRET = b"test-app-secret"
@@ -19,7 +20,7 @@ async def post(url: str, body: bytes, *, key: str = "k", signature: str = "") ->
         "Gateway-Attempt": "1",
         "Idempotency-Key": key,
     }
-    async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_SECONDS) as client:
+    async with httpx.AsyncClient(verify=NO_TRUST, trust_env=False, timeout=DEADLINE_SECONDS) as client:
         return await client.post(url, content=body, headers=headers)
 
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -18,10 +19,12 @@ from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import (
     Buried,
     Done,
+    Handed,
     Kept,
     Lease,
     NewDelivery,
     Notification,
+    Offer,
     Release,
     RetryLater,
     Settlement,
@@ -44,6 +47,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         + ["lease"] * 5
         + ["settle"] * 6
         + ["group"] * 3
+        + ["at_once", "offer"] * 3
         + ["oldest", "again"] * 2
         + ["restore", "tick", "ask", "restart", "fill", "together"]
     )
@@ -61,6 +65,7 @@ class Pair:
         self.known: list[Notification] = []
         self.leases: list[tuple[Lease, Lease]] = []
         self.stack = AsyncExitStack()
+        self.handed = Handed()
 
     async def open(self) -> None:
         self.sqlite = await self.stack.enter_async_context(
@@ -106,14 +111,12 @@ class Pair:
                 assert answers[0] == answers[1]
             case "lease":
                 await self.lease(TARGETS[first % 3], second)
+            case "at_once" | "offer" | "settle" | "again" | "group":
+                await getattr(self, kind)(first, second)
             case "oldest":
                 await (self.hasten if first > 8 else self.oldest)(TARGETS[first % 3], second)
-            case "settle":
-                await self.settle(first, second)
             case "restore":
                 await self.restore(first)
-            case "again":
-                await self.again(first, second)
             case "tick":
                 self.now_ms += (first + 1) * 700
             case "restart":
@@ -123,9 +126,75 @@ class Pair:
                 await self.fill(first)
             case "together":
                 await self.together(first)
-            case "group":
-                await self.group(first, second)
         await self.compare()
+
+    async def at_once(self, first: int, second: int) -> None:
+        """Append and lease in one batch."""
+        wanted = self.new(first, second, order_keys=ORDER_KEYS[first % 4] if second < 2 else ())
+        target, merging = TARGETS[first % 3], MERGING[second % 3]
+
+        async def lease(spool: Spool) -> tuple[Lease, ...]:
+            return await spool.lease(
+                target, now_ms=self.now_ms, limit=second % 4, next_due_ms=self.due, merging=merging
+            )
+
+        ours: tuple[Lease, ...] = ()
+
+        async def lease_ours() -> None:
+            nonlocal ours
+            ours = await lease(self.sqlite)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.sqlite.append, wanted)
+            nursery.start_soon(lease_ours)
+        await self.memory.append(wanted)
+        self.note_leases(ours, await lease(self.memory))
+
+    async def offer(self, first: int, second: int) -> None:
+        """Append while hands are offered: what finds one is what a lease right after it would find."""
+        target, hands, merging = TARGETS[first % 3], second % 4, MERGING[second % 3]
+        due_ms = await self.sqlite.next_due_ms(target)
+        is_quiet = due_ms is None or due_ms > self.now_ms
+        ours: list[Lease] = []
+        offer = Offer(
+            target=target,
+            handed=self.handed,
+            until=self.handed.attempts + hands,
+            now_ms=lambda: self.now_ms,
+            next_due_ms=lambda _, attempt: self.due(attempt),
+            take=ours.extend,
+            merging=merging,
+        )
+        assert self.sqlite.offer(offer)
+        wanted = self.new(first, second)
+        for spool in self.both():
+            await spool.append(wanted)
+        self.sqlite.offer(replace(offer, until=0))
+        if is_quiet and hands:
+            theirs = await self.memory.lease(
+                target, now_ms=self.now_ms, limit=hands, next_due_ms=self.due, merging=merging
+            )
+            self.note_leases(tuple(ours), theirs)
+        assert is_quiet or not ours
+
+    def new(self, first: int, second: int, order_keys: tuple[int, ...] = ()) -> Notification:
+        """Return a notification that was never appended."""
+        wanted = note(
+            b"new %d" % len(self.known),
+            targets=TARGETS[: 1 + first % 3],
+            at_ms=self.now_ms - second,
+            object_=(None, "page", "page", "user")[second % 4],
+            changes=1 + first % 3,
+            lane=Lane(second % 3),
+            order_keys=order_keys,
+        )
+        self.known.append(wanted)
+        return wanted
+
+    def note_leases(self, ours: tuple[Lease, ...], theirs: tuple[Lease, ...]) -> None:
+        """Hold what both have leased against each other, and keep it to be settled."""
+        assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
+        self.leases += zip(ours, theirs, strict=True)
 
     async def hasten(self, target: str, limit: int) -> None:
         done = [await spool.hasten(target, now_ms=self.now_ms, limit=limit) for spool in self.both()]
@@ -143,8 +212,7 @@ class Pair:
             )
             for spool in self.both()
         ]
-        assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
-        self.leases += zip(ours, theirs, strict=True)
+        self.note_leases(ours, theirs)
 
     async def oldest(self, target: str, number: int) -> None:
         ours, theirs = [
@@ -153,8 +221,7 @@ class Pair:
             )
             for spool in self.both()
         ]
-        assert [visible(lease) for lease in ours] == [visible(lease) for lease in theirs]
-        self.leases += zip(ours, theirs, strict=True)
+        self.note_leases(ours, theirs)
 
     async def restore(self, number: int) -> None:
         if self.known:
@@ -227,6 +294,7 @@ class Pair:
             for pair in self.leases
             if (pair[0].group, pair[0].attempt, pair[0].target, pair[0].attempting)
             == (one.group, one.attempt, one.target, one.attempting)
+            and (one.group is not None or pair[0] is one)  # a group is of one lane
         ]
         failed = record(one.attempt, at_ms=self.now_ms)
         settlements: list[Settlement] = [
@@ -292,7 +360,7 @@ def told(kept: Kept) -> tuple[object, ...]:
 
 def visible(lease: Lease) -> tuple[object, ...]:
     """Return a lease without its token."""
-    return tuple(getattr(lease, name) for name in lease.__slots__ if name != "token")
+    return tuple(getattr(lease, name) for name in lease.__struct_fields__ if name != "token")
 
 
 @contextmanager

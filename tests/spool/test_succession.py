@@ -45,3 +45,10 @@ def test_a_database_that_is_left_is_told_once(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(SpoolUnavailableError, match="cannot be written"):
         succeed(on(tmp_path / "none", "postgresql"))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_what_cannot_be_looked_into_is_not_told(tmp_path: Path, engine: str) -> None:
+    (tmp_path / "file").touch()
+    for nowhere in (tmp_path / "file", tmp_path / ("long" * 100)):
+        assert left_behind(on(nowhere, engine)) is None

@@ -18,7 +18,7 @@ import trio
 from gateway.errors import GatewayError
 from gateway.simulator.client import Exchange, MetaClient
 from gateway.simulator.pki import PkiFiles
-from gateway.simulator.process import GatewayProcess, start_gateway
+from gateway.simulator.process import NO_TRUST, GatewayProcess, start_gateway
 from gateway.simulator.target import ACCEPT, Behaviour, Target
 
 APP_SECRET = b"story-app-secret-3f9c"
@@ -176,7 +176,7 @@ class Rig:
 
     async def admin_get(self, path: str, *, host: str | None = None) -> httpx.Response:
         """Ask the admin port."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(verify=NO_TRUST, trust_env=False) as client:
             return await client.get(self.admin_url + path, headers={"host": host} if host else {})
 
     async def wait_alive(self) -> None:
@@ -200,13 +200,15 @@ class Rig:
 
     async def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Run `gateway --config ... ARGUMENTS`."""
-        return await trio.run_process(
+        done = await trio.run_process(
             [*self.wrapper, sys.executable, "-m", "gateway", "--config", str(self.config), *arguments],
             capture_stdout=True,
             capture_stderr=True,
-            check=check,
+            check=False,
             env={**os.environ, **self.environ},
         )
+        assert not (check and done.returncode), done
+        return done
 
 
 @asynccontextmanager

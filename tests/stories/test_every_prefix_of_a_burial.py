@@ -98,7 +98,7 @@ class Examiner:
             letter = decode(content, name=where)
             assert letter.body == self._bodies[letter.target], where
             assert unseal(
-                self._seal_key, app="main", raw=letter.body, integrity=letter.integrity, accept_edited=False
+                [self._seal_key], app="main", raw=letter.body, integrity=letter.integrity, accept_edited=False
             )
             found.add(letter.target)
         return found

@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from gateway.simulator.client import ClosedWithoutAnswerError, MetaClient
+from gateway.simulator.process import NO_TRUST
 from tests.graph.stand_in import PHONE, TOKEN, StandIn, in_a_thread, write_ca
 from tests.stories.recipes import GUIDE, ROOT, old_application, prepare, recorder, type_in
 from tests.stories.rig import APP_SECRET, PAYLOADS, VERIFY_TOKEN, Rig, free_port, message, unique_id, until
@@ -37,7 +38,7 @@ async def test_an_old_application_stays_as_it_is_behind_the_gateway(rig: Rig) ->
             listed = json.loads((await rig.command("targets", "list", "--json")).stdout)
             assert {name: one["pending"] for name, one in listed["targets"].items()} == {"old": 0}
             # The way back: the old application's own verification goes on working.
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(verify=NO_TRUST, trust_env=False) as client:
                 back = await client.get(old_url, params=CHALLENGE)
             assert (back.status_code, back.text) == (200, "1158201444")
         assert rig.dead_letters == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import trio
 
+from gateway.simulator.process import NO_TRUST
 from gateway.simulator.target import REFUSE
 from tests.stories.rig import (
     PATH,
@@ -75,7 +76,7 @@ async def test_health_readiness_and_metrics_on_both_listeners(rig: Rig) -> None:
         config["metrics"] = {"address": f"127.0.0.1:{metrics_port}"}
 
     rig.write(targets={"support": "http://127.0.0.1:9/"}, change=two_listeners)
-    async with rig.running(), httpx.AsyncClient(trust_env=False) as client:
+    async with rig.running(), httpx.AsyncClient(verify=NO_TRUST, trust_env=False) as client:
         for base in (rig.admin_url, f"http://127.0.0.1:{metrics_port}"):
             health = await client.get(base + "/healthz")
             assert (health.status_code, health.json()) == (200, {"status": "ok"})

@@ -20,7 +20,7 @@ import trio
 from gateway.core.signature import sign
 from gateway.simulator.client import ClosedWithoutAnswerError, MetaClient
 from gateway.simulator.pki import PkiFiles, make_pki
-from gateway.simulator.process import start_gateway
+from gateway.simulator.process import NO_TRUST, start_gateway
 from tests.stories.rig import (
     APP_SECRET,
     PATH,
@@ -82,7 +82,7 @@ class Desk:
 @asynccontextmanager
 async def serving(rig: Rig) -> AsyncGenerator[Desk, None]:
     """Run the gateway."""
-    async with rig.running() as gateway, httpx.AsyncClient(trust_env=False) as client:
+    async with rig.running() as gateway, httpx.AsyncClient(verify=NO_TRUST, trust_env=False) as client:
         yield Desk(rig, gateway.pid, client)
 
 
@@ -97,7 +97,7 @@ class Standing:
     async def serving(self, change: Callable[[Config], None] = lambda _: None) -> AsyncGenerator[Desk, None]:
         """Have it take up this configuration first."""
         self.rig.write(targets=NOWHERE, change=change)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(verify=NO_TRUST, trust_env=False) as client:
             assert (await Desk(self.rig, self.pid, client).reload())["success"] is True
             yield Desk(self.rig, self.pid, client)
 
@@ -369,7 +369,7 @@ async def test_a_signal_that_comes_while_it_starts_is_kept_for_when_it_runs(rig:
             log_path=rig.directory / "gateway.log",
             environ=os.environ,
         ) as gateway,
-        httpx.AsyncClient(trust_env=False) as client,
+        httpx.AsyncClient(verify=NO_TRUST, trust_env=False) as client,
     ):
         with trio.fail_after(20):
             async with await trio.open_file(pipe, "w") as file:  # there is a reader: it is loading

@@ -1,9 +1,10 @@
 """Several gateways on one PostgreSQL: one dies, the database goes away, a standby takes over."""
 
 import os
+import secrets
 import signal
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,10 @@ import trio
 from gateway.simulator.pki import PkiFiles
 from gateway.simulator.process import GatewayProcess
 from gateway.simulator.target import Behaviour, Target
-from tests.postgresql.rig import Database
+from tests.postgresql.rig import Database, asking_for_a_password
 from tests.postgresql.server import Server, binaries, server
 from tests.stories.accounts import CONNECTIONS, Books
-from tests.stories.rig import Config, Rig, free_port, open_target, until
+from tests.stories.rig import Config, Rig, free_port, message, open_target, unique_id, until
 
 CRASH_SAFE = {"fsync": "on", "full_page_writes": "on"}
 
@@ -181,3 +182,44 @@ async def test_a_primary_killed_under_load_loses_nothing_that_the_standby_takes_
                 await replicas.balance(books, target, seconds=40)
     finally:
         standby.stop(signal.SIGQUIT)
+
+
+def command_lines() -> list[str]:
+    """Return what a list of processes shows of each."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            found.append(file.read_bytes().decode(errors="replace"))
+    return found
+
+
+async def test_the_password_of_the_database_stays_where_it_was_read(
+    tmp_path: Path, pki: PkiFiles, database: Database
+) -> None:
+    password = secrets.token_hex(16)
+    (tmp_path / "dsn").write_text(f"{database.server.dsn().replace('gateway@', f'keyed:{password}@')}\n")
+    (tmp_path / "dsn").chmod(0o600)
+    seen: list[str] = []
+    rig = Rig(directory=tmp_path, pki=pki)
+    with asking_for_a_password(database, "keyed", password):
+        async with open_target() as target:
+
+            def change(config: Config) -> None:
+                config["spool"] |= {"engine": "postgresql", "dsn": {"file": str(tmp_path / "dsn")}}
+
+            rig.write(targets={"support": target.url}, change=change)
+            async with rig.running():
+                assert (await rig.post(message(unique_id()))).status == 200
+                database.sql("ALTER ROLE keyed PASSWORD 'another'")
+                database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keyed'")
+                with trio.fail_after(20):
+                    while "password authentication failed" not in rig.log:  # noqa: ASYNC110 - as above
+                        await trio.sleep(0.1)
+                await until_ready(rig, 503)
+                for path in ("/readyz", "/metrics", "/api/status", "/api/config"):
+                    seen += [(await rig.admin_get(path)).text]
+                seen += command_lines()
+                database.sql(f"ALTER ROLE keyed PASSWORD '{password}'")
+                await until_ready(rig, 200)
+    assert "correct the password" in rig.log
+    assert all(password not in text for text in (rig.log, *seen))

@@ -4,7 +4,7 @@
 that fails) is left out of the page, which says so; it never takes the page away.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -12,12 +12,13 @@ from typing import Any, Final, TypeVar
 import trio
 
 from gateway.admin.actions import Actions
-from gateway.admin.dashboard.history import SLOT_MS, History, read_metrics
+from gateway.admin.dashboard import wording
+from gateway.admin.dashboard.history import SLOT_MS, History, Rates, read_metrics
 from gateway.admin.dashboard.letters import Letters
 from gateway.admin.dashboard.overview import Facts, Overview, make_overview
 from gateway.admin.dashboard.pages import Pages
 from gateway.admin.health import Health
-from gateway.admin.reports import Config, EdgeReport, LedgerReport, RenderMetrics
+from gateway.admin.reports import Changes, Config, EdgeReport, LedgerReport, RenderMetrics
 from gateway.errors import GatewayError
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.sums import Families, read_families
@@ -30,6 +31,7 @@ SECTIONS: Final = (
     "verdict",
     "charts",
     "targets",
+    "gateways",
     "fields",
     "certificates",
     "letters",
@@ -41,6 +43,14 @@ SECTIONS: Final = (
 log = get_logger("admin")
 
 T = TypeVar("T")
+
+ShareRates = Callable[[Rates], Rates]
+"""Takes what this gateway counts in a second, and returns what others do that share its database."""
+
+
+def alone(_: Rates) -> Rates:
+    """There are no others."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +65,12 @@ class Sources:
     config: Config
     callback_urls: Callable[[], Mapping[str, str]]
     letters: Letters
-    changes: Callable[[], Sequence[Mapping[str, Any]]]
-    """Reads the tail of the audit log; it waits for the disk."""
+    changes: Changes
     token: Callable[[], bytes]
     token_place: Callable[[], str]
     """Where an operator finds the token, in words."""
     now_ms: Callable[[], int]
+    share_rates: ShareRates = alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +104,9 @@ class Board:
             except (GatewayError, trio.TooSlowError) as error:
                 log.warning("dashboard_not_sampled", error=str(error) or "no answer in time")
             else:
-                self.history.take(read_metrics(families, at_ms=self.sources.now_ms()))
+                reading = read_metrics(families, at_ms=self.sources.now_ms())
+                rates = self.history.rates(reading)
+                self.history.take(reading, beside=self.sources.share_rates(rates))
             await trio.sleep(until_next_sample_seconds(now_ms))
 
     async def shown(self) -> Shown:
@@ -130,9 +142,10 @@ class Board:
                 ("edge", "certificates and refusals", partial(_given, sources.edge)),
                 ("config", "configuration", partial(_given, sources.config)),
                 ("ledger", "what Meta sends", sources.ledger),
-                ("changes", "audit log", partial(trio.to_thread.run_sync, sources.changes)),
+                ("changes", "audit log", sources.changes),
             ):
                 nursery.start_soon(ask, name, what, asked)
+        missing += _absent(told.get("status", {}))
         return Facts(now_ms=sources.now_ms(), callback_urls=sources.callback_urls(), **told), tuple(missing)
 
     async def _families(self) -> Families:
@@ -155,6 +168,16 @@ class Board:
 def until_next_sample_seconds(now_ms: int) -> float:
     """Return the time until the middle of the next slot: a task that is late still falls into its own."""
     return (SLOT_MS - (now_ms + SLOT_MS // 2) % SLOT_MS) / 1000
+
+
+def _absent(status: Mapping[str, Any]) -> list[str]:
+    """Name the gateways on the same database that did not answer."""
+    told = []
+    for one in status.get("gateways", ()):
+        if one["state"] != "answers":
+            silent = f"not heard of for {wording.span(one['silent_seconds'])}"
+            told.append(f"gateway {one['gateway']}: {silent if one['state'] == 'silent' else 'no answer'}")
+    return told
 
 
 async def _given(asked: Callable[[], T | Awaitable[T]]) -> T:

@@ -68,13 +68,13 @@ class Chart:
     height: int = HEIGHT
 
 
-def rate_chart(history: History) -> Chart:
-    """Draw what was accepted and delivered, per second."""
+def rate_chart(history: History, *, of_several: bool = False) -> Chart:
+    """Draw what was accepted and delivered, per second; `of_several`: by all gateways on the database."""
     accepted, delivered = history.values("accepted"), history.values("delivered")
     top = _nice_top([*accepted, *delivered])
     return Chart(
         title="Accepted and delivered",
-        unit=f"per second{_since(history)}",
+        unit=f"per second{', all gateways' if of_several else ''}{_since(history)}",
         lines=(
             _line("accepted", "a", accepted, _linear(top), wording.rate(history.now("accepted"))),
             _line("delivered", "b", delivered, _linear(top), wording.rate(history.now("delivered"))),
@@ -89,13 +89,14 @@ def rate_chart(history: History) -> Chart:
     )
 
 
-def latency_chart(history: History) -> Chart:
-    """Draw the percentiles of acknowledgements against Meta's bar, on a logarithmic axis."""
+def latency_chart(history: History, *, of_several: bool = False) -> Chart:
+    """Draw the percentiles of acknowledgements against Meta's bar, on a logarithmic axis; of this gateway
+    alone, which is said where there are several."""
     p50, p99 = history.values("p50"), history.values("p99")
     ticks = ((0.01, "10 ms", False), (0.25, "250 ms", True), (1.0, "1 s", True))
     return Chart(
         title="Acknowledgement",
-        unit="head read to answer sent",
+        unit="of this gateway" if of_several else "head read to answer sent",
         lines=(
             _line("median", "a", p50, _latency_height, _newest(p50, wording.latency)),
             _line("99 %", "b", p99, _latency_height, _newest(p99, wording.latency)),

@@ -201,8 +201,10 @@ class Dashboard:
         )
 
     async def _changes(self, request: Request) -> Response:
-        lines = await trio.to_thread.run_sync(self._sources.changes, abandon_on_cancel=True)
-        return await self._page(request, "changes.html", {"rows": tuple(change_rows(lines))})
+        lines = await self._sources.changes()
+        rows = tuple(change_rows(lines))
+        of_several = any(row.gateway for row in rows)
+        return await self._page(request, "changes.html", {"rows": rows, "of_several": of_several})
 
     async def _file(self, request: Request) -> Response:
         found = self._static.get(request.path_params["name"])

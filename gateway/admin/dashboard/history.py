@@ -31,6 +31,10 @@ Key = tuple[str, ...]
 _LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _ESCAPES: Final = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
+Rates = Mapping[Key, float]
+"""Per second."""
+NO_RATES: Final[Rates] = {}
+
 # What is counted: key, metric, labels that must be so, labels that become part of the key.
 _COUNTERS: Final[Sequence[tuple[str, str, Mapping[str, str], tuple[str, ...]]]] = (
     ("accepted", "ack_seconds_count", {}, ()),
@@ -117,8 +121,19 @@ class History:
         """The end of the newest slot, Unix; 0 before the first reading."""
         return 0 if self._slot is None else (self._slot + 1) * SLOT_MS
 
-    def take(self, reading: Reading) -> None:
-        """Put a reading in; one that is not newer than the last (the clock was set back) begins anew."""
+    def rates(self, reading: Reading) -> Rates:
+        """Return what was counted in a second since the last reading; empty where there was none."""
+        last = self._last
+        if last is None or not 0 < reading.at_ms - last.at_ms <= SLOTS * SLOT_MS:
+            return {}
+        seconds = (reading.at_ms - last.at_ms) / 1000
+        grown = {key: count - last.counts.get(key, 0.0) for key, count in reading.counts.items()}
+        return {key: number / seconds for key, number in grown.items() if number >= 0}
+
+    def take(self, reading: Reading, *, beside: Rates = NO_RATES) -> None:
+        """Put a reading in, with what others count; one that is not newer than the last (the clock was set
+        back) begins anew."""
+        rates = self.rates(reading)
         slot, last = reading.at_ms // SLOT_MS, self._last
         self._last = reading
         if self.began_ms is None:
@@ -134,11 +149,8 @@ class History:
             self._put(key, slot, level)
         if last is None or reading.at_ms <= last.at_ms:
             return
-        seconds = (reading.at_ms - last.at_ms) / 1000
-        for key, count in reading.counts.items():
-            grown = count - last.counts.get(key, 0.0)
-            if grown >= 0:
-                self._put(key, slot, grown / seconds)
+        for key in rates.keys() | beside.keys():
+            self._put(key, slot, rates.get(key, 0.0) + beside.get(key, 0.0))
         for name, value in quantiles(last.buckets, reading.buckets).items():
             self._put((name,), slot, value)
         if slot % FORGET_EVERY_SLOTS == 0:

@@ -79,6 +79,22 @@ class TargetRow:
     delivered_ms: int | None
     """When it last took one, since the gateway began."""
     dead_letters: int
+    each: tuple[tuple[str, str], ...]
+    """Gateway and state, where several share a database and see it differently."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRow:
+    """One of the gateways on a database."""
+
+    name: str
+    own: bool
+    state: str
+    level: Level
+    started_ms: int | None
+    silent_seconds: float
+    version: str
+    directory: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +164,7 @@ class RefusalRow:
     sha256: str
     staged: str
     where: str
+    gateway: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +177,7 @@ class ChangeRow:
     level: Level
     says: str
     ids: tuple[str, ...]
+    gateway: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +198,8 @@ class Overview:
     config_hash: str
     loaded_ms: int | None
     workers: tuple[Mapping[str, Any], ...]
+    gateways: tuple[GatewayRow, ...]
+    """Empty where there is only the one that was asked."""
 
 
 def make_overview(facts: Facts, history: History) -> Overview:
@@ -187,6 +207,7 @@ def make_overview(facts: Facts, history: History) -> Overview:
     targets = tuple(target_rows(facts, history))
     fields = tuple(_field_rows(facts, history))
     refusals = tuple(refusal_rows(facts.edge))
+    gateways = tuple(gateway_rows(facts))
     last = [row.last_ms for row in fields if row.last_ms is not None]
     return Overview(
         now_ms=facts.now_ms,
@@ -199,7 +220,11 @@ def make_overview(facts: Facts, history: History) -> Overview:
             callback_urls=facts.callback_urls,
             now_ms=facts.now_ms,
         ),
-        charts=(charts.rate_chart(history), charts.latency_chart(history), charts.waiting_chart(history)),
+        charts=(
+            charts.rate_chart(history, of_several=bool(gateways)),
+            charts.latency_chart(history, of_several=bool(gateways)),
+            charts.waiting_chart(history),
+        ),
         targets=targets,
         fields=fields,
         certificates=tuple(_certificate_rows(facts)),
@@ -211,11 +236,19 @@ def make_overview(facts: Facts, history: History) -> Overview:
         config_hash=str(facts.config.get("hash", "")),
         loaded_ms=wording.parse_time(facts.config.get("loaded_at")),
         workers=tuple(facts.status.get("workers", ())),
+        gateways=gateways,
     )
 
 
+_GATEWAYS: Final = {
+    "answers": ("answers", Level.GOOD),
+    "no_answer": ("no answer", Level.WATCH),
+    "silent": ("not heard of", Level.WATCH),
+}
 _SPEAKS_FOR_ITSELF: Final = frozenset({"result", "problems", "target"})
 """Keys of the audit log whose values need no name."""
+_OF_A_CHANGE: Final = ("at", "action", "by", "ids", "gateway")
+"""Keys of the audit log that have a place of their own."""
 _COMMON_NAME: Final = re.compile(r"(?:^|,)CN=((?:\\.|[^,\\])+)")
 """Of a subject in RFC 4514."""
 _UNROUTED: Final = "_unrouted"
@@ -234,6 +267,23 @@ def _conditions(facts: Facts) -> tuple[Condition, ...]:
         )
         for one in facts.ledger.get("conditions", ())
     )
+
+
+def gateway_rows(facts: Facts) -> Iterable[GatewayRow]:
+    """Return the gateways on the database, the one that was asked first; none where it is alone."""
+    gateways = facts.status.get("gateways", ())
+    for one in gateways if len(gateways) > 1 else ():
+        state, level = _GATEWAYS.get(str(one.get("state")), (str(one.get("state")), Level.IDLE))
+        yield GatewayRow(
+            name=str(one.get("gateway")),
+            own=bool(one.get("own")),
+            state=state,
+            level=level,
+            started_ms=wording.parse_time(one.get("started_at")),
+            silent_seconds=float(one.get("silent_seconds") or 0.0),
+            version=str(one.get("version")),
+            directory=str(one.get("directory")),
+        )
 
 
 def target_rows(facts: Facts, history: History) -> Iterable[TargetRow]:
@@ -274,6 +324,7 @@ def _target_row(name: str, target: Mapping[str, Any], history: History) -> Targe
         give_up_ms=wording.parse_time(target.get("next_give_up_at")),
         delivered_ms=wording.parse_time(target.get("last_delivered_at")),
         dead_letters=int(target.get("dead_letters", 0)),
+        each=tuple((str(one["gateway"]), str(one["state"])) for one in target.get("gateways") or ()),
     )
 
 
@@ -399,13 +450,14 @@ def refusal_rows(edge: Mapping[str, Any]) -> Iterable[RefusalRow]:
                 if one.get("kind") == "request"
                 else f"connection {one.get('connection') or ''}".strip()
             ),
+            gateway=str(one.get("gateway") or ""),
         )
 
 
 def change_rows(lines: Sequence[Mapping[str, Any]]) -> Iterable[ChangeRow]:
     """Return what the audit log tells, the newest first."""
     for line in reversed(lines):
-        rest = {key: value for key, value in line.items() if key not in ("at", "action", "by", "ids")}
+        rest = {key: value for key, value in line.items() if key not in _OF_A_CHANGE}
         ids = line.get("ids")
         refused = bool(rest.get("problems")) or rest.get("success") is False
         yield ChangeRow(
@@ -415,6 +467,7 @@ def change_rows(lines: Sequence[Mapping[str, Any]]) -> Iterable[ChangeRow]:
             level=Level.WATCH if refused else Level.IDLE,
             says="; ".join(_says(key, value) for key, value in rest.items() if _is_told(value)),
             ids=tuple(map(str, ids)) if isinstance(ids, list) else (),
+            gateway=str(line.get("gateway") or ""),
         )
 
 

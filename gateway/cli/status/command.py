@@ -36,7 +36,8 @@ def command(
     days left.
 
     The running gateway is asked through its admin port. Where none runs, that is said, and what the spool and
-    the files show.
+    the files show. Where several gateways share a database it is of all of them, and who does not answer is
+    named.
     """
     from gateway.cli.admin_client import settings_of
 
@@ -91,9 +92,9 @@ def look(settings: "Settings", *, alone: bool = True) -> dict[str, Any]:
     """Ask the running gateway; where none runs, look at its files, if `alone`.
 
     `{"running", "at", "ready": {CHECK: DETAIL} | null, "remarks": {CHECK: DETAIL}, "conditions", "targets",
-    "workers", "certificates"}`; conditions as in `/api/ledger`, targets and workers as in `/api/status`,
-    `ready` the checks that fail, `remarks` what those that do not fail have to say; certificates as in
-    `/api/edge`, with `role` (`server`, `anchor`, `staged` or `client`), `client` and `subject`.
+    "workers", "gateways", "certificates"}`; conditions as in `/api/ledger`, targets, workers and gateways as
+    in `/api/status`, `ready` the checks that fail, `remarks` what those that do not fail have to say;
+    certificates as in `/api/edge`, with `role` (`server`, `anchor`, `staged`, `client`), `client`, `subject`.
 
     Raises:
         PeerError: something listens on the admin port, and does not answer as a gateway does.
@@ -107,7 +108,7 @@ def look(settings: "Settings", *, alone: bool = True) -> dict[str, Any]:
         return _ask(address)
     found = _nothing()
     if alone:
-        found["targets"] = _targets_alone(settings)
+        found["targets"], found["gateways"] = _targets_alone(settings)
         found["certificates"] = list(_certificates_alone(settings))
     return found
 
@@ -118,6 +119,7 @@ _STOPPED: Final[Mapping[str, Any]] = {
     "remarks": {},
     "conditions": [],
     "workers": [],
+    "gateways": [],
 }
 
 
@@ -162,6 +164,7 @@ def _ask(address: "Address") -> dict[str, Any]:
         "conditions": ledger["conditions"],
         "targets": status["targets"],
         "workers": status.get("workers", []),
+        "gateways": status.get("gateways", []),
         "certificates": [
             {**one, **_whose(one["name"], anchors.get(one["name"], {}))} for one in edge["certificates"]
         ],
@@ -177,12 +180,12 @@ def _whose(name: str, anchor: Mapping[str, Any]) -> dict[str, Any]:
     return {"role": role, "client": client or None, "subject": ""}
 
 
-def _targets_alone(settings: "Settings") -> dict[str, Any]:
-    from gateway.cli.targets.commands import look_at_spool
+def _targets_alone(settings: "Settings") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from gateway.cli.targets.commands import look_without_gateway
 
     if not settings.spool.directory.exists():
-        return {}
-    return look_at_spool(settings)
+        return {}, []
+    return look_without_gateway(settings)
 
 
 def _certificates_alone(settings: "Settings") -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.gateways_report import draw_gateways, lines_of_gateways, told_of_gateways
 from gateway.cli.targets.report import NONE, WIDE_COLUMNS, cells_of, note_of, step
 from gateway.cli.targets.report import draw as draw_targets
 from gateway.doctor.finding import plural
@@ -42,6 +43,7 @@ def lines(seen: Mapping[str, Any]) -> Iterator[str]:
         yield "\t".join(visible(cell) for cell in ("target", *cells))
     for worker in seen["workers"]:
         yield f"worker\t{worker['worker']}\t{worker['state']}\t{worker['restarts']} restarts"
+    yield from lines_of_gateways(seen["gateways"])
     for one in _by_days(seen["certificates"]):
         cells = ("certificate", _named(one), f"{one['days_left']} d", one["not_after"], one["subject"])
         yield "\t".join(visible(cell) for cell in cells)
@@ -86,6 +88,7 @@ def report(seen: Mapping[str, Any], *, width: int, brief: bool = False) -> Rende
     if ill := [one for one in seen["workers"] if one["state"] != "serving"]:
         told = ", ".join(f"worker {one['worker']} is {one['state']}" for one in ill)
         parts.append(Text(told, style="yellow"))
+    parts += [Text(told_of_gateways(seen["gateways"]))] if brief else draw_gateways(seen["gateways"], now)
     if brief:
         ending = [one for one in _by_days(seen["certificates"]) if one["days_left"] < FAR_DAYS]
         parts += [Text(visible(f"! {_named(one)}: {one['days_left']} days left"), "yellow") for one in ending]
@@ -96,7 +99,8 @@ def report(seen: Mapping[str, Any], *, width: int, brief: bool = False) -> Rende
 
 def _headline(seen: Mapping[str, Any]) -> str:
     if not seen["running"]:
-        return "no gateway runs: this is what lies in the spool"
+        others = told_of_gateways(seen["gateways"])
+        return others or "no gateway runs: this is what lies in the spool"
     failing = seen["ready"]
     if failing:
         told = "; ".join(f"{name}: {detail}" if detail else name for name, detail in failing.items())

@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli import quantities
 from gateway.cli.completion.proposals import complete_target
+from gateway.cli.other_gateways import alone_note, with_others
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.clock import unix_ms
 from gateway.errors import PeerError, UsageError
@@ -52,16 +53,21 @@ def list_(as_json: AsJson = False) -> None:
     States: delivering; recovering (back, released gradually); open (the breaker: probes alone); paused;
     stopped (no gateway runs); unknown (deliveries wait for a target that the configuration has lost: they go
     out when it is back, or become dead letters by `gateway targets discard`). Next is when the next attempt
-    starts: `gateway targets resume` makes all that waits due now.
+    starts: `gateway targets resume` makes all that waits due now. Where several gateways share a database,
+    the worst is told, and how it is on each where they differ.
     """
+    from gateway.cli.gateways_report import told_of_absent, told_of_gateways
     from gateway.cli.targets.report import line_of, show
 
     settings = _settings()
     gateway = _gateway(settings)
-    found = _ask_status(gateway) if gateway is not None else look_at_spool(settings)
+    found, gateways = _ask_status(gateway) if gateway is not None else look_without_gateway(settings)
     if as_json:
-        out_json({"targets": found})
+        out_json({"targets": found, "gateways": gateways})
         return
+    is_here = any(one["own"] for one in gateways)
+    if told := told_of_absent(gateways) if is_here else told_of_gateways(gateways):
+        err(told)
     if os.isatty(1):
         show(found, datetime.now(UTC))
     else:
@@ -142,7 +148,7 @@ def discard(
     gateway = _gateway(settings)
     if gateway is None and not settings.spool.directory.exists():
         demand_lost(settings, name, 0)
-    found = _ask_status(gateway) if gateway is not None else _on_spool(settings, _nothing)
+    found = _ask_status(gateway)[0] if gateway is not None else look_without_gateway(settings)[0]
     pending = int(found.get(name, {}).get("pending", 0))
     demand_lost(settings, name, pending)
     if dry_run:
@@ -151,7 +157,7 @@ def discard(
         if not yes:
             ask_first(name, pending)
         if gateway is None:
-            err("no gateway runs: doing it here")
+            err(alone_note(settings))
             done, left = discard_alone(settings, name, pending)
         else:
             done, left = discard_by_asking(gateway, name, pending)
@@ -188,7 +194,7 @@ def _gateway(settings: "Settings") -> "AdminClient | None":
     return running_gateway(options.config, settings)
 
 
-def _ask_status(gateway: "AdminClient") -> dict[str, Any]:
+def _ask_status(gateway: "AdminClient") -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from gateway.cli.admin_client import get_json
 
     status, content = get_json(gateway.address, "/api/status")
@@ -196,7 +202,7 @@ def _ask_status(gateway: "AdminClient") -> dict[str, Any]:
         raise PeerError(
             f"the admin port answered {status}", remedy="see what listens there: it is no gateway"
         )
-    return dict(content["targets"])
+    return dict(content["targets"]), list(content.get("gateways", ()))
 
 
 def _change(
@@ -222,8 +228,8 @@ def _change(
             audit.record(action, by="command", target=name, **content)
             await alone(books)
 
-        err("no gateway runs: doing it here")
-        found = _on_spool(settings, work)[name]
+        err(alone_note(settings))
+        found = with_others(settings, _on_spool(settings, work), follow=True)[0][name]
     if as_json:
         out_json({name: found})
     else:
@@ -235,9 +241,10 @@ def _change(
             out("\t".join(part for part in (name, str(found["state"]), plain_note(found)) if part))
 
 
-def look_at_spool(settings: "Settings") -> dict[str, Any]:
-    """Say how the targets are by the spool of a gateway that does not run; takes its lock meanwhile."""
-    return _on_spool(settings, _nothing)
+def look_without_gateway(settings: "Settings") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Say how the targets are by the spool of a gateway that does not run, whose lock it takes meanwhile, and
+    by those that run on the same database; and who these are."""
+    return with_others(settings, _on_spool(settings, _nothing))
 
 
 def _on_spool(settings: "Settings", work: Work) -> dict[str, Any]:
@@ -271,9 +278,14 @@ async def _describe(settings: "Settings", opened: "Sequence[tuple[Spool, PauseBo
     from gateway.delivery.view import UNKNOWN, TargetState, shown_pause
 
     now_ms = unix_ms()
-    store = DeadLetterStore(settings.dead_letter.directory, b"")
-    store.count()
-    dead = store.counts()
+    [(first, _), *_] = opened
+    dead: Mapping[str, int]
+    if first.letters is None:
+        store = DeadLetterStore(settings.dead_letter.directory, b"")
+        store.count()
+        dead = store.counts()
+    else:
+        dead = await first.letters.counts()
     waiting: Counter[str] = Counter(dict.fromkeys(settings.targets, 0))
     oldest: dict[str, int] = {}
     due: dict[str, int] = {}

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.gateways_report import differences
 from gateway.doctor.finding import plural, say_duration
 from gateway.telemetry.redaction import visible
 
@@ -127,6 +128,7 @@ def note_of(target: Mapping[str, Any], now: datetime) -> str:
         came = failure["error"] or f"answered {failure['status']}"
         ago = say_duration((now - datetime.fromisoformat(failure["at"])).total_seconds())
         notes.append(f"last failure {ago} ago: {came}")
+    notes.append(differences(target))
     return ", ".join(filter(None, notes))
 
 
@@ -153,7 +155,7 @@ def line_of(name: str, target: Mapping[str, Any]) -> str:
         age,
         str(target["dead_letters"]),
         target["next_attempt_at"] or NONE,
-        plain_note(target),
+        ", ".join(filter(None, (plain_note(target), differences(target)))),
     )
     return "\t".join(cells)
 

@@ -33,6 +33,7 @@ def command(
     itself. Exit code 0: found; 1: not found; 2: that is no id.
     """
     from gateway.cli.admin_client import running_gateway, settings_of
+    from gateway.cli.other_gateways import has_others
     from gateway.cli.trace.report import lines
     from gateway.clock import unix_ms
     from gateway.tracing import read_asked
@@ -41,7 +42,11 @@ def command(
     settings = settings_of(options.config)
     gateway = running_gateway(options.config, settings)
     if gateway is None:
-        err("no gateway runs: looking into the spool")
+        err(
+            "this gateway does not run: looking into the spool, and asking the others"
+            if has_others(settings)
+            else "no gateway runs: looking into the spool"
+        )
         found = _trace_alone(settings, asked)
     else:
         from urllib.parse import quote
@@ -60,22 +65,29 @@ def _trace_alone(settings: "Settings", text: str) -> dict[str, Any]:
     """Answer as `/api/trace` does, from the files of a gateway that does not run."""
     import trio
 
-    from gateway.cli.stopped_spool import open_stopped_spool
+    from gateway.cli.stopped_spool import open_stopped_spool, spool_with_dsn
+    from gateway.clock import unix_ms
     from gateway.delivery.dead_letter import DeadLetterStore
     from gateway.spool.opening import is_shared
-    from gateway.tracing import find_part, read_asked, trace_letters
+    from gateway.tracing import answer, find_part, letters_of, read_asked
 
     asked = read_asked(text)
 
     async def run() -> dict[str, Any]:
         store = DeadLetterStore(settings.dead_letter.directory, b"")
         store.count()
+        shared = is_shared(settings.spool)
         async with open_stopped_spool(settings) as files:
-            shared = is_shared(settings.spool)
             parts = [
                 await find_part(asked, spool=spool, worker=number, shared=shared)
                 for number, spool in files.items()
             ]
-        return await trace_letters(asked, parts, store, targets=settings.targets)
+        letters = await letters_of(asked, parts, store, targets=settings.targets)
+        if not shared:
+            return answer(asked, parts, letters)
+        from gateway.process.visiting import trace_with_others
+
+        spool = spool_with_dsn(settings.spool)
+        return dict(await trace_with_others(spool, asked, parts, letters, now_ms=unix_ms))
 
     return trio.run(run)

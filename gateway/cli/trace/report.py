@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from gateway.cli.gateways_report import told_of_absent
 from gateway.delivery.message import rfc3339
 from gateway.doctor.finding import plural, say_duration
 from gateway.telemetry.redaction import visible
@@ -34,18 +35,23 @@ def lines(found: Mapping[str, Any], *, now_ms: int) -> Iterator[str]:
         )
         all_ = "that is all there is" if searched["complete"] else "not all: there was no time for more"
         yield f"{looked}; {all_}"
+    if told := told_of_absent(found.get("gateways", [])):
+        yield f"not asked for what it remembers: {told}"
 
 
 def _notification(notification: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     yield f"notification {notification['notification']}"
     size = f", {notification['bytes']} bytes" if notification["bytes"] else ""
     accepted = notification["received_at"] or "at a time that is not known any more"
-    yield f"  accepted {accepted} for app {visible(str(notification['app']))}{size}"
+    app = f" for app {visible(notification['app'])}" if notification["app"] else ""
+    yield f"  accepted {accepted}{app}{size}"
     if came := _CAME.get(notification["client_certificate"]):
         connection = notification["connection"]
         yield f"  came {came}" + (f", connection {visible(connection)}" if connection else "")
-    if notification["worker"] is not None:
-        yield f"  by worker {notification['worker']}"
+    by = [f"worker {notification['worker']}"] if notification["worker"] is not None else []
+    by += [f"gateway {visible(notification['gateway'])}"] if notification.get("gateway") else []
+    if by:
+        yield f"  by {' of '.join(by)}"
     if not notification["deliveries"]:
         yield "  no target"
     width = max((len(one["target"]) for one in notification["deliveries"]), default=0)
@@ -59,7 +65,8 @@ def _notification(notification: Mapping[str, Any], now_ms: int) -> Iterator[str]
                 f" ({attempt['duration_ms']} ms)"
             )
         if delivery["dead_letter"]:
-            yield f"      {visible(delivery['dead_letter'])}"
+            there = f", on {visible(delivery['gateway'])}" if delivery.get("gateway") else ""
+            yield f"      {visible(delivery['dead_letter'])}{there}"
 
 
 def _what(delivery: Mapping[str, Any], now_ms: int) -> Iterator[str]:
@@ -68,6 +75,8 @@ def _what(delivery: Mapping[str, Any], now_ms: int) -> Iterator[str]:
             yield f"at {delivery['delivered_at']}"
             if delivery["status"]:
                 yield f"attempt {delivery['attempt']}, answered {delivery['status']}"
+            if delivery.get("gateway"):
+                yield f"by {visible(delivery['gateway'])}"
             if delivery["kept"]:
                 yield "kept: gateway replay can send it again"
         case "waiting" | "under_way":

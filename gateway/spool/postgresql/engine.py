@@ -30,6 +30,7 @@ from gateway.spool.postgresql.window import SHARE_BUCKET, Window
 from gateway.spool.requests import (
     Append,
     AskKept,
+    AskLetters,
     Effects,
     FindMentions,
     GetKept,
@@ -283,6 +284,9 @@ class Engine:
             request.result = trace(session, request.notification_id)
         elif isinstance(request, FindMentions):
             request.result = find_mentions(session, request)
+        elif isinstance(request, AskLetters):
+            session.draft.wrote = session.draft.wrote or request.writes
+            request.result = request.ask(session.rows)
         elif isinstance(request, SetPauses):
             session.draft.wrote = True
             write_pauses(request, session.link)

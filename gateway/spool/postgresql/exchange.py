@@ -32,12 +32,11 @@ import trio
 from gateway import __version__
 from gateway.errors import PeerError, SpoolUnavailableError
 from gateway.settings.secret import Secret
+from gateway.spool.exchange import Card, Question, Replica, is_alive
 from gateway.spool.postgresql.link import Link
-from gateway.spool.postgresql.postman import Card, Outgoing, Postman, Question, Replica, Sight, aged
+from gateway.spool.postgresql.postman import Outgoing, Postman, Sight, aged
 from gateway.telemetry.log import get_logger
 
-ALIVE_MS: Final = 10_000
-"""Five beats: one or two may be late on a busy machine."""
 QUESTIONS_QUEUED: Final = 64
 """Questions that wait to be answered; more are dropped, and who asks is told that nobody answered."""
 
@@ -76,7 +75,7 @@ async def open_exchange(
 
 
 class Exchange:
-    """One gateway's part in it. Made by `open_exchange`."""
+    """A `gateway.spool.exchange.Exchange`. Made by `open_exchange`."""
 
     def __init__(self, dsn: Secret, card: Card) -> None:
         self.own = card
@@ -85,6 +84,8 @@ class Exchange:
         self._unreachable = ""
         self._overrun = False
         self._waiting: dict[int, _Waiting] = {}
+        self._unanswered: dict[int, float] = {}
+        """By replica: when it was asked what it has not answered, by `time.monotonic`."""
         self._send, self._receive = trio.open_memory_channel[Question](QUESTIONS_QUEUED)
         self._postman = Postman(
             Link(dsn),
@@ -110,8 +111,14 @@ class Exchange:
         return tuple(aged(one, age_ms) for one in self._sight.replicas)
 
     def others(self) -> tuple[Replica, ...]:
-        """Return the others."""
-        return tuple(one for one in self.replicas() if one.id != self.own.id)
+        """Return the others; to a visitor, what its own gateway has left behind is none."""
+        own = self.own
+        left_behind = (own.host, own.directory) if own.is_visitor else None
+        return tuple(
+            one
+            for one in self.replicas()
+            if one.id != own.id and (one.name.rpartition(":")[0], one.directory) != left_behind
+        )
 
     def publish(self, digest: bytes) -> None:
         """Have the others know it with the next beat, within two seconds."""
@@ -120,8 +127,16 @@ class Exchange:
     # -- asking
 
     async def ask_all(self, content: bytes, *, within_seconds: float) -> Mapping[int, bytes]:
-        """Ask all others that are alive; what they say, by their ids. Who did not in time is missing."""
-        return await self._ask([one.id for one in self.others() if is_alive(one)], content, within_seconds)
+        """Ask all others that are alive; what they say, by their ids. Who did not in time is missing, and is
+        not asked again before it is heard of: one that has just died costs one look, and not each."""
+        now = time.monotonic()
+        never = float("-inf")
+        asked = [
+            one.id
+            for one in self.others()
+            if is_alive(one) and now - one.silent_ms / 1000 > self._unanswered.get(one.id, never)
+        ]
+        return await self._ask(asked, content, within_seconds)
 
     async def ask(self, replica: int, content: bytes, *, within_seconds: float) -> bytes:
         """Ask one.
@@ -146,7 +161,7 @@ class Exchange:
     async def _ask(self, replicas: list[int], content: bytes, within_seconds: float) -> Mapping[int, bytes]:
         if not replicas or self._unreachable:
             return {}
-        number = secrets.randbits(63)
+        number, asked_at = secrets.randbits(63), time.monotonic()
         waiting = self._waiting[number] = _Waiting(set(replicas))
         self._postman.post(
             Outgoing(
@@ -162,6 +177,8 @@ class Exchange:
                 await waiting.done.wait()
         finally:
             del self._waiting[number]
+        if not self._unreachable:
+            self._unanswered |= dict.fromkeys(waiting.missing, asked_at)
         return waiting.answers
 
     # -- being asked
@@ -190,6 +207,8 @@ class Exchange:
 
     def _see(self, sight: Sight) -> None:
         self._sight = sight
+        known = {one.id for one in sight.replicas}
+        self._unanswered = {id_: at for id_, at in self._unanswered.items() if id_ in known}
         if self._unreachable:
             self._unreachable = ""
             log.info("exchange_reachable")
@@ -210,6 +229,7 @@ class Exchange:
         if waiting is None or replica not in waiting.missing:
             return  # too late, or nobody whom we have asked
         waiting.missing.remove(replica)
+        self._unanswered.pop(replica, None)
         if content:
             waiting.answers[replica] = content
         if not waiting.missing:
@@ -221,8 +241,3 @@ class Exchange:
         self._unreachable = detail
         for waiting in self._waiting.values():
             waiting.done.set()
-
-
-def is_alive(replica: Replica) -> bool:
-    """Whether it was heard of lately."""
-    return replica.silent_ms < ALIVE_MS

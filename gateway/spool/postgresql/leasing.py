@@ -17,8 +17,11 @@ from gateway.core.lanes import ORDER
 from gateway.core.merging import MAX_MERGED_CHANGES, group_key, plan_groups
 from gateway.spool.contract import HOLD_MS, Buried, Done, Lease, Release, RetryLater
 from gateway.spool.history import AttemptRecord
+from gateway.spool.letters import ListedLetter
 from gateway.spool.postgresql.keeping import Keeping
+from gateway.spool.postgresql.letters import fence, put
 from gateway.spool.postgresql.link import arrays
+from gateway.spool.postgresql.records import attempts_of, record
 from gateway.spool.postgresql.session import (
     WAITS_FOR_ANOTHER_MS,
     Draft,
@@ -54,6 +57,8 @@ class _Due(msgspec.Struct, array_like=True, frozen=True, gc=False):
     object: str | None
     raw_bytes: int
     lane: int
+    token: int
+    """Of a lease that nobody has ended; 0: there is none."""
 
     @property
     def place(self) -> Place:
@@ -69,6 +74,7 @@ class _Settled:
     later: list[tuple[object, ...]]
     records: list[tuple[Place, AttemptRecord]]
     released: list[tuple[object, ...]]
+    letters: list[ListedLetter]
 
 
 class Leasing:
@@ -118,26 +124,28 @@ class Leasing:
         leases = [(*held.place, token) for _, token, held, _ in asked]
         found = session.rows("still_held", **arrays(leases, "seq", "position", "token"))
         still = {row[0] for row in found}
-        settled = _Settled([], [], [], [], [])
+        settled = _Settled([], [], [], [], [], [])
         for request, token, held, settlement in asked:
             if token in still:
-                self._sort(held, settlement, settled, session)
+                self._sort(token, held, settlement, settled, session)
             else:
                 request.result = False
         self._write(settled, session)
         self._let_follow(turns, session)
 
-    def _sort(self, held: Held, settlement: object, settled: _Settled, session: Session) -> None:
+    def _sort(self, token: int, held: Held, settlement: object, settled: _Settled, session: Session) -> None:
         match settlement:
             case Done():
                 settled.delivered.append(held.place)
                 session.draft.count(held.target, -1, -held.raw_bytes)
-            case Buried():
+            case Buried(letter=letter):
                 settled.buried.append(held.place)
                 session.draft.count(held.target, -1, -held.raw_bytes)
-            case RetryLater(at_ms=at_ms, record=record, group=group):
+                if letter is not None:
+                    settled.letters.append(msgspec.structs.replace(letter, token=token))
+            case RetryLater(at_ms=at_ms, record=attempt, group=group):
                 settled.later.append((*held.place, max(1, session.theirs(at_ms)), group))
-                settled.records.append((held.place, record))
+                settled.records.append((held.place, attempt))
             case Release(alone=alone):
                 settled.released.append((*held.place, held.attempting, alone))
                 session.draft.ready.add(held.target)
@@ -152,11 +160,13 @@ class Leasing:
             )
             if removed != len(gone):
                 raise damaged(f"{len(gone)} deliveries to remove, {removed} found")
+        if settled.letters:
+            put(settled.letters, session.rows, found=False)
         if settled.later:
             session.rows("retry_later", **arrays(settled.later, "seq", "position", "due_ms", "group_key"))
         if settled.released:
             session.rows("release", **arrays(settled.released, "seq", "position", "attempting", "alone"))
-        _record(settled.records, session)
+        record(settled.records, session)
 
     def _turns_of(self, awaited: Sequence[Place], session: Session) -> list[tuple[str, int]]:
         """Return target and key of each turn that others may wait for (promise 24)."""
@@ -331,7 +341,8 @@ class Leasing:
         return {key: found for key, found in members.items() if len(found) == sizes[key]}
 
     def _earlier(self, found: Sequence[_Due], session: Session) -> dict[Place, list[AttemptRecord]]:
-        """Return the records by place; an attempt that nobody holds and nobody ended was interrupted."""
+        """Return the records by place; an attempt that nobody holds and nobody ended was interrupted. What
+        the holder of such a lease may have written is fenced (34)."""
         earlier: dict[Place, list[AttemptRecord]] = {one.place: [] for one in found}
         again = [one.place for one in found if one.attempt]
         for place, records in attempts_of(again, session).items():
@@ -339,10 +350,11 @@ class Leasing:
         interrupted: list[tuple[Place, AttemptRecord]] = []
         for one in found:
             if one.attempt_at_ms is not None:
-                record = AttemptRecord.interrupted(number=one.attempt, at_ms=one.attempt_at_ms)
-                interrupted.append((one.place, record))
-                earlier[one.place].append(record)
-        _record(interrupted, session)
+                unended = AttemptRecord.interrupted(number=one.attempt, at_ms=one.attempt_at_ms)
+                interrupted.append((one.place, unended))
+                earlier[one.place].append(unended)
+        record(interrupted, session)
+        fence([(one.id, one.token) for one in found if one.token], session.rows)
         return earlier
 
     def _draw(self, number: int, session: Session) -> list[int]:
@@ -400,41 +412,3 @@ def _dues(rows: Sequence[Any]) -> list[_Due]:
         return [msgspec.convert(row, _Due) for row in rows]
     except msgspec.ValidationError as error:
         raise damaged(f"a delivery has lost its notification: {error}") from error
-
-
-def attempts_of(found: Sequence[Place], session: Session) -> dict[Place, list[AttemptRecord]]:
-    """Return the attempts on record, in order, of those that have any."""
-    attempts: dict[Place, list[AttemptRecord]] = {}
-    for seq, position, number, at_ms, status, error, duration_ms, excerpt in (
-        session.rows("attempts", **places(found)) if found else ()
-    ):
-        attempts.setdefault((seq, position), []).append(
-            AttemptRecord(
-                number=number,
-                at_ms=at_ms,
-                status=status,
-                error=error.decode(),
-                duration_ms=duration_ms,
-                response_excerpt=excerpt.decode(),
-            )
-        )
-    return attempts
-
-
-def _record(records: Sequence[tuple[Place, AttemptRecord]], session: Session) -> None:
-    if not records:
-        return
-    rows = [
-        (
-            *place,
-            record.number,
-            record.at_ms,
-            record.status,
-            record.duration_ms,
-            record.error.encode("utf-8", "replace"),
-            record.response_excerpt.encode("utf-8", "replace"),
-        )
-        for place, record in records
-    ]
-    names = ("seq", "position", "number", "at_ms", "status", "duration_ms", "error", "response_excerpt")
-    session.rows("record_attempts", **arrays(rows, *names))

@@ -74,6 +74,9 @@ _SHARED_REMEDY: Final = (
     "set pool_mode = session for it in the pooler (PgBouncer), or name the server itself in spool.dsn"
 )
 
+_OF_ANOTHER_SESSION: Final = frozenset({"42P01", "26000", "42P05"})
+"""SQLSTATEs that mean, behind a pooler, that it is not the session which we have set up: a table that is not
+on the search path, a prepared statement that is not there, or is already."""
 _FORGETTING: Final = re.compile(r"\b(?:ALTER|DROP|ROLLBACK|DISCARD|DEALLOCATE)\b")
 """After one of these psycopg may have the server forget all that is prepared."""
 
@@ -243,6 +246,9 @@ class Link:
             raise failure from error
 
     def _failed(self, connection: _Connection, error: psycopg.Error) -> GatewayError:
+        if self._pooled_session is not None and error.sqlstate in _OF_ANOTHER_SESSION:
+            self.close()
+            return LinkLostError(_SHARED, remedy=_SHARED_REMEDY)
         lost = connection.closed or connection.broken or error.sqlstate in LOST
         if lost:
             self.close()

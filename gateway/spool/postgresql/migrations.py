@@ -17,7 +17,7 @@ from gateway.spool.postgresql.statements import MIGRATIONS, Migration
 from gateway.spool.postgresql.troubles import LinkLostError
 
 LATEST: Final = max(MIGRATIONS)
-MINIMUM_VERSIONS: Final = {1: 1, 2: 1}
+MINIMUM_VERSIONS: Final = {1: 1, 2: 1, 3: 1}
 """By version of the schema: the least version that a gateway must know to work with it."""
 LEAST_SERVER: Final = 14_00_00
 """DETACH PARTITION ... CONCURRENTLY came with PostgreSQL 14."""

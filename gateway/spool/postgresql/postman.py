@@ -26,6 +26,7 @@ from typing import Any, Final
 import trio
 
 from gateway.errors import GatewayError
+from gateway.spool.exchange import Card, Question, Replica
 from gateway.spool.postgresql.link import Link
 
 BEAT_SECONDS: Final = 2.0
@@ -51,41 +52,6 @@ _LEVEL: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """Who a gateway is."""
-
-    id: int
-    """Drawn at its start; of 63 bits."""
-    name: str
-    """`host:process`."""
-    host: str
-    directory: str
-    """Of its spool."""
-    version: str
-    """Of the program."""
-    is_visitor: bool = False
-    """It only asks: a command, while no gateway runs on its directory. It has no row; nobody asks it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replica:
-    """A gateway, as its row shows it."""
-
-    id: int
-    name: str
-    directory: str
-    version: str
-    started_at_ms: int
-    """Unix time, by the database's clock."""
-    silent_ms: int
-    """For how long it was not heard of, by the same clock; as of the look."""
-    digest: bytes
-    """What it has published; empty: nothing yet, or nothing that can be unpacked."""
-    digest_number: int
-    """Another one with each that it publishes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """What one look has shown."""
 
@@ -95,17 +61,6 @@ class Sight:
     """The database's clock then; 0: there was no row to tell it."""
     looked_at: float
     """By `time.monotonic`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One that has come."""
-
-    id: int
-    asker: int
-    within_seconds: float
-    """How long somebody waits for the answer."""
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -24,11 +24,12 @@ from gateway.spool.contract import Remembered, Room
 from gateway.spool.duplicates import Limits
 from gateway.spool.front import MAX_QUEUED_BYTES, MAX_QUEUED_REQUESTS, SpoolFront
 from gateway.spool.postgresql.engine import INTAKE, Engine
+from gateway.spool.postgresql.letters import Letters, Rows
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.migrations import LATEST, check
 from gateway.spool.postgresql.partitions import Days
 from gateway.spool.postgresql.scout import Scout, Sight, look
-from gateway.spool.requests import Effects, Request
+from gateway.spool.requests import AskLetters, Effects, Request
 from gateway.spool.writer import Writer
 from gateway.telemetry.log import get_logger
 from gateway.telemetry.metrics import Metrics
@@ -188,6 +189,16 @@ class PostgresqlSpool(SpoolFront):
         return {
             target: others.get(target, 0) + self._pending_bytes.get(target, 0) for target in self.pending()
         }
+
+    @property
+    def letters(self) -> Letters:
+        """See `Spool.letters`."""
+        return Letters(self._ask_letters)
+
+    async def _ask_letters(self, ask: Callable[[Rows], Any], writes: bool) -> Any:
+        request = AskLetters(ask=ask, writes=writes)
+        await self._ask(request)
+        return request.result
 
     async def pauses(self) -> Mapping[str, Pauses]:
         """See `Spool.pauses`. What the scout saw before is older."""

@@ -1,4 +1,4 @@
-"""The SQL files beside this module, read once: `statements.sql` and `exchange.sql` by the names in them,
+"""The SQL files beside this module, read once: `statements.sql` and others by the names in them,
 `schema/NNN-WHAT.sql` by number."""
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _HERE = files("gateway.spool.postgresql")
 STATEMENTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         name: text
-        for file in ("statements.sql", "exchange.sql")
+        for file in ("statements.sql", "exchange.sql", "letters.sql")
         for name, text in named(_HERE.joinpath(file).read_text(encoding="utf-8")).items()
     }
 )

@@ -162,7 +162,7 @@ SELECT id FROM delivery WHERE id = ANY(%(ids)s::text[]);
 -- Lane by lane, of what is due at once, the oldest; of the retries that are overdue, the oldest among those overdue the
 -- longest; nothing that somebody holds, or has his hand on at this moment.
 SELECT d.seq, d.position, d.received_at_ms, d.changes, d.attempt, d.attempt_at_ms, d.due_ms, d.group_key, d.id,
-    n.app, n.object, n.raw_bytes, d.lane
+    n.app, n.object, n.raw_bytes, d.lane, d.token
 FROM unnest(%(lanes)s::int[]) WITH ORDINALITY AS lanes (lane, turn)
 CROSS JOIN LATERAL (
     SELECT * FROM (
@@ -190,7 +190,7 @@ ORDER BY lanes.turn, d.received_at_ms, d.seq, d.position LIMIT %(wanted)s;
 -- name: group_members
 -- Of some groups (their key, and where they stand) all members, with those on whom nobody else has his hand.
 SELECT d.seq, d.position, d.received_at_ms, d.changes, d.attempt, d.attempt_at_ms, d.due_ms, d.group_key, d.id,
-    n.app, n.object, n.raw_bytes, d.lane
+    n.app, n.object, n.raw_bytes, d.lane, d.token
 FROM (
     SELECT one.* FROM unnest(%(key)s::text[], %(due_ms)s::bigint[], %(lane)s::int[]) AS k (key, due_ms, lane)
     JOIN delivery AS one ON one.target = %(target)s AND one.lane = k.lane AND one.due_ms = k.due_ms
@@ -211,7 +211,7 @@ GROUP BY one.group_key;
 -- name: oldest_started
 -- What is oldest, due or not, of which the clock started by then, and nothing that somebody holds.
 SELECT d.seq, d.position, d.received_at_ms, d.changes, d.attempt, d.attempt_at_ms, d.due_ms, d.group_key, d.id,
-    n.app, n.object, n.raw_bytes, d.lane
+    n.app, n.object, n.raw_bytes, d.lane, d.token
 FROM (
     SELECT * FROM (
         SELECT * FROM delivery

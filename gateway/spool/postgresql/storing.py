@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.spool import duplicates
 from gateway.spool.contract import Appended, NewDelivery, Notification
+from gateway.spool.postgresql.letters import fence, take_off
 from gateway.spool.postgresql.link import Link, array, arrays
 from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Draft, Place, Session, places
 from gateway.spool.postgresql.troubles import ContendedError
@@ -98,6 +99,11 @@ def restore(request: Restore, session: Session) -> None:
     pending = {row[0] for row in session.rows("pending_ids", ids=list(ids))}
     missing = tuple(delivery for id_, delivery in ids.items() if id_ not in pending)
     request.result = frozenset(delivery.id for delivery in missing)
+    if (taken := request.taken) is not None and (missing or taken.id not in ids):
+        # What has no id of its own among them was routed anew: what waits of that, an earlier try has stored.
+        take_off([taken.id], session.rows)
+        fence([(taken.id, taken.token)], session.rows)
+        session.draft.wrote = True
     if missing:
         item = _Item(
             digest=b"",

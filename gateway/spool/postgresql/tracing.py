@@ -2,7 +2,7 @@
 
 from gateway.spool import slices
 from gateway.spool.history import AttemptRecord, Mentions, TracedDelivery, TracedNotification
-from gateway.spool.postgresql.leasing import attempts_of
+from gateway.spool.postgresql.records import attempts_of
 from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Place, Session
 from gateway.spool.requests import FindMentions
 

@@ -65,6 +65,7 @@ class Stage(Desk):
     lines: list[Mapping[str, Any]] = field(default_factory=list)
     targets: dict[str, Any] = field(default_factory=lambda: {"support": {"state": "delivering"}})
     heard: dict[str, Any] = field(default_factory=dict)
+    gateways: list[dict[str, Any]] = field(default_factory=list)
     token: bytes = TOKEN
 
     def __post_init__(self) -> None:
@@ -92,7 +93,7 @@ class Stage(Desk):
             "config": lambda: self.config,
             "callback_urls": lambda: {"main": "https://hooks.example.com/webhooks/main"},
             "letters": self,
-            "changes": lambda: self.lines,
+            "changes": self._changes,
             "token": lambda: self.token,
             "token_place": lambda: "in the file /var/admin.token",
             "now_ms": lambda: NOW_MS,
@@ -101,10 +102,13 @@ class Stage(Desk):
 
     async def status(self) -> Mapping[str, object]:
         self._act("status", None)
-        return {"targets": self.targets}
+        return {"targets": self.targets, "gateways": self.gateways}
 
     async def ledger(self) -> Mapping[str, object]:
         return self.heard
+
+    async def _changes(self) -> list[Mapping[str, Any]]:
+        return self.lines
 
     def _edge(self) -> Mapping[str, object]:
         return {"anchors": [], "refusals": self.refusals, "certificates": []}

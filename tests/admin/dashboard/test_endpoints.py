@@ -392,3 +392,33 @@ async def test_sessions_are_each_others_strangers(stage: Stage) -> None:
     )
     assert answer.status_code == 403
     assert stage.done == []
+
+
+async def test_the_gateways_on_a_database_are_named_with_what_they_see_differently(stage: Stage) -> None:
+    def one(name: str, **changes: object) -> dict[str, object]:
+        usual = {
+            "gateway": name, "own": False, "state": "answers", "version": "0.1", "directory": "/srv",
+            "started_at": "2026-01-01T00:00:00Z", "silent_seconds": 0.5,
+        }  # fmt: skip
+        return {**usual, **changes}
+
+    async with stage.client() as client:
+        assert "Gateways" not in (await client.get("/")).text, "there is only the one"
+    stage.gateways = [one("db-a:11", own=True), one("<b>:12", state="silent", silent_seconds=240.0)]
+    each = [{"gateway": "db-a:11", "state": "delivering"}, {"gateway": "db-b:12", "state": "open"}]
+    stage.targets = {"support": {"state": "open", "gateways": each}}
+    stage.lines = [
+        {"at": "2026-01-01T00:00:00Z", "action": "pause", "by": "admin_port", "gateway": "db-b:12"}
+    ]
+    stage.refusals = [{"at": "2026-01-01T00:00:00Z", "reason": "unknown_issuer", "gateway": "db-b:12"}]
+    stage.dashboard.board.forget()
+    async with stage.client() as client:
+        text = (await client.get("/")).text
+        assert 'db-a:11 <span class="fine">this one</span>' in text
+        assert "&lt;b&gt;:12" in text
+        assert "Not to be had now: gateway &lt;b&gt;:12: not heard of for 4 min" in text
+        assert "delivering on db-a:11, breaker open on db-b:12" in text
+        assert "at db-b:12" in text
+        assert "per second, all gateways" in text
+        assert "By gateway" in (await client.get("/targets/support")).text
+        assert "of those of the other gateways" in (await client.get("/changes")).text

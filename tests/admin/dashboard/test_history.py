@@ -133,3 +133,16 @@ def test_percentiles_are_those_of_what_came_in_between() -> None:
     assert quantiles(before, before) == {}
     assert quantiles(after, before) == {}
     assert quantiles({}, {}) == {}
+
+
+def test_what_others_count_is_added_from_the_second_look_on() -> None:
+    history = History()
+    history.take(reading(0, 100), beside={("accepted",): 2.0})
+    assert history.now("accepted") is None
+    assert history.rates(reading(1, 150)) == {("accepted",): 5.0}
+    history.take(reading(1, 150), beside={("accepted",): 2.0, ("delivered", "support"): 1.5})
+    assert history.now("accepted") == 7.0
+    assert history.now("delivered", "support") == 1.5
+    # After a restart of the counts only the others' are known.
+    history.take(reading(2, 0), beside={("accepted",): 2.0})
+    assert history.values("accepted")[-1] == 2.0

@@ -68,6 +68,7 @@ SEEN: dict[str, Any] = {
         ),
         "_unrouted": {"pending": 0, "oldest_seconds": 0.0, "dead_letters": 12},
     },
+    "gateways": [],
     "workers": [
         {"worker": 0, "state": "serving", "restarts": 0},
         {"worker": 1, "state": "waiting", "restarts": 3},

@@ -94,6 +94,18 @@ def test_each_state_says_what_follows() -> None:
     ]
 
 
+def test_of_what_another_process_has_accepted_and_forgotten_the_delivery_is_told_alone() -> None:
+    delivered = {"target": "c", "state": "delivered", "delivered_at": "T", "attempt": 1, "status": 200}
+    answer = found(delivered)
+    unknown = dict.fromkeys(("app", "received_at", "worker", "client_certificate", "connection", "bytes"))
+    answer["notifications"][0] |= unknown
+    assert list(lines(answer, now_ms=NOW_MS)) == [
+        f"notification {ID}",
+        "  accepted at a time that is not known any more",
+        "  c  delivered          at T; attempt 1, answered 200",
+    ]
+
+
 def test_what_is_not_found_says_how_far_the_look_came_and_when_it_would_have_come() -> None:
     searched = {"bodies": 10, "dead_letters": 2, "complete": False}
     told = list(lines(found(notifications=[], remark=NOT_FOUND, searched=searched), now_ms=NOW_MS))

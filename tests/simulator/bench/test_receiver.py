@@ -12,7 +12,7 @@ from gateway.settings.address import Address
 from gateway.simulator.bench.mix import DEFAULT_SHARES, PROBE_WORKER, make_templates, stamp
 from gateway.simulator.bench.receiver import Receiver, Verified, expected_changes
 from gateway.simulator.bench.tally import Mark
-from gateway.simulator.process import free_ports
+from gateway.simulator.process import NO_TRUST, free_ports
 
 RUN = "abcdefgh"
 (STATUS, *_) = make_templates({"statuses": 1}, changes=1, large_bytes=1024, now_ms=1_795_400_000_000)
@@ -23,7 +23,7 @@ async def compared(bodies: list[bytes], marks: bytes, *, status: int = 200) -> V
     """POST the bodies to a receiver that answers with `status`; hold them against the marks of process 0."""
     receiver = Receiver(RUN)
     address = Address(host="127.0.0.1", port=free_ports(1)[0])
-    async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
+    async with trio.open_nursery() as nursery, httpx.AsyncClient(verify=NO_TRUST, trust_env=False) as client:
         await nursery.start(receiver.serve, address)
         for body in bodies:
             assert (await client.post(f"http://{address}/whatever", content=body)).status_code == status

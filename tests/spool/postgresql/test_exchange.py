@@ -11,9 +11,10 @@ import trio
 
 from gateway.errors import PeerError, SpoolUnavailableError
 from gateway.settings.secret import Secret
+from gateway.spool.exchange import Question, is_alive
 from gateway.spool.postgresql import exchange, link, postman
-from gateway.spool.postgresql.exchange import Exchange, is_alive, open_exchange
-from gateway.spool.postgresql.postman import MOST_BYTES, Question, pack, unpack
+from gateway.spool.postgresql.exchange import Exchange, open_exchange
+from gateway.spool.postgresql.postman import MOST_BYTES, pack, unpack
 from gateway.spool.postgresql.statements import STATEMENTS
 from tests.postgresql.proxy import proxy
 from tests.postgresql.rig import Database
@@ -49,7 +50,8 @@ async def gateways(
             await stack.enter_async_context(open_exchange(dsn or database.dsn, PLACE / str(one)))
             for one in range(number)
         ]
-        await until(lambda: all(len(one.others()) == number - 1 for one in found))
+        ids = {one.own.id for one in found}
+        await until(lambda: all(ids <= {seen.id for seen in one.replicas()} for one in found))
         yield found
 
 
@@ -170,6 +172,27 @@ async def test_who_does_not_answer_in_time_is_missing_and_comes_too_late(databas
             await one.ask(three.own.id, b"who", within_seconds=0.5)
         async with answering(three):
             assert await one.ask(three.own.id, b"again", within_seconds=10) == b"you say again"
+
+
+async def test_one_that_has_just_died_costs_one_look_and_one_that_was_only_slow_is_asked_again(
+    database: Database,
+) -> None:
+    async with gateways(database, 1) as (one,):
+        forge(database, "replica VALUES (7, 'db:7', 'db', '/srv', '1', 1, clock_ms())")
+        await until(lambda: len(one.others()) == 1)
+        assert await one.ask_all(b"who", within_seconds=0.2) == {}
+        with trio.fail_after(5):
+            assert await one.ask_all(b"who", within_seconds=60) == {}
+        async with open_exchange(database.dsn, PLACE / "slow") as slow:
+            await until(lambda: len(one.others()) == 2)
+            assert await one.ask_all(b"who", within_seconds=0.2) == {}
+            await until(lambda: one.others()[-1].silent_ms < 100)
+            async with answering(slow):
+                await slow.next_question()
+                with trio.move_on_after(5):
+                    while not await one.ask_all(b"who", within_seconds=1):
+                        pass
+                assert await one.ask_all(b"who", within_seconds=10) == {slow.own.id: b"you say who"}
 
 
 async def test_an_asker_that_dies_leaves_nothing_behind(

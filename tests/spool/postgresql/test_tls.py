@@ -13,7 +13,7 @@ from gateway.settings.secret import Secret
 from gateway.spool.contract import Appended, Room, Spool
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.migrations import check
-from tests.postgresql.rig import Database, opened
+from tests.postgresql.rig import Database, asking_for_a_password, opened
 from tests.postgresql.tls import Papers, terminator
 from tests.spool.rig import note
 
@@ -132,17 +132,8 @@ async def test_a_server_may_ask_for_a_certificate_of_the_gateway(
 @pytest.fixture
 def demanding(database: Database) -> Iterator[Database]:
     """Have the server ask `keyed` for a password."""
-    database.sql(f"CREATE ROLE keyed LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
-    file = database.server.data / "pg_hba.conf"
-    before = file.read_text()
-    file.write_text(f"host all keyed 127.0.0.1/32 scram-sha-256\n{before}")
-    database.sql("SELECT pg_reload_conf()")
-    try:
+    with asking_for_a_password(database, "keyed", PASSWORD):
         yield database
-    finally:
-        file.write_text(before)
-        database.sql("SELECT pg_reload_conf()")
-        database.sql("DROP ROLE keyed")
 
 
 async def test_a_password_comes_with_the_dsn_or_from_a_file_of_libpq(

@@ -1,9 +1,10 @@
-"""What several workers say is one answer."""
+"""What several workers, or several gateways, say is one answer."""
 
 from typing import Any
 
 from gateway.admin.health import Check
-from gateway.process.gathering import merge_edges, merge_health, merge_status
+from gateway.core.conditions import TargetSeen
+from gateway.process.merging import merge_edges, merge_health, merge_status, merge_targets_seen
 
 WELL = {"listener": Check(ok=True), "spool": Check(ok=True)}
 FULL = {"listener": Check(ok=True), "spool": Check(ok=False, detail="the disk is full")}
@@ -149,3 +150,38 @@ def test_the_edge_remembers_what_any_worker_has_seen() -> None:
     assert merged["certificates"] == [{"name": "server", "not_after": "2027-01-01T00:00:00Z"}]
     assert merged["apps"]["main"]["recent"] == {"notifications": 7, "without_accepted": 2}
     assert [one["at"][:10] for one in merged["refusals"]] == ["2026-01-03", "2026-01-02", "2026-01-01"]
+
+
+def test_of_configured_certificates_what_ends_first_is_told_and_of_clients_what_was_shown_last() -> None:
+    def said(until: str) -> dict[str, Any]:
+        names = ("server", "client:meta")
+        return {**edge(None, None, 0), "certificates": [{"name": name, "not_after": until} for name in names]}
+
+    early, late = said("2027-01-01T00:00:00Z"), said("2028-01-01T00:00:00Z")
+    for order in ([early, late], [late, early]):
+        ends = {one["name"]: one["not_after"][:4] for one in merge_edges(order)["certificates"]}
+        assert ends == {"server": "2027", "client:meta": "2028"}
+
+
+def test_a_target_fails_where_a_breaker_is_open_since_the_first_that_opened() -> None:
+    def seen(state: str, opened_at_ms: int | None, delivered_ms: int | None = None) -> TargetSeen:
+        return TargetSeen(
+            name="a", state=state, opened_at_ms=opened_at_ms, refusing=False, pending=3, oldest_seconds=1.0,
+            last_delivered_ms=delivered_ms,
+        )  # fmt: skip
+
+    parts = [[seen("delivering", None, 9)], [seen("open", 7)], [seen("open", 5, 8)]]
+    for order in (parts, parts[::-1]):
+        [merged] = merge_targets_seen(order)
+        assert (merged.state, merged.opened_at_ms, merged.last_delivered_ms) == ("open", 5, 9)
+    [paused] = merge_targets_seen([[seen("paused", 5)], [seen("paused", 6)]])
+    assert paused.state == "paused"
+
+
+def test_what_waits_in_a_spool_that_is_shared_is_not_added() -> None:
+    parts = [
+        {"targets": {"a": {"pending": 3, "pending_bytes": 30, "oldest_seconds": 1.0}}},
+        {"targets": {"a": {"pending": 4, "pending_bytes": 40, "oldest_seconds": 1.0}}},
+    ]
+    merged = merge_status(parts, {}, shared_spool=True)["targets"]["a"]
+    assert (merged["pending"], merged["pending_bytes"]) == (4, 40)
