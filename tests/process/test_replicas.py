@@ -22,8 +22,9 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import SpoolUnavailableError, UsageError
 from gateway.process import correspondence, replicas
 from gateway.process.admin_port import AdminAnswers
+from gateway.process.digests import Digest, is_sane
 from gateway.process.observing import Facts, Observer
-from gateway.process.replicas import Digest, is_sane, with_others
+from gateway.process.replicas import with_others
 from gateway.spool.postgresql import postman
 from gateway.spool.postgresql.exchange import Exchange, open_exchange
 from gateway.telemetry.metrics import Metrics
@@ -249,7 +250,7 @@ async def test_what_each_knows_for_itself_is_added_and_what_all_see_is_not(
             (one.name, True, "answers"),
             (two.name, False, "answers"),
         ]
-        two.targets = {"support": target()}
+        two.targets = {"support": target(breaker={**CLOSED, "state": "starting"})}
         alike: Any = await one.answers.actions.status()
         assert "gateways" not in alike["targets"]["support"]
 
