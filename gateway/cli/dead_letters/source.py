@@ -1,11 +1,12 @@
 """Where dead letters are looked up: in the files of this gateway, or in the list that gateways share."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.cli.dead_letters.rows import Row, row_of
+from gateway.cli.dead_letters.rows import SEVERAL, Row, row_of
 from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
@@ -77,8 +78,21 @@ class Files:
         found = self.store.iterate(target=selection.target, may_hold=selection.may_hold)
         return sum(1 for _ in found)
 
+    def read(self, identifier: str) -> tuple[str, dict[str, Any]]:
+        """Return the path of a letter, and what is in it, its own seal included."""
+        from gateway.delivery.dead_letter_record import encode
+
+        found = self.store.find(identifier)
+        if found is None:
+            raise DeadLetterError(f"there is no dead letter {identifier}", remedy="gateway dead-letters list")
+        letter = self.store.read(found)
+        content = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
+        return str(self.store.directory / found.name), content
+
     def beginning(self, begin: str) -> list[str]:
-        """See `Source.beginning`."""
+        """See `Source.beginning`; of one that is written out, the name of its file is looked for."""
+        if self.there([begin]):
+            return [begin]
         found: list[str] = []
         for one in self.store.iterate():
             if one.id.startswith(begin):
@@ -112,7 +126,7 @@ class Listed:
         while True:
             page = self._ask(asked)
             for row in page["letters"]:
-                yield {**row, "gateways": page["gateways"]}
+                yield {**row, SEVERAL: page["gateways"] > 1}
             if page["after"] is None:
                 return
             asked["after"] = page["after"]
