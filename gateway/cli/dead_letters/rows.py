@@ -88,8 +88,12 @@ def print_tables(rows: Iterator[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from gateway.telemetry.redaction import visible
+
     console = Console()
     empty = True
+    holders: dict[tuple[str, str], int] = {}
+    """Told below, by number: their names are long."""
     while page := list(islice(rows, PAGE_ROWS)):
         empty = False
         table = Table(box=None, pad_edge=False)
@@ -98,14 +102,21 @@ def print_tables(rows: Iterator[Row]) -> None:
         columns = [
             one for one in _TERMINAL_COLUMNS if one != "last" or any(cells["last"] for cells in rows_shown)
         ]
-        columns += [_HOLDER] if any(row.get(SEVERAL) for row in page) else []
+        if any(row.get(SEVERAL) for row in page):
+            columns.append(_HOLDER)
+            for row, cells in zip(page, rows_shown, strict=True):
+                holder = (str(row["gateway"]), str(row["directory"]))
+                cells[_HOLDER] = str(holders.setdefault(holder, len(holders) + 1))
         for column in columns:
             # An id is there to be copied, a time to be read: they stay in one piece, the others make room.
             whole = column in {"id", "received_at"}
-            table.add_column(column.removesuffix("_at"), overflow="fold", no_wrap=whole)
+            heading = "on" if column == _HOLDER else column.removesuffix("_at")
+            table.add_column(heading, overflow="fold", no_wrap=whole)
         for cells in rows_shown:
             cells["received_at"] = cells["received_at"][5:16].replace("T", " ")
             table.add_row(*(Text(cells[column]) for column in columns))
         console.print(table)
+    for (gateway, directory), number in holders.items():
+        console.print(Text(f"on {number}: {visible(gateway) or 'unknown'}, {visible(directory)}"))
     if not empty:
         err("gateway dead-letters show ID says why, replay sends again (--dry-run first), discard removes")

@@ -1,10 +1,10 @@
 """Where dead letters are looked up: in the files of this gateway, or in the list that gateways share."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gateway.cli.dead_letters.rows import SEVERAL, Row, row_of
 from gateway.errors import DeadLetterError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.spool.letters import LetterIndex
 
 PATH = "/api/dead-letters"
+
+Result = TypeVar("Result")
 
 Tell = Callable[[str], None]
 
@@ -181,7 +183,6 @@ def _letters_of(settings: "Settings") -> Iterator["LetterIndex"]:
 
 def _ask_alone(letters: "LetterIndex", asked: Mapping[str, object]) -> dict[str, Any]:
     import msgspec
-    import trio
 
     from gateway.admin.requests import LettersRequest
     from gateway.errors import UsageError
@@ -191,4 +192,14 @@ def _ask_alone(letters: "LetterIndex", asked: Mapping[str, object]) -> dict[str,
         request = msgspec.convert(dict(asked), LettersRequest)
     except msgspec.ValidationError as error:
         raise UsageError(f"that is no id: {error}") from error
-    return trio.run(partial(ask_letters, letters, request))
+    return _finished(ask_letters(letters, request))
+
+
+def _finished(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run what awaits nothing to its end: also in the middle of something that does."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise RuntimeError("a question to the list that waits for something")
