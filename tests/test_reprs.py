@@ -14,6 +14,7 @@ from gateway.delivery.target import DispatchTarget
 from gateway.graph.client import Api
 from gateway.ingress.checks import Head, IngressApp
 from gateway.settings.values import Secret
+from gateway.spool.contract import Lease
 from gateway.spool.history import AttemptRecord
 from gateway.web.head import Head as WebHead
 from gateway.web.head import HeadReader
@@ -56,6 +57,20 @@ HOLDERS = [
     ),
     Answer(status=200, retry_after=None, excerpt=CANARY),
     AttemptRecord(number=1, at_ms=1, status=200, error="", duration_ms=1, response_excerpt=CANARY),
+    Lease(
+        token=1,
+        delivery_id="d",
+        notification_id="n",
+        app="main",
+        target="support",
+        raw=BYTES,
+        selection=None,
+        received_at_ms=1,
+        clock_started_ms=1,
+        attempt=1,
+        leased_at_ms=1,
+        earlier=(),
+    ),
     read_head(),
 ]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway import tracing
@@ -17,7 +18,18 @@ from gateway.spool.history import AttemptRecord
 from gateway.spool.memory import MemorySpool, open_memory_spool
 from gateway.spool.memory_state import MemoryState
 from gateway.telemetry.whereabouts import Came, Taken, Whereabouts
-from gateway.tracing import NOT_FOUND, Part, find_part, read_asked, recall, trace_letters
+from gateway.tracing import (
+    NOT_FOUND,
+    Part,
+    answer,
+    find_part,
+    letters_of,
+    merge_letters,
+    name_gateway,
+    read_asked,
+    recall,
+    trace_letters,
+)
 from tests.delivery.rig import EPOCH_MS, a_letter, notification
 from tests.telemetry.test_whereabouts import routed
 
@@ -194,3 +206,32 @@ async def test_of_a_shared_spool_each_process_adds_what_it_remembers_and_what_wa
     assert memories[2].notifications == []
     alone: dict[str, Any] = await trace_letters(asked, [part], store, targets=["waiting", "taken"])
     assert alone["notifications"][0]["worker"] is None, "whoever has accepted it may be another"
+
+
+async def test_what_is_told_of_a_letter_elsewhere_has_nothing_of_its_body_or_of_what_the_target_wrote(
+    store: DeadLetterStore,
+) -> None:
+    letter = replace(a_letter(body=b'{"wamid": "wamid.ABCDEFGH"}'), attempts=(FAILED,))
+    store.prepare()
+    store.write(letter)
+    store.count()
+    letters = await letters_of(read_asked("wamid.ABCDEFGH"), [], store, targets=["support"])
+    [one] = letters.found
+    assert one.attempts == [replace(FAILED, response_excerpt="")]
+    told = msgspec.json.encode(letters)
+    assert b"private" not in told
+    assert b"ABCDEFGH" not in told
+
+
+async def test_a_letter_that_several_have_counts_once(store: DeadLetterStore) -> None:
+    letter = a_letter()
+    store.prepare()
+    store.write(letter)
+    store.count()
+    asked = read_asked(letter.notification_id)
+    letters = await letters_of(asked, [], store, targets=["support"])
+    parts, named = name_gateway("db-a:1", [Part(notifications=[])], letters)
+    merged = merge_letters([named, letters])
+    assert [one.gateway for one in merged.found] == ["db-a:1"], "the first has the word"
+    found: dict[str, Any] = answer(asked, parts, merged)
+    assert [row["gateway"] for row in found["notifications"][0]["deliveries"]] == ["db-a:1"]

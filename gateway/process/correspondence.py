@@ -19,8 +19,8 @@ from gateway.telemetry.line_budget import LineBudget
 from gateway.telemetry.log import get_logger
 
 ANSWER_SECONDS: Final = 2.0
-"""For a view: asked and answered in milliseconds. One that has just died costs every look this, for as long
-as it counts as alive; `gateway status` gives an answer 5 s."""
+"""For a view: asked and answered in milliseconds, the lines of a ledger (some MiB) in tenths of a second.
+Two of these make one answer of the admin port, for which `gateway status` waits 5 s."""
 FRESH_SECONDS: Final = 1.0
 """How old an answer may be: whoever asks one gateway, or ten at once, asks all of them once a second."""
 AT_ONCE: Final = 8

@@ -46,8 +46,6 @@ from gateway.tracing import (
 
 FOLLOW_SECONDS: Final = 1.0
 """For the others to follow a pause; who does not sees it by itself a second later."""
-SLOTS_SECONDS: Final = 3.0
-"""For the lines of the ledger: thousands, some MiB."""
 SEARCH_SECONDS: Final = 25.0
 """For what the others remember and have on their disks: a look through dead letters takes ten."""
 PUBLISH_SECONDS_EACH: Final = 2.0
@@ -80,10 +78,6 @@ class Recalled(msgspec.Struct):
 
     parts: list[Part]
     letters: Letters
-
-
-class _WithSlots(msgspec.Struct):
-    with_slots: bool
 
 
 def with_others(
@@ -127,7 +121,7 @@ class Replicas:
                 "status": Desk(arguments=NoArguments, answer=lambda _: own.actions.status()),
                 "edge": Desk(arguments=NoArguments, answer=lambda _: own.edge_now()),
                 "changes": Desk(arguments=NoArguments, answer=lambda _: own.changes()),
-                "facts": Desk(arguments=_WithSlots, answer=lambda asked: own.facts(asked.with_slots)),
+                "facts": Desk(arguments=NoArguments, answer=lambda _: own.facts(True)),
                 "recall": Desk(arguments=_Recall, answer=self._recall),
                 **letter_desks(own.actions),
                 "follow_pauses": Desk(arguments=NoArguments, answer=lambda _: own.follow_pauses()),
@@ -188,9 +182,7 @@ class Replicas:
         own = await self._own.facts(with_slots)
         known = self._digests.facts(self._now_ms())
         if with_slots:
-            replies = await self._others.ask_all(
-                "facts", Facts, within_seconds=SLOTS_SECONDS, with_slots=True
-            )
+            replies = await self._others.look("facts", Facts)
             known |= {id_: one for id_, one in replies.said.items() if is_sane(one)}
         return merge_facts([own, *known.values()])
 

@@ -50,8 +50,7 @@ Started = tuple[int, int, int | None, str | None]
 NOT_STARTED: Final[Started] = (0, 0, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, gc=False):
     """A delivery that somebody has leased."""
 
     key: Key

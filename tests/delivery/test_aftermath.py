@@ -1,8 +1,7 @@
 """What becomes of a group: the decisions, without a spool."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.retry import GiveUp, RetryAt
 from gateway.delivery.aftermath import after_refusal, scatter, stays_together

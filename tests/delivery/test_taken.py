@@ -1,7 +1,8 @@
 """What a target takes stands in the lines of the gap ledger that it is about."""
 
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.core.envelope import Envelope, parse_envelope
 from gateway.delivery.taken import note_taken

@@ -257,7 +257,6 @@ async def test_what_each_knows_for_itself_is_added_and_what_all_see_is_not(
 async def test_who_does_not_answer_is_named_and_the_rest_is_told(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "SLOTS_SECONDS", 0.3)
     monkeypatch.setattr(correspondence, "ANSWER_SECONDS", 0.3)
     async with sites(database, tmp_path, 2, attended=False) as (one, _):
         found: Any = await one.answers.actions.status()
@@ -298,7 +297,7 @@ async def test_an_answer_that_is_of_no_use_counts_as_none(
         b"no JSON",
         b'{"ask": "status", "with": 7}',
         b'{"ask": "unheard-of"}',
-        b'{"ask": "facts"}',
+        b'{"ask": "recall"}',
         b'{"ask": "recall", "with": {"ids": [7], "text": 3}}',
         b'{"ask": "recall", "with": {"ids": [], "text": "?"}}',
     ],

@@ -360,7 +360,7 @@ def told(kept: Kept) -> tuple[object, ...]:
 
 def visible(lease: Lease) -> tuple[object, ...]:
     """Return a lease without its token."""
-    return tuple(getattr(lease, name) for name in lease.__slots__ if name != "token")
+    return tuple(getattr(lease, name) for name in lease.__struct_fields__ if name != "token")
 
 
 @contextmanager

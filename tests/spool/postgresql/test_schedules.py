@@ -39,6 +39,17 @@ class SharedPair(Pair):
     def both(self) -> tuple[Spool, Spool]:
         return self.shared, self.memory
 
+    async def at_once(self, first: int, second: int) -> None:
+        """One after the other: what is stored and what leases need not share a transaction here."""
+        wanted = self.new(first, second)
+        for spool in self.both():
+            await spool.append(wanted)
+        await self.lease(TARGETS[first % 3], second)
+
+    async def offer(self, first: int, second: int) -> None:
+        """It takes no offers."""
+        await self.at_once(first, second)
+
     async def fill(self, number: int) -> None:
         wanted = note(b"full %d" % number, targets=TARGETS, at_ms=self.now_ms)
         self.database.refuse("53100", *_STORING)
