@@ -83,6 +83,25 @@ class Stage:
             checks["certificates"] = Check(ok=True, detail="server expires in 9 days")
         return checks
 
+    def _gateways(self) -> list[dict[str, object]]:
+        """Several that share a database, where much is shown."""
+        if self.name != "many":
+            return []
+        names = ("hooks-1:4711", "hooks-2.internal.example.com:4711", "<b>hooks-3</b>:1")
+        return [
+            {
+                "gateway": name,
+                "own": number == 0,
+                "state": ("answers", "no_answer", "silent")[number],
+                "version": "0.1.0",
+                "directory": "/var/lib/meta-webhook-gateway/spool",
+                "started_at": self.at(-86_400 * (number + 1)),
+                "last_heard_at": self.at(-1),
+                "silent_seconds": (0.4, 3.0, 250.0)[number],
+            }
+            for number, name in enumerate(names)
+        ]
+
     async def status(self) -> Mapping[str, object]:
         targets: dict[str, object] = {}
         for number, name in enumerate(self.target_names()):
@@ -107,6 +126,14 @@ class Stage:
                 "pending_bytes": 0,
                 "oldest_seconds": 0.0,
                 "dead_letters": 14,
+            }
+        if self.name == "many":
+            targets["analytics"] = {
+                **dict(targets["analytics"]),  # type: ignore[call-overload] # as above
+                "gateways": [
+                    {"gateway": one["gateway"], "state": state}
+                    for one, state in zip(self._gateways(), ("delivering", "open", "paused"), strict=True)
+                ],
             }
         if self.trouble:
             targets["billing"] = {
@@ -133,7 +160,7 @@ class Stage:
                 "last_error": {"at": self.at(-4300), "status": 502, "error": ""},
                 "next_give_up_at": self.at(7 * DAY_S - 100),
             }
-        return {"targets": targets}
+        return {"targets": targets, "gateways": self._gateways()}
 
     def edge(self) -> Mapping[str, object]:
         anchor, staged = "4f2a" * 16, "b81c" * 16

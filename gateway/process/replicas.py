@@ -10,8 +10,7 @@ alone may hear nothing for hours. For that nobody is asked: each publishes what 
 lives, but not as listening: what Meta sends while nobody is there comes again.
 """
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,13 +20,13 @@ import trio
 from gateway.admin.actions import ActionResult
 from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.core.conditions import TargetSeen
-from gateway.core.heard import Heard, Slot
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.message import rfc3339
 from gateway.delivery.view import UNKNOWN
 from gateway.errors import UsageError
 from gateway.process.admin_port import AdminAnswers
 from gateway.process.correspondence import Correspondence, Desk, NoArguments, Replies
+from gateway.process.digests import LATEST_MS, Digest, Digests, is_sane
 from gateway.process.elsewhere import letter_desks, letter_of_all, results_of_all
 from gateway.process.merging import Answers, merge_edges, merge_status, merge_targets_seen, most_dead
 from gateway.process.observing import Facts, Judged, merge_facts, targets_seen
@@ -50,22 +49,9 @@ SEARCH_SECONDS: Final = 25.0
 """For what the others remember and have on their disks: a look through dead letters takes ten."""
 PUBLISH_SECONDS_EACH: Final = 2.0
 """Between two digests, for each gateway there is: all read those of all."""
-MOST_REMEMBERED: Final = 64
-"""Gateways that are gone, whose digests count on."""
-LATEST_MS: Final = 253_402_300_799_000
-"""The end of the year 9999: what is told as a time is before that."""
 
 Rates = Mapping[tuple[str, ...], float]
 """Per second, by what is counted (`admin.dashboard.history.Key`)."""
-
-
-class Digest(msgspec.Struct, kw_only=True):
-    """What a gateway publishes for the others' judgement."""
-
-    facts: Facts
-    """Without the lines of the ledger."""
-    targets: list[TargetSeen]
-    rates: list[tuple[list[str], float]] = []
 
 
 class _Recall(msgspec.Struct):
@@ -317,60 +303,6 @@ class Replicas:
         self._exchange.publish(msgspec.json.encode(Digest(facts=facts, targets=targets, rates=rates)))
 
 
-class Digests:
-    """What the others have published, those that are gone included."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._read: dict[int, tuple[int, Digest | None]] = {}
-        """By replica: the number of its digest, and what it says."""
-        self._by_place: dict[tuple[str, str], tuple[int, Facts]] = {}
-        """Of a gateway over restarts, by host and directory: the replica, and what it has heard."""
-
-    def alive(self) -> list[Digest]:
-        """Return those of gateways that are alive."""
-        self._look()
-        found = (self._read[one.id][1] for one in self._exchange.others() if is_alive(one))
-        return [one for one in found if one is not None]
-
-    def facts(self, now_ms: int) -> dict[int, Facts]:
-        """Return what they have heard, by replica; those that are gone listen no more."""
-        self._look()
-        listening = {one.id for one in self._exchange.others() if is_alive(one)}
-        return {
-            id_: facts
-            if id_ in listening
-            else msgspec.structs.replace(facts, listening_since_ms=max(now_ms, facts.listening_since_ms))
-            for id_, facts in self._by_place.values()
-        }
-
-    def _look(self) -> None:
-        others = self._exchange.others()
-        self._read = {one.id: self._read_one(one) for one in others}
-        for one in others:
-            digest = self._read[one.id][1]
-            if digest is not None:
-                place = _place(one)
-                self._by_place.pop(place, None)
-                self._by_place[place] = (one.id, digest.facts)
-        own = self._exchange.own
-        self._by_place.pop((own.host, own.directory), None)
-        while len(self._by_place) > MOST_REMEMBERED + len(others):
-            del self._by_place[next(iter(self._by_place))]
-
-    def _read_one(self, one: Replica) -> tuple[int, Digest | None]:
-        known = self._read.get(one.id)
-        if known is not None and known[0] == one.digest_number:
-            return known
-        try:
-            digest = msgspec.json.decode(one.digest, type=Digest) if one.digest else None
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            digest = None
-        if digest is not None and not (is_sane(digest.facts) and all(map(_is_sane_target, digest.targets))):
-            digest = None
-        return one.digest_number, digest
-
-
 _OF_EACH: Final = ("state", "breaker", "last_error", "delivered", "last_delivered_at")
 """Of a target, what is told of each gateway where they differ."""
 
@@ -457,28 +389,6 @@ def answer_of_all(
     return answer(asked, parts, merge_letters([letters for _, letters in named]))
 
 
-def is_sane(facts: Facts) -> bool:
-    """Whether it can be reckoned with: others wrote it."""
-    times: Iterable[int] = (
-        facts.listening_since_ms,
-        *(at_ms for one in facts.tracks for at_ms in (one.first_ms, one.last_ms, one.lag_at_ms)),
-        *(at_ms for one in facts.slots for at_ms in _times_of(one)),
-        *(at_ms for one in facts.turned_away for at_ms in one.times_ms),
-    )
-    heard: Iterable[Heard | Slot] = (*facts.tracks, *facts.slots)
-    spans = (span for one in heard for span in (one.usual_ms, one.lag_ms or 0))
-    return all(0 <= at_ms <= LATEST_MS for at_ms in times) and all(abs(one) <= LATEST_MS for one in spans)
-
-
-def _times_of(slot: Slot) -> Iterable[int]:
-    return (slot.first_ms, slot.last_ms, slot.lag_at_ms, *(at_ms for _, at_ms in slot.delivered.values()))
-
-
-def _is_sane_target(one: TargetSeen) -> bool:
-    times = (one.opened_at_ms or 0, one.last_delivered_ms or 0)
-    return all(0 <= at_ms <= LATEST_MS for at_ms in times) and math.isfinite(one.oldest_seconds * 1000)
-
-
 def merge_statuses(said: Answers) -> dict[str, Any]:
     """Make one of what several gateways say."""
     return merge_status(said, most_dead(said), shared_spool=True)
@@ -493,10 +403,6 @@ def _state_of(said: Mapping[str, Any], target: str) -> object:
     targets = said.get("targets")
     view = targets.get(target) if isinstance(targets, dict) else None
     return view.get("state") if isinstance(view, dict) else None
-
-
-def _place(one: Replica) -> tuple[str, str]:
-    return one.name.rpartition(":")[0], one.directory
 
 
 def _moment(at_ms: int) -> str | None:

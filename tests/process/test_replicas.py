@@ -22,8 +22,9 @@ from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.errors import SpoolUnavailableError, UsageError
 from gateway.process import correspondence, replicas
 from gateway.process.admin_port import AdminAnswers
+from gateway.process.digests import Digest, is_sane
 from gateway.process.observing import Facts, Observer
-from gateway.process.replicas import Digest, is_sane, with_others
+from gateway.process.replicas import with_others
 from gateway.spool.postgresql import postman
 from gateway.spool.postgresql.exchange import Exchange, open_exchange
 from gateway.telemetry.metrics import Metrics

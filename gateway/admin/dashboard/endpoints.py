@@ -32,6 +32,7 @@ from gateway.admin.actions import ActionResult
 from gateway.admin.body import BodyRefusedError
 from gateway.admin.dashboard import charts, wording
 from gateway.admin.dashboard.board import Board, Sources
+from gateway.admin.dashboard.changes import change_rows
 from gateway.admin.dashboard.forms import (
     Form,
     chosen_ids,
@@ -46,7 +47,7 @@ from gateway.admin.dashboard.forms import (
 )
 from gateway.admin.dashboard.letters import Wanted
 from gateway.admin.dashboard.live import Listeners
-from gateway.admin.dashboard.overview import change_rows, line_rows, refusal_rows
+from gateway.admin.dashboard.overview import line_rows, refusal_rows
 from gateway.admin.dashboard.pages import SECURITY_HEADERS, Pages, read_static
 from gateway.admin.dashboard.sessions import LIFE_SECONDS, Notice, Session, Sessions, csrf_is_right
 from gateway.admin.guard import is_from_own_page

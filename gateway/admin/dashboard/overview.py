@@ -11,6 +11,7 @@ from math import log
 from typing import Any, Final
 
 from gateway.admin.dashboard import charts, wording
+from gateway.admin.dashboard.changes import ChangeRow, change_rows
 from gateway.admin.dashboard.charts import Chart, Tick
 from gateway.admin.dashboard.history import History
 from gateway.admin.dashboard.verdict import Condition, Level, Verdict, judge
@@ -168,19 +169,6 @@ class RefusalRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeRow:
-    """One line of the audit log."""
-
-    at_ms: int | None
-    action: str
-    by: str
-    level: Level
-    says: str
-    ids: tuple[str, ...]
-    gateway: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """The page."""
 
@@ -245,10 +233,6 @@ _GATEWAYS: Final = {
     "no_answer": ("no answer", Level.WATCH),
     "silent": ("not heard of", Level.WATCH),
 }
-_SPEAKS_FOR_ITSELF: Final = frozenset({"result", "problems", "target"})
-"""Keys of the audit log whose values need no name."""
-_OF_A_CHANGE: Final = ("at", "action", "by", "ids", "gateway")
-"""Keys of the audit log that have a place of their own."""
 _COMMON_NAME: Final = re.compile(r"(?:^|,)CN=((?:\\.|[^,\\])+)")
 """Of a subject in RFC 4514."""
 _UNROUTED: Final = "_unrouted"
@@ -452,41 +436,6 @@ def refusal_rows(edge: Mapping[str, Any]) -> Iterable[RefusalRow]:
             ),
             gateway=str(one.get("gateway") or ""),
         )
-
-
-def change_rows(lines: Sequence[Mapping[str, Any]]) -> Iterable[ChangeRow]:
-    """Return what the audit log tells, the newest first."""
-    for line in reversed(lines):
-        rest = {key: value for key, value in line.items() if key not in _OF_A_CHANGE}
-        ids = line.get("ids")
-        refused = bool(rest.get("problems")) or rest.get("success") is False
-        yield ChangeRow(
-            at_ms=wording.parse_time(line.get("at")),
-            action=str(line.get("action", "")).replace("_", " "),
-            by=str(line.get("by", "")).replace("_", " "),
-            level=Level.WATCH if refused else Level.IDLE,
-            says="; ".join(_says(key, value) for key, value in rest.items() if _is_told(value)),
-            ids=tuple(map(str, ids)) if isinstance(ids, list) else (),
-            gateway=str(line.get("gateway") or ""),
-        )
-
-
-def _says(key: str, value: object) -> str:
-    if key == "seconds" and isinstance(value, int | float):
-        return f"for {wording.span(value)}"
-    return _told(value) if key in _SPEAKS_FOR_ITSELF else f"{key.replace('_', ' ')} {_told(value)}"
-
-
-def _is_told(value: object) -> bool:
-    return value not in (None, "", [], {}, False)
-
-
-def _told(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_told, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_told(item)}" for key, item in value.items() if _is_told(item))
-    return "yes" if value is True else str(value)
 
 
 def _capital(text: str) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.admin.dashboard.changes import change_rows
 from gateway.admin.dashboard.history import History
 from gateway.admin.dashboard.overview import (
     REFUSALS_SHOWN,
     Facts,
-    change_rows,
     line_rows,
     make_overview,
     refusal_rows,
@@ -142,34 +142,6 @@ def test_refusals_say_who_and_the_gravest_stand_out() -> None:
     assert rows[1].where == "request to main, admitted all the same (report)"
     many = make_overview(Facts(now_ms=NOW_MS, edge={"refusals": edge["refusals"] * 5}), History())
     assert (len(many.refusals), many.more_refusals) == (REFUSALS_SHOWN, 20 - REFUSALS_SHOWN)
-
-
-def test_changes_are_told_in_words_the_newest_first() -> None:
-    lines: list[dict[str, Any]] = [
-        {
-            "at": AT,
-            "action": "replay_kept",
-            "by": "admin_port",
-            "target": "support",
-            "after": None,
-            "limit": 100,
-        },
-        {
-            "at": AT,
-            "action": "pause",
-            "by": "admin_port",
-            "target": "support",
-            "seconds": 7200.0,
-            "reason": "",
-        },
-        {"at": AT, "action": "reload", "by": "file", "result": "refused", "problems": ["a: b"]},
-        {"at": AT, "action": "discard", "by": "command", "ids": ["x-support"]},
-    ]
-    discard, reload, pause, kept = change_rows(lines)
-    assert (discard.ids, discard.by) == (("x-support",), "command")
-    assert (reload.level, reload.says) == (Level.WATCH, "refused; a: b")
-    assert pause.says == "support; for 2 h"
-    assert (kept.action, kept.says) == ("replay kept", "support; limit 100")
 
 
 @given(
