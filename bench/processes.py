@@ -127,11 +127,12 @@ async def ended_by_signals() -> AsyncGenerator[None, None]:
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
 
-            async def listen() -> None:
+            async def listen(task_status: trio.TaskStatus[None]) -> None:
+                task_status.started()
                 async for _ in signals:
                     raise KeyboardInterrupt
 
-            nursery.start_soon(listen)
+            await nursery.start(listen)  # not later: what is inside may be over without a pause
             yield
             nursery.cancel_scope.cancel()
 

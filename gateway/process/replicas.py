@@ -395,8 +395,9 @@ def merge_statuses(said: Answers) -> dict[str, Any]:
 
 
 def _outward(view: Mapping[str, Any]) -> tuple[object, object]:
+    """Return what makes a difference to people; a breaker that has just begun is as closed as any."""
     breaker = view.get("breaker") or {}
-    return view.get("state"), breaker.get("state")
+    return view.get("state"), breaker.get("open")
 
 
 def _state_of(said: Mapping[str, Any], target: str) -> object:

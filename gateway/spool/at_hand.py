@@ -21,8 +21,8 @@ from gateway.spool.session import NEVER_MS, Draft, Held, Place, Session, Started
 
 MAX_STORED: Final = 1024
 """Deliveries of a target that are noted: some commits of what comes in. A backlog is read from the file."""
-MAX_STORED_BYTES: Final = 4 * 1024**2
-"""Of their notifications."""
+MAX_STORED_BYTES: Final = 1024**2
+"""Of their notifications: a few hundred targets that take nothing may have this much each."""
 
 
 @dataclass(slots=True)

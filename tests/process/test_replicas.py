@@ -250,7 +250,7 @@ async def test_what_each_knows_for_itself_is_added_and_what_all_see_is_not(
             (one.name, True, "answers"),
             (two.name, False, "answers"),
         ]
-        two.targets = {"support": target()}
+        two.targets = {"support": target(breaker={**CLOSED, "state": "starting"})}
         alike: Any = await one.answers.actions.status()
         assert "gateways" not in alike["targets"]["support"]
 
