@@ -1,18 +1,23 @@
 """Dead letters for the dashboard: newest first, filtered, bounded, and read from real files."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from gateway import browsing
+from gateway.admin.actions import Actions
 from gateway.admin.dashboard.letters import Page, Wanted
-from gateway.browsing import Browser
+from gateway.admin.requests import LettersRequest
+from gateway.browsing import Browser, SharedBrowser
 from gateway.core.routing import UNROUTED
 from gateway.delivery import dead_letter_place
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_place import Found
-from gateway.delivery.dead_letter_record import DeadLetter, Reason, summarize
-from gateway.errors import UsageError
+from gateway.delivery.dead_letter_record import DeadLetter, Reason, encode, summarize
+from gateway.errors import DeadLetterError, UsageError
 from gateway.spool.history import AttemptRecord
 
 NOW_MS = 1_795_000_000_000
@@ -186,3 +191,64 @@ async def test_what_no_filter_can_mean_is_not_looked_at(
     monkeypatch.setattr(dead_letter_place, "look", look)
     assert ids(await browser(store).page(Wanted(since="3h"))) == ["new"]
     assert looked_at == ["new"], "a hundred thousand others would keep whoever asks next waiting for seconds"
+
+
+class Everybody:
+    """Answers as the admin port's actions do, where gateways share a spool."""
+
+    def __init__(self) -> None:
+        self.asked: list[LettersRequest] = []
+        self.letter: dict[str, object] = {"result": "not_found", "detail": ""}
+
+    async def list_letters(self, asked: LettersRequest) -> Mapping[str, object]:
+        self.asked.append(asked)
+        row = {
+            "id": "a-support", "target": "support", "reason": "refused", "app": "main", "object": None,
+            "fields": ["messages"], "kinds": [], "waba": None, "phone_number_id": None,
+            "received_at": "2026-02-02T02:40:00.000Z", "died_at": "2026-02-02T02:40:05.001Z", "attempts": 1,
+            "last_status": 422, "last_error": "", "body_bytes": 12, "gateway": "db-1:7", "directory": "/dead",
+        }  # fmt: skip
+        broken = {"id": "b", "target": "support", "problem": "no dead letter", "gateway": "", "directory": ""}
+        return {"letters": [row, broken], "after": (5, "a-support"), "looked_at": 9, "gateways": 2}
+
+    async def read_letter(self, identifier: str) -> Mapping[str, object]:
+        assert identifier == "a-support"
+        return self.letter
+
+
+async def test_what_gateways_share_is_asked_for() -> None:
+    everybody = Everybody()
+    shared = SharedBrowser(cast("Actions", everybody), now_ms=lambda: NOW_MS)
+    wanted = Wanted(target="support", reason="refused", field="mess*", since="1h", after="7/x-support")
+    page = await shared.page(wanted)
+    assert everybody.asked[0] == LettersRequest(
+        target="support", reason="refused", field="mess*", since_ms=NOW_MS - 3_600_000, newest_first=True,
+        after=(7, "x-support"), limit=50,
+    )  # fmt: skip
+    assert [(row.id, row.gateway, row.last, row.problem) for row in page.rows] == [
+        ("a-support", "db-1:7", "status 422", ""),
+        ("b", "", "", "no dead letter"),
+    ]
+    assert (page.after, page.looked_at) == ("5/a-support", 9)
+    await shared.page(Wanted(until="2026-01-02", after="x/y"))
+    assert (everybody.asked[1].after, everybody.asked[1].until_ms) == (None, 1_767_312_000_000)
+    with pytest.raises(UsageError):
+        await shared.page(Wanted(reason="none"))
+
+
+async def test_one_that_another_holds_is_shown_with_its_holder() -> None:
+    everybody = Everybody()
+    shared = SharedBrowser(cast("Actions", everybody), now_ms=lambda: NOW_MS)
+    assert await shared.find("../x") is None
+    assert await shared.find("a-support") is None
+    everybody.letter = {"result": "elsewhere", "detail": "gateway db-2:1 holds it"}
+    with pytest.raises(DeadLetterError, match="db-2:1"):
+        await shared.find("a-support")
+    letter = a_letter("0")
+    content = json.loads(encode(letter, seal_key=b"k"))
+    everybody.letter = {
+        "result": "found", "detail": "", "file": "/dead/x.json", "letter": content, "gateway": "db-2:1"
+    }  # fmt: skip
+    found = await shared.find("a-support")
+    assert found is not None
+    assert (found.file, found.row.gateway, found.body) == ("/dead/x.json", "db-2:1", letter.body)

@@ -132,10 +132,13 @@ class SharedLetters:
             SpoolUnavailableError: the database cannot be asked.
             DeadLetterError: the directory cannot be used.
         """
-        own = self.store.seal_key
-        self.store.take_key(await self.index.seal_key(own))
+        await self.take_key()
         place = await trio.to_thread.run_sync(self.place)
         await self._announce(place)
+
+    async def take_key(self) -> None:
+        """Take the one key of the seals, and accept our own besides. Raises SpoolUnavailableError."""
+        self.store.take_key(await self.index.seal_key(self.store.seal_key))
 
     def place(self) -> str:
         """Return the number of the directory; it is given one if need be. Blocks. Raises DeadLetterError."""

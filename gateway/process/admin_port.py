@@ -15,17 +15,19 @@ from gateway.admin.actions import Actions
 from gateway.admin.app import build_admin_app, build_metrics_app
 from gateway.admin.dashboard.board import ShareRates, Sources, alone
 from gateway.admin.dashboard.endpoints import Dashboard
+from gateway.admin.dashboard.letters import Letters
 from gateway.admin.health import Check, Health
 from gateway.admin.reports import Changes, EdgeReport, RenderMetrics
 from gateway.admin.sharing import Shared
 from gateway.admin.token import FILE_NAME, load_or_make_token
-from gateway.browsing import Browser
+from gateway.browsing import Browser, SharedBrowser
 from gateway.clock import unix_ms
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.process.exposition import ReloadRecord
 from gateway.process.generation import Generation, callback_urls
 from gateway.process.observing import Gather, Judged, Observer
 from gateway.settings.model import Settings
+from gateway.spool.opening import is_shared
 from gateway.spool.succession import LeftBehind
 from gateway.telemetry.metrics import Metrics
 from gateway.tls.binding import Bound
@@ -105,6 +107,11 @@ class AdminPort:
         )
         self._token = Token(lambda: generation().settings)
 
+    def _browser(self) -> Letters:
+        if is_shared(self._generation().settings.spool):
+            return SharedBrowser(self._answers.actions, now_ms=unix_ms)
+        return Browser(self._dead_letters, now_ms=unix_ms)
+
     async def open(self, nursery: trio.Nursery, *, admin: Bound, metrics_port: Bound | None) -> None:
         """Answer on the admin port, and on the second one where there is one; judge what is the matter."""
         answers, observer = self._answers, self._observer
@@ -119,7 +126,7 @@ class AdminPort:
                 ledger=observer.report,
                 config=self._record.config,
                 callback_urls=lambda: callback_urls(self._generation(), self._public.addresses),
-                letters=Browser(self._dead_letters, now_ms=unix_ms),
+                letters=self._browser(),
                 changes=answers.changes,
                 share_rates=answers.share_rates,
                 token=self._token.now,

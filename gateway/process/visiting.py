@@ -40,6 +40,15 @@ async def _visit(spool: SpoolSettings) -> AsyncIterator[tuple[Exchange, Correspo
         yield exchange, Correspondence(exchange, {})
 
 
+@asynccontextmanager
+async def visit_others(spool: SpoolSettings) -> AsyncIterator[Correspondence]:
+    """Ask the others, of a spool that is shared."""
+    async with _visit(spool) as visit:
+        if visit is None:
+            raise TypeError("a spool that nobody shares")
+        yield visit[1]
+
+
 async def ask_status(
     spool: SpoolSettings, *, now_ms: Callable[[], int], follow: bool = False
 ) -> dict[str, Any]:

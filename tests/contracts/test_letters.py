@@ -230,6 +230,9 @@ async def test_the_list_is_paged_in_both_directions_and_by_target(stand: Stand) 
         assert await walk(moment) == middle
         assert await walk(replace(moment, newest_first=True)) == middle[::-1]
         assert await index.beginning("1", limit=1) == ("1.audit",)
+        for nothing in ("\0", "\ud800", "'; --"):
+            assert await walk(replace(QUERY, target=nothing)) == []
+            assert await walk(replace(QUERY, after=(NOW_MS + 9, nothing))) == []
 
 
 async def test_all_have_the_key_of_the_first(stand: Stand) -> None:

@@ -36,6 +36,8 @@ class Row:
     body_bytes: int = 0
     problem: str = ""
     """Why the file cannot be read; then the rest is not known."""
+    gateway: str = ""
+    """Who holds it, where that may be several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ class Letter:
     waba: str
     phone_number_id: str
     file: str
+    """Its path, on the gateway that holds it."""
     attempts: tuple[Attempt, ...]
     headers: Mapping[str, str]
     body: bytes = field(repr=False)

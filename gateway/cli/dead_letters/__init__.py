@@ -1,1 +1,1 @@
-"""`gateway dead-letters`: which are meant, what is said of them, what is done."""
+"""`gateway dead-letters`: which are meant, where they are looked up, what is said of them, what is done."""

@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.output import err
 from gateway.clock import unix_ms
-from gateway.errors import DeadLetterError, UsageError
+from gateway.errors import UsageError
 
 if TYPE_CHECKING:
-    from gateway.delivery.dead_letter import DeadLetterStore
-    from gateway.delivery.dead_letter_place import Found
+    from gateway.cli.dead_letters.source import Source
     from gateway.delivery.selection import Selection
-
-
-def find_exactly(store: "DeadLetterStore", identifier: str) -> "Found | None":
-    """Return the letter of this id."""
-    from gateway.delivery.dead_letter_record import DELIVERY_ID
-
-    return store.find(identifier) if DELIVERY_ID.fullmatch(identifier) else None
 
 
 def make_selection(
@@ -48,7 +40,7 @@ def make_selection(
 class Chosen:
     """The dead letters that are meant: ids as written, or whatever the selection takes, in no list at all."""
 
-    store: "DeadLetterStore"
+    source: "Source"
     ids: tuple[str, ...] | None
     selection: "Selection"
     began_ms: int
@@ -56,16 +48,10 @@ class Chosen:
 
     def walk(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[str]:
         """Go through the ids; `tell` hears of files that cannot be read, which are left out."""
-        from gateway.delivery.selection import select
-
         if self.ids is not None:
             yield from self.ids
             return
-        for found, letter in select(self.store, self.selection):
-            if isinstance(letter, DeadLetterError):
-                tell(f"left out: {letter}")
-            elif found.written_ms < self.began_ms:
-                yield found.id
+        yield from self.source.ids(self.selection, before_ms=self.began_ms, tell=tell)
 
     def is_empty(self) -> bool:
         """Whether there are none; then it is told why."""
@@ -80,17 +66,12 @@ class Chosen:
         """Return how many there are; reads them all."""
         return sum(1 for _ in self.walk())
 
-    def at_most(self) -> int:
-        """Return how many there can be, judged by the names of the files alone."""
-        if self.ids is not None:
-            return len(self.ids)
-        found = self.store.iterate(target=self.selection.target, may_hold=self.selection.may_hold)
-        return sum(1 for _ in found)
+    def at_most(self) -> int | None:
+        """Return how many there can be, where that can be told at little cost."""
+        return self.source.at_most(self.selection) if self.ids is None else len(self.ids)
 
 
-def choose(
-    store: "DeadLetterStore", ids: list[str] | None, selection: "Selection", *, everything: bool
-) -> Chosen:
+def choose(source: "Source", ids: list[str] | None, selection: "Selection", *, everything: bool) -> Chosen:
     """Put together what was asked for.
 
     Raises:
@@ -99,4 +80,4 @@ def choose(
     if bool(ids) + everything + (not selection.states_nothing) != 1:
         raise UsageError("say which", remedy="give ids, or filters, or --all")
     named = tuple(dict.fromkeys(ids)) if ids else None
-    return Chosen(store=store, ids=named, selection=selection, began_ms=unix_ms())
+    return Chosen(source=source, ids=named, selection=selection, began_ms=unix_ms())

@@ -2,28 +2,35 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from gateway.cli.agreement import demand_agreement
 from gateway.cli.completion.proposals import complete_field, complete_target
-from gateway.cli.dead_letters.choice import Chosen, choose, find_exactly, make_selection
+from gateway.cli.dead_letters.alone import (
+    discard_alone,
+    do_with_others,
+    read_with_others,
+    rehearse_alone,
+    replay_alone,
+)
+from gateway.cli.dead_letters.choice import Chosen, choose, make_selection
 from gateway.cli.dead_letters.report import Report, reporting
-from gateway.cli.dead_letters.rows import cells_of, print_tables, row_of, stream_json
+from gateway.cli.dead_letters.rows import cells_of, print_tables, stream_json
+from gateway.cli.dead_letters.source import PATH, Files, Source, source_of
 from gateway.cli.output import err, options, out, out_json, visible_lines
-from gateway.clock import unix_ms
 from gateway.core.routing import UNROUTED
 from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
+    from gateway.cli.admin_client import AdminClient
     from gateway.delivery.dead_letter import DeadLetterStore
-    from gateway.delivery.dead_letter_place import Found
-    from gateway.delivery.replay import Known, Result
     from gateway.settings.model import Settings
 
 CHUNK: Final = 100
@@ -33,7 +40,8 @@ commands = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="List, show, replay and discard dead letters. They are plain files; nothing has to run.",
+    help="List, show, replay and discard dead letters. They are plain files; nothing has to run. Those of all"
+    " gateways that share a spool are seen by each, and dealt with where they are.",
 )
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Dead letters, by id.")]
@@ -72,25 +80,24 @@ def list_(
     """List dead letters, oldest first: a table on a terminal, tab-separated in a pipe.
 
     In a pipe the columns are: id, target, reason, fields, received_at, died_at (UTC), and last: status or
-    error of the last attempt. On a terminal received is month, day and time (UTC); --json has everything.
+    error of the last attempt; where gateways share a spool, also the gateway that holds it. On a terminal
+    received is month, day and time (UTC); --json has everything.
     """
-    from gateway.delivery.selection import select
-
     selection = make_selection(target, field, since, until, reason)
-    settings = _settings()
-    selected = (row_of(found, letter) for found, letter in select(_store(settings), selection))
-    first = list(islice(selected, 1))
-    if not first:
-        err("no dead letter matches")
-        _note_misspelt(settings, target)
-    rows = chain(first, selected)
-    if as_json:
-        stream_json(rows)
-    elif sys.stdout.isatty():
-        print_tables(rows)
-    else:
-        for row in rows:
-            out("\t".join(cells_of(row)))
+    with _looking() as (settings, source, _):
+        selected = source.rows(selection)
+        first = list(islice(selected, 1))
+        if not first:
+            err("no dead letter matches")
+            _note_misspelt(settings, target)
+        rows = chain(first, selected)
+        if as_json:
+            stream_json(rows)
+        elif sys.stdout.isatty():
+            print_tables(rows)
+        else:
+            for row in rows:
+                out("\t".join(cells_of(row)))
 
 
 @commands.command()
@@ -102,19 +109,16 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one dead letter: why it died, every attempt, and the body. This prints message text."""
-    from gateway.delivery.dead_letter_record import encode
-
-    store = _store(_settings())
-    found = _find(store, identifier)
-    letter = store.read(found)
-    # As the file has it, its own seal included.
-    file = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
+    with _looking() as (settings, source, gateway):
+        where, file, holder = _read(settings, source, gateway, _find(source, identifier))
     if as_json:
         out_json(file)
         return
     body = file.pop("body", file.pop("body_base64", ""))
     attempts = file.pop("attempts")
-    out(visible_lines(str(store.directory / found.name)))
+    out(visible_lines(where))
+    if holder:
+        out(f"on gateway: {visible_lines(holder)}")
     for key, value in file.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         out(f"{key}: {visible_lines(shown)}")
@@ -150,17 +154,20 @@ def replay(
     and does it itself, and they are delivered after the next start. It may be interrupted and repeated.
     Letters of _unrouted go through the routes again.
     """
-    settings = _settings()
-    store = _store(settings)
-    chosen = choose(store, ids, make_selection(target, field, since, until, reason), everything=everything)
-    with reporting(frozenset({"replayed", "would_replay", "pending"}), as_json=as_json) as report:
-        if dry_run:
-            _do_here(chosen, partial(_rehearse, settings, accept_edited), report)
-        else:
-            alone = partial(_replay_alone, settings, accept_edited)
-            _do(settings, "replay", chosen, {"accept_edited": accept_edited}, alone, report)
-        if not report.counts:
-            _note_misspelt(settings, target)
+    selection = make_selection(target, field, since, until, reason)
+    with _looking() as (settings, source, gateway):
+        chosen = choose(source, ids, selection, everything=everything)
+        content: dict[str, object] = {"accept_edited": accept_edited}
+        with reporting(frozenset({"replayed", "would_replay", "pending"}), as_json=as_json) as report:
+            if dry_run and isinstance(source, Files):
+                _do_here(chosen, partial(rehearse_alone, settings, accept_edited), report)
+            elif dry_run:
+                _do_shared(settings, gateway, "rehearse", chosen, content, report)
+            else:
+                alone = partial(replay_alone, settings, accept_edited)
+                _do(settings, gateway, "replay", chosen, content, alone, report)
+            if not report.counts:
+                _note_misspelt(settings, target)
 
 
 @commands.command()
@@ -179,22 +186,54 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Remove dead letters for good. It may be interrupted and repeated."""
-    settings = _settings()
-    store = _store(settings)
-    chosen = choose(store, ids, make_selection(target, field, since, until, reason), everything=everything)
-    if not (dry_run or yes) and (number := chosen.number()):
-        letters = "dead letter" if number == 1 else "dead letters"
-        demand_agreement(f"Remove {number} {letters} for good?", otherwise="nothing is removed")
-    with reporting(frozenset({"discarded", "would_discard"}), as_json=as_json) as report:
-        if dry_run:
-            _do_here(chosen, _would_discard, report)
-        else:
-            _do(settings, "discard", chosen, {}, partial(_discard_alone, settings, store), report)
-        if not report.counts:
-            _note_misspelt(settings, target)
+    selection = make_selection(target, field, since, until, reason)
+    with _looking() as (settings, source, gateway):
+        chosen = choose(source, ids, selection, everything=everything)
+        if not (dry_run or yes) and (number := chosen.number()):
+            letters = "dead letter" if number == 1 else "dead letters"
+            demand_agreement(f"Remove {number} {letters} for good?", otherwise="nothing is removed")
+        with reporting(frozenset({"discarded", "would_discard"}), as_json=as_json) as report:
+            if dry_run:
+                _do_here(chosen, _would_discard, report)
+            else:
+                _do(settings, gateway, "discard", chosen, {}, partial(discard_alone, settings), report)
+            if not report.counts:
+                _note_misspelt(settings, target)
 
 
 # -- which
+
+
+@contextmanager
+def _looking() -> "Iterator[tuple[Settings, Source, AdminClient | None]]":
+    """Give the settings, where letters are looked up, and the gateway that runs with them, where it is known
+    by now: of letters that are shared, it is asked for the list, too."""
+    from gateway.cli.admin_client import running_gateway
+    from gateway.spool.opening import is_shared
+
+    settings = _settings()
+    gateway = running_gateway(options.config, settings) if is_shared(settings.spool) else None
+    with source_of(settings, gateway, _store(settings)) as source:
+        yield settings, source, gateway
+
+
+def _read(
+    settings: "Settings", source: "Source", gateway: "AdminClient | None", identifier: str
+) -> tuple[str, dict[str, Any], str]:
+    """Return the path of a letter, what is in it, and the gateway that holds it, where that is another."""
+    from gateway.listing import FOUND
+
+    if isinstance(source, Files):
+        return *source.read(identifier), ""
+    said = (
+        read_with_others(settings, identifier)
+        if gateway is None
+        else gateway.post(f"{PATH}/show", {"id": identifier})
+    )
+    if said["result"] != FOUND:
+        words = str(said["result"]).replace("_", " ")
+        raise DeadLetterError(f"{identifier}: {said['detail'] or words}")
+    return str(said["file"]), dict(said["letter"]), str(said.get("gateway", ""))
 
 
 def _note_misspelt(settings: "Settings", target: str | None) -> None:
@@ -225,15 +264,14 @@ def _store(settings: "Settings") -> "DeadLetterStore":
     return DeadLetterStore(directory, b"")
 
 
-def _find(store: "DeadLetterStore", identifier: str) -> "Found":
-    """Find the letter of this id, or the only one whose id begins so."""
-    if found := find_exactly(store, identifier):
-        return found
-    begins = (found for found in store.iterate() if identifier and found.id.startswith(identifier))
-    several = list(islice(begins, 2))
+def _find(source: "Source", identifier: str) -> str:
+    """Return the id of this letter, or of the only one whose id begins so."""
+    several = source.beginning(identifier) if identifier else []
+    if identifier in several:
+        return identifier
     if len(several) > 1:
         raise DeadLetterError(
-            f"several dead letters begin with {identifier}: {several[0].id}, {several[1].id}",
+            f"several dead letters begin with {identifier}: {several[0]}, {several[1]}",
             remedy="write more of the id",
         )
     if not several:
@@ -249,6 +287,7 @@ Work = Callable[[Iterator[list[str]], Report], None]
 
 def _do(
     settings: "Settings",
+    gateway: "AdminClient | None",
     action: str,
     chosen: Chosen,
     content: dict[str, object],
@@ -259,20 +298,47 @@ def _do(
     from gateway.cli.admin_client import running_gateway
     from gateway.cli.state_owner import refuse_another_user
 
+    if not isinstance(chosen.source, Files):
+        _do_shared(settings, gateway, action, chosen, content, report)
+        return
     if chosen.is_empty():
         return
     gateway = running_gateway(options.config, settings)
-    if gateway is None:
-
-        def work(chunks: Iterator[list[str]], report: Report) -> None:
-            refuse_another_user(settings.spool.directory)
-            err("no gateway runs: doing it here")
-            alone(chunks, report)
-
-        _do_here(chosen, work, report)
+    if gateway is not None:
+        _ask(gateway, action, chosen, content, report)
         return
+
+    def work(chunks: Iterator[list[str]], report: Report) -> None:
+        refuse_another_user(settings.spool.directory)
+        err("no gateway runs: doing it here")
+        alone(chunks, report)
+
+    _do_here(chosen, work, report)
+
+
+def _do_shared(
+    settings: "Settings",
+    gateway: "AdminClient | None",
+    action: str,
+    chosen: Chosen,
+    content: dict[str, object],
+    report: Report,
+) -> None:
+    """Have the running gateway do it, and it the others; where it does not run, do it from here."""
+    if chosen.is_empty():
+        return
+    if gateway is not None:
+        _ask(gateway, action, chosen, content, report)
+        return
+    err("this gateway does not run: doing it in the spool that the others share")
+    do_with_others(settings, action, content, _chunks(action, chosen), report)
+
+
+def _ask(
+    gateway: "AdminClient", action: str, chosen: Chosen, content: dict[str, object], report: Report
+) -> None:
     for chunk in _chunks(action, chosen):
-        results = gateway.post(f"/api/dead-letters/{action}", {**content, "ids": chunk}).get("results", {})
+        results = gateway.post(f"{PATH}/{action}", {**content, "ids": chunk}).get("results", {})
         for identifier in chunk:
             one = results[identifier]
             report.add(identifier, str(one["result"]), str(one["detail"]))
@@ -281,7 +347,8 @@ def _do(
 def _do_here(chosen: Chosen, work: Work, report: Report) -> None:
     """Look whether letters are there before anything else is opened or made."""
     if chosen.ids is not None:
-        there = tuple(identifier for identifier in chosen.ids if find_exactly(chosen.store, identifier))
+        found = chosen.source.there(chosen.ids)
+        there = tuple(identifier for identifier in chosen.ids if identifier in found)
         for identifier in chosen.ids:
             if identifier not in there:
                 report.add(identifier, "not_found", f"there is no dead letter {identifier}")
@@ -309,80 +376,6 @@ def _chunks(what: str, chosen: Chosen) -> Iterator[list[str]]:
         while chunk := list(islice(ids, CHUNK)):
             yield chunk
             progress.advance(task, len(chunk))
-
-
-def _tell(report: Report, results: "Mapping[str, Result]") -> None:
-    for name, result in results.items():
-        report.add(name, str(result.word), result.detail)
-
-
-def _record(settings: "Settings", action: str, ids: list[str], **fields: object) -> None:
-    from gateway.telemetry.audit import FILE_NAME, AuditLog
-
-    AuditLog(settings.spool.directory.parent / FILE_NAME).record(action, by="command", ids=ids, **fields)
-
-
-def _known(settings: "Settings") -> "Known":
-    from gateway.delivery.replay import Known
-    from gateway.settings.routes import routing_table
-
-    return Known(
-        apps=frozenset(settings.apps), targets=frozenset(settings.targets), table=routing_table(settings)
-    )
-
-
-def _sealed_store(settings: "Settings") -> "DeadLetterStore":
-    from gateway.delivery.dead_letter import DeadLetterStore
-    from gateway.delivery.seal_key import FILE_NAME, read_seal_key
-
-    key = read_seal_key(settings.spool.directory.parent / FILE_NAME)
-    return DeadLetterStore(settings.dead_letter.directory, key)
-
-
-def _rehearse(settings: "Settings", accept_edited: bool, chunks: Iterator[list[str]], report: Report) -> None:
-    from gateway.delivery.replay import rehearse
-
-    store, known = _sealed_store(settings), _known(settings)
-    for chunk in chunks:
-        _tell(report, rehearse(store, chunk, known=known, accept_edited=accept_edited))
-
-
-def _replay_alone(
-    settings: "Settings", accept_edited: bool, chunks: Iterator[list[str]], report: Report
-) -> None:
-    import trio
-
-    from gateway.cli.stopped_spool import open_stopped_spool
-    from gateway.delivery.replay import Replayer, homes, ids_again
-
-    store, known = _sealed_store(settings), _known(settings)
-
-    async def run() -> None:
-        async with open_stopped_spool(settings) as files:
-            replayers = {
-                number: Replayer(spool=spool, store=store, known=lambda: known, now_ms=unix_ms)
-                for number, spool in files.items()
-            }
-            for chunk in chunks:
-                _record(settings, "replay", chunk, accept_edited=accept_edited)
-                again = ids_again(chunk, known.targets)
-                waiting = {
-                    number: (await spool.kept_states(tuple(again))).waiting for number, spool in files.items()
-                }
-                for number, ids in homes(again, waiting, first=0).items():
-                    _tell(report, await replayers[number].replay(ids, accept_edited=accept_edited))
-
-    trio.run(run)
-
-
-def _discard_alone(
-    settings: "Settings", store: "DeadLetterStore", chunks: Iterator[list[str]], report: Report
-) -> None:
-    from gateway.delivery.replay import discard as discard_letters
-
-    for chunk in chunks:
-        _record(settings, "discard", chunk)
-        _tell(report, discard_letters(store, chunk))
 
 
 def _would_discard(chunks: Iterator[list[str]], report: Report) -> None:

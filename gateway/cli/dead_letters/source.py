@@ -1,11 +1,12 @@
 """Where dead letters are looked up: in the files of this gateway, or in the list that gateways share."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from gateway.cli.dead_letters.rows import Row, row_of
+from gateway.cli.dead_letters.rows import SEVERAL, Row, row_of
 from gateway.errors import DeadLetterError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.spool.letters import LetterIndex
 
 PATH = "/api/dead-letters"
+
+Result = TypeVar("Result")
 
 Tell = Callable[[str], None]
 
@@ -77,8 +80,21 @@ class Files:
         found = self.store.iterate(target=selection.target, may_hold=selection.may_hold)
         return sum(1 for _ in found)
 
+    def read(self, identifier: str) -> tuple[str, dict[str, Any]]:
+        """Return the path of a letter, and what is in it, its own seal included."""
+        from gateway.delivery.dead_letter_record import encode
+
+        found = self.store.find(identifier)
+        if found is None:
+            raise DeadLetterError(f"there is no dead letter {identifier}", remedy="gateway dead-letters list")
+        letter = self.store.read(found)
+        content = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
+        return str(self.store.directory / found.name), content
+
     def beginning(self, begin: str) -> list[str]:
-        """See `Source.beginning`."""
+        """See `Source.beginning`; of one that is written out, the name of its file is looked for."""
+        if self.there([begin]):
+            return [begin]
         found: list[str] = []
         for one in self.store.iterate():
             if one.id.startswith(begin):
@@ -112,7 +128,7 @@ class Listed:
         while True:
             page = self._ask(asked)
             for row in page["letters"]:
-                yield {**row, "gateways": page["gateways"]}
+                yield {**row, SEVERAL: page["gateways"] > 1}
             if page["after"] is None:
                 return
             asked["after"] = page["after"]
@@ -167,7 +183,6 @@ def _letters_of(settings: "Settings") -> Iterator["LetterIndex"]:
 
 def _ask_alone(letters: "LetterIndex", asked: Mapping[str, object]) -> dict[str, Any]:
     import msgspec
-    import trio
 
     from gateway.admin.requests import LettersRequest
     from gateway.errors import UsageError
@@ -177,4 +192,14 @@ def _ask_alone(letters: "LetterIndex", asked: Mapping[str, object]) -> dict[str,
         request = msgspec.convert(dict(asked), LettersRequest)
     except msgspec.ValidationError as error:
         raise UsageError(f"that is no id: {error}") from error
-    return trio.run(partial(ask_letters, letters, request))
+    return _finished(ask_letters(letters, request))
+
+
+def _finished(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run what awaits nothing to its end: also in the middle of something that does."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise RuntimeError("a question to the list that waits for something")

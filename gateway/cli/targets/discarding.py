@@ -96,6 +96,7 @@ async def _on_spool(settings: "Settings", name: str) -> AsyncIterator[Step]:
     from gateway.delivery.discarding import Discarder
     from gateway.delivery.seal_key import FILE_NAME as SEAL_KEY_FILE_NAME
     from gateway.delivery.seal_key import load_or_make_seal_key
+    from gateway.delivery.shared_letters import SharedLetters
     from gateway.telemetry.audit import FILE_NAME, AuditLog
     from gateway.telemetry.log import configure_logging
     from gateway.telemetry.metrics import Metrics
@@ -108,8 +109,13 @@ async def _on_spool(settings: "Settings", name: str) -> AsyncIterator[Step]:
         )
         store.prepare()
         spools = tuple(files.values())
+        index = files[0].letters
+        shared = None if index is None else SharedLetters(store, index, now_ms=unix_ms)
+        if shared is not None:
+            await shared.open()
         discarders = [
-            Discarder(spool=spool, dead_letters=store, metrics=metrics, now_ms=unix_ms) for spool in spools
+            Discarder(spool=spool, dead_letters=store, metrics=metrics, now_ms=unix_ms, shared=shared)
+            for spool in spools
         ]
         AuditLog(beside_spool / FILE_NAME).record("discard_target", by="command", target=name)
 

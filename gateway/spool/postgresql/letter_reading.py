@@ -1,10 +1,7 @@
 """The index of dead letters on a connection of one's own: for a command that only looks."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
-
-import trio
 
 from gateway.settings.secret import Secret
 from gateway.spool.postgresql.letters import Letters, Rows
@@ -13,7 +10,7 @@ from gateway.spool.postgresql.migrations import check
 
 
 def letters_on(link: Link, dsn: Secret) -> Letters:
-    """Return the index, asked on this connection alone; it is checked first.
+    """Return the index, asked on this connection alone; it is checked first. It blocks, and awaits nothing.
 
     Raises:
         SpoolUnavailableError, SpoolBrokenError, UsageError: as `check`.
@@ -21,6 +18,6 @@ def letters_on(link: Link, dsn: Secret) -> Letters:
     check(link, dsn)
 
     async def ask(question: Callable[[Rows], Any], _writes: bool) -> Any:
-        return await trio.to_thread.run_sync(partial(question, link.rows))
+        return question(link.rows)
 
     return Letters(ask)

@@ -170,8 +170,11 @@ def _page(query: LetterQuery, rows: Rows) -> tuple[ListedLetter, ...]:
     else:
         since, after = query.after or (query.since_ms - 1, "\U0010ffff")
         name = f"letters_forward{of_target}"
-    bindings: dict[str, object] = {} if query.target is None else {"target": query.target}
-    return _listed(rows(name, since_ms=since, until_ms=until, after=after, number=query.limit, **bindings))
+    # What a page or a command asks for may be anything, and must not fail the batch that it is in.
+    bindings: dict[str, object] = {} if query.target is None else {"target": _fit(query.target)}
+    return _listed(
+        rows(name, since_ms=since, until_ms=until, after=_fit(after), number=query.limit, **bindings)
+    )
 
 
 def _listed(found: Sequence[Any]) -> tuple[ListedLetter, ...]:
