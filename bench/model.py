@@ -33,8 +33,8 @@ SECTION: Final = Section(
 MACHINES: Final = (10, 100, 1000)
 SHARES: Final = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)
 """Of a gateway's core, in use."""
-ACCEPT_TRIPS: Final = 3
-"""BEGIN with the clock and the bucket, the statement that stores, COMMIT."""
+ACCEPT_TRIPS: Final = 1
+"""All goes out together, and the answer is the commit's."""
 DELIVER_TRIPS: Final = 8
 """BEGIN, what is still held, what goes, what is due, tokens, the lease, the account, COMMIT."""
 CONNECTIONS: Final = 4

@@ -124,8 +124,8 @@ def _signal_group(process: trio.Process, number: signal.Signals) -> None:
 @asynccontextmanager
 async def ended_by_signals() -> AsyncGenerator[None, None]:
     """Let Ctrl-C, SIGTERM and SIGHUP cancel what runs inside: every server is ended on the way out."""
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
 
             async def listen(task_status: trio.TaskStatus[None]) -> None:
                 task_status.started()

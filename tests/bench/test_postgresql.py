@@ -31,6 +31,8 @@ def seen(side: str, number: int, per_second: float) -> dict[str, Any]:
         "gateway_us": 300.0,
         "database_us": 100.0,
         "wal_bytes": 2800.0,
+        "gateway_cores": 0.15,
+        "database_cores": 0.05,
     }
 
 
@@ -44,6 +46,15 @@ def test_a_ratio_is_made_within_each_round() -> None:
     assert "| one gateway, PostgreSQL | 1,750 | 0.62x (0.50-0.75) |" in text
     assert "| two gateways, the same PostgreSQL | 2,100 | 1.45x (1.10-1.80) |" in text
     assert "| one gateway, SQLite | 2,500 |  |" in text
+
+
+def test_gateways_of_a_share_are_held_against_one_of_them() -> None:
+    sides = {"one of a share": 400.0, "two of a share": 700.0, "three of a share": 1200.0}
+    rows = [seen(side, number, rate) for side, rate in sides.items() for number in (0, 1)]
+    text = report.markdown({"machine": MACHINE, "shares": rows})
+    assert "| 1 | 400 |  | 399 |  |" in text
+    assert "| 2 | 700 | 1.75x (1.75-1.75) | 699 | 1.75x (1.75-1.75) | above 1x |" in text
+    assert "| 3 | 1,200 | 3.00x (3.00-3.00) |" in text
 
 
 def test_the_page_is_made_from_the_stored_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from bench.processes import BenchError, running
+from bench.processes import BenchError, ended_by_signals, running
 from gateway.simulator.process import free_ports
 
 SERVER_WITH_A_CHILD = """
@@ -54,3 +54,8 @@ async def test_a_server_that_ends_by_itself_is_told_with_its_log(tmp_path: Path)
     with pytest.raises(BenchError, match="exit code 1; the end of its log:\nno certificate"):
         async with running(argv, name="server", log=tmp_path / "log", port=port):
             raise AssertionError("it does not listen")
+
+
+async def test_who_waits_for_nothing_until_signals_count_no_more_ends_well() -> None:
+    async with ended_by_signals():
+        pass

@@ -4,6 +4,7 @@ Sync, on a thread of its caller's: psycopg's async side is asyncio only. Every s
 own on this side, since a server that hangs, or a proxy in between, answers to no time-out of the server's.
 """
 
+import re
 import select
 import struct
 import time
@@ -61,14 +62,12 @@ _SESSION: Final = "; ".join(
         "SET TIME ZONE 'UTC'",
         "SET jit = off",
         "SET enable_seqscan = off",
-        "SET plan_cache_mode = force_generic_plan",
         "SHOW synchronous_commit",
     )
 )
 """Whatever somebody has set for the user, the database or the server: how long things may last, and what a
 literal means. No jit and no sequential scans: plans are made once, on tables that may be empty then and hold
-millions an hour later; each of our statements has an index for what it looks for. Left to itself, the server
-plans small batches anew each time, a third of their cost."""
+millions an hour later; each of our statements has an index for what it looks for."""
 
 _SHARED: Final = "a pooler in between gives the gateway another session for each transaction"
 _SHARED_REMEDY: Final = (
@@ -78,6 +77,8 @@ _SHARED_REMEDY: Final = (
 _OF_ANOTHER_SESSION: Final = frozenset({"42P01", "26000", "42P05"})
 """SQLSTATEs that mean, behind a pooler, that it is not the session which we have set up: a table that is not
 on the search path, a prepared statement that is not there, or is already."""
+_FORGETTING: Final = re.compile(r"\b(?:ALTER|DROP|ROLLBACK|DISCARD|DEALLOCATE)\b")
+"""After one of these psycopg may have the server forget all that is prepared."""
 
 Result = TypeVar("Result")
 
@@ -221,8 +222,8 @@ class Link:
         connection = self._connection
         if connection is None:
             raise LinkLostError("not connected to the database", remedy=UNAVAILABLE_REMEDY)
-        if bindings is None and self._pipeline is not None:
-            self._pipeline.prepared.clear()  # after DDL and ROLLBACK psycopg has the server forget it
+        if bindings is None and self._pipeline is not None and _FORGETTING.search(statement):
+            self._pipeline.prepared.clear()
         try:
             return _last_rows(connection, statement, bindings)
         except psycopg.Error as error:

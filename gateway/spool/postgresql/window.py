@@ -20,8 +20,15 @@ from gateway.spool.duplicates import Bucket, Buckets, Limits
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.session import STORING_LOCK
 
-SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK})"
-"""What a transaction that stores begins with. (Each statement sees what was committed before it began.)"""
+SHARE: Final = (
+    f"SELECT pg_advisory_xact_lock_shared({STORING_LOCK}), "
+    "set_config('plan_cache_mode', 'force_generic_plan', true)"
+)
+"""What a transaction that stores begins with. (Each statement sees what was committed before it began.)
+
+Plans: left to itself, the server makes one for each small batch anew, a third of its cost, since it counts
+in the length of an array. What stores looks up keys alone; for what looks for a range, one plan is a risk.
+"""
 SHARE_BUCKET: Final = f"{SHARE}; SELECT clock_ms(), (SELECT max(id) FROM seen_bucket)"  # noqa: S608 - ours
 LEARN_SECONDS: Final = 5.0
 """How old the counts of the others may be."""
