@@ -2,6 +2,7 @@
 followed.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+LOCK_FILE: Final = ".lock"
+"""Stands for the directory where that cannot be locked."""
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -34,6 +37,17 @@ def locked(root: int) -> Iterator[None]:
     """Hold the directory's lock: for a look and one system call, never for an fsync."""
     # A descriptor of its own: flock belongs to the open file, so this excludes other threads, too.
     with closing(os.open(".", DIRECTORY_FLAGS, dir_fd=root)) as own:
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX)
+        except OSError as error:
+            # On NFS a lock is one of the server's, and needs a file that is open for writing (flock(2)).
+            if error.errno != errno.EBADF:
+                raise
+        else:
+            yield
+            return
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with closing(os.open(LOCK_FILE, flags, 0o600, dir_fd=root)) as own:
         fcntl.flock(own, fcntl.LOCK_EX)
         yield
 

@@ -1,5 +1,7 @@
 """Dead letters as files: durable before `write` returns, whole at every moment, never out of place."""
 
+import errno
+import fcntl
 import json
 import os
 import stat
@@ -370,3 +372,34 @@ def test_in_another_directory_it_writes_finds_and_counts_what_is_there(
     assert [one.target for one in store.iterate()] == ["audit"]
     assert store.counts() == {"audit": 1}
     assert (tmp_path / "var" / "dead-letter" / "support").is_dir()
+
+
+def test_where_a_directory_cannot_be_locked_a_file_in_it_is(
+    store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS has it: a lock is the server's, and needs a file that is open for writing."""
+    locks: list[str] = []
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        locks.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    store.write(a_letter())
+    assert store.remove(found(store, a_letter().id)) is True
+    assert locks == [".lock", ".lock"]
+    assert list(store.iterate()) == []
+
+
+def test_what_else_keeps_it_from_being_locked_is_told(
+    store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(DeadLetterError, match="no locks available"):
+        store.write(a_letter())
