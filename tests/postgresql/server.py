@@ -129,7 +129,7 @@ class Server:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self.directory),
-            "max_connections": "60",
+            "max_connections": "200",
             "shared_buffers": "64MB",
             "log_line_prefix": "%m [%p] ",
             **self.settings,
