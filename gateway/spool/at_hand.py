@@ -95,8 +95,6 @@ class AtHand:
                     )
         started: dict[Place, Started] = {}
         by_target = {take.target: take for take in takes}
-        for take in takes:
-            take.is_done = False  # it may be the second try of a batch
         for target in news.keys() | by_target.keys():
             known = self._known.get(target)
             if known is not None and target not in draft.forgotten:

@@ -258,3 +258,38 @@ async def test_what_was_accepted_first_goes_first_whenever_it_was_stored(tmp_pat
         await spool.append(later)
         await spool.append(earlier)
         assert await take(spool) == [one.deliveries[0].id for one in (earlier, later)]
+
+
+@pytest.mark.parametrize("which", ["at hand", "in the file", "the oldest"])
+async def test_15_what_is_tried_again_leases_nothing_that_was_not_stored(tmp_path: Path, which: str) -> None:
+    """The disk is full as the batch commits: the lease is done without what comes in."""
+    with disk() as faulty:
+        async with opened(tmp_path, vfs=faulty.name) as spool:
+            if which == "at hand":
+                await spool.next_due_ms("support")
+            wanted, found = note(), [""]
+
+            async def store() -> None:
+                with pytest.raises(SpoolUnavailableError):
+                    await spool.append(wanted)
+
+            async def lease() -> None:
+                found[:] = (
+                    [
+                        one.delivery_id
+                        for one in await spool.lease_oldest(
+                            "support", now_ms=NOW_MS, clock_started_by_ms=NOW_MS, limit=1
+                        )
+                    ]
+                    if which == "the oldest"
+                    else await take(spool)
+                )
+
+            faulty.error, faulty.failing = apsw.SQLITE_FULL, frozenset({"write"})
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store)
+                nursery.start_soon(lease)
+            faulty.failing = frozenset()
+            assert found == []
+            await spool.append(wanted)
+            assert await take(spool) == [wanted.deliveries[0].id]
