@@ -329,8 +329,12 @@ class Pair:
         self.disk.failing, self.state.full = frozenset(), False
 
     async def together(self, number: int) -> None:
-        """Append many at the same time; what they do in sum does not depend on their order."""
-        wanted = [note(b"%d" % (place % 3), targets=("a",), at_ms=self.now_ms) for place in range(number)]
+        """Append many at the same time; what they do in sum does not depend on their order.
+
+        (Of bytes that came before, it would: whether the first of them push those out of the window.)
+        """
+        bodies = [one.body.raw for one in (note(), note(), note())]
+        wanted = [note(bodies[place % 3], targets=("a",), at_ms=self.now_ms) for place in range(number)]
         counts = []
         for spool in self.both():
             async with trio.open_nursery() as nursery:
