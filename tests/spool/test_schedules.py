@@ -329,12 +329,12 @@ class Pair:
         self.disk.failing, self.state.full = frozenset(), False
 
     async def together(self, number: int) -> None:
-        """Append many at the same time; what they do in sum does not depend on their order.
+        """Append the same bytes many times at once; what that does in sum does not depend on their order.
 
-        (Of bytes that came before, it would: whether the first of them push those out of the window.)
+        (Of several bytes it would: which of them, and what came before, a full window has pushed out.)
         """
-        bodies = [one.body.raw for one in (note(), note(), note())]
-        wanted = [note(bodies[place % 3], targets=("a",), at_ms=self.now_ms) for place in range(number)]
+        raw = note().body.raw
+        wanted = [note(raw, targets=("a",), at_ms=self.now_ms) for _ in range(number)]
         counts = []
         for spool in self.both():
             async with trio.open_nursery() as nursery:
