@@ -326,6 +326,8 @@ class Assembly:
                     if self._shared is not None:
                         await self._shared.unlist(pruned)
                         await self._shared.look_after()
+                        # Others may write and remove there, too.
+                        await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
                 except GatewayError as error:
                     log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
                 with trio.move_on_after(PRUNE_EVERY_SECONDS):

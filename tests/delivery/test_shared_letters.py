@@ -126,6 +126,8 @@ class Site:
         self.check()
         assert not self.waiting()
         listed, files = self.listed(), self.files()
+        assert not self.delivered() & listed.keys(), "listed though it was delivered"
+        assert not {id_ for one in self.gateways for id_ in one.discarded} & listed.keys(), "back again"
         places = {gateway.letters.place(): gateway.directory for gateway in self.gateways}
         for id_ in self.ids:
             if id_ in listed:
