@@ -9,7 +9,7 @@ import trio
 
 from gateway.core.lanes import Lane
 from gateway.core.merging import Merging
-from gateway.errors import SpoolUnavailableError
+from gateway.errors import SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import at_hand
 from gateway.spool.contract import Done, Handed, Lease, Offer, Release, RetryLater, Spool
 from gateway.spool.history import INTERRUPTED
@@ -293,3 +293,17 @@ async def test_15_what_is_tried_again_leases_nothing_that_was_not_stored(tmp_pat
             assert found == []
             await spool.append(wanted)
             assert await take(spool) == [wanted.deliveries[0].id]
+
+
+async def test_16_a_file_that_is_lost_during_a_commit_hands_nothing_over(tmp_path: Path) -> None:
+    """Its callers hear that nothing was stored; so nothing of it is to be sent."""
+    with disk() as lost:
+        async with opened(tmp_path, vfs=lost.name) as spool:
+            hands = Hands(spool)
+            await spool.next_due_ms("support")
+            hands.offer(1)
+            lost.while_syncing = lambda: spool._writer.leave(SpoolBrokenError("gone"))
+            with pytest.raises(SpoolBrokenError, match="gone"):
+                await spool.append(note())
+            assert hands.came == []
+            assert spool.pending() == {}
