@@ -54,8 +54,8 @@ class AtHand:
 
     def adopt(self, draft: Draft) -> None:
         """Take over what a committed batch has found out, stored and leased."""
-        for offer, attempts in draft.handed:
-            offer.handed.attempts += attempts
+        for offer, leases in draft.fresh:
+            offer.handed.attempts += len({lease.group or lease.token for lease in leases})
         for target, left in draft.at_hand.items():
             if target in self._known:
                 self._known[target].stored = left
@@ -128,7 +128,6 @@ class AtHand:
                 leases = self._begin(due, hands, offer.merging, now_ms, next_due_ms, started, draft)
                 if leases:
                     draft.fresh.append((offer, leases))
-                    draft.handed.append((offer, len({lease.group or lease.token for lease in leases})))
         left = [one for one in left if one.place not in started]
         self._start([one for one in known.stored if one.place in started], started)
         for one in known.stored:
