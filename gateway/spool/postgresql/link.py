@@ -62,6 +62,7 @@ _SESSION: Final = "; ".join(
         "SET TIME ZONE 'UTC'",
         "SET jit = off",
         "SET enable_seqscan = off",
+        "SET plan_cache_mode = auto",
         "SHOW synchronous_commit",
     )
 )
