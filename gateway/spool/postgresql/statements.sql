@@ -96,6 +96,10 @@ SELECT %(writer)s, * FROM unnest(%(target)s::text[], %(deliveries)s::bigint[], %
 ON CONFLICT (writer, target) DO UPDATE
     SET deliveries = tally.deliveries + excluded.deliveries, bytes = tally.bytes + excluded.bytes;
 
+-- name: account
+-- What a commit does that goes on after its connection was lost is waited for.
+SELECT target, deliveries, bytes FROM tally WHERE writer = %(writer)s FOR UPDATE;
+
 -- name: lock_turns
 -- One who stores or ends deliveries with order shuts out the others who would, for the same keys.
 SELECT pg_advisory_xact_lock(%(lock)s::int, slot) FROM unnest(%(slots)s::int[]) AS slot;
