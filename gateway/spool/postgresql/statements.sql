@@ -566,7 +566,10 @@ INSERT INTO writer (id, name, version, seen_at_ms)
 VALUES (nextval('writer_seq'), %(name)s, %(version)s, clock_ms()) RETURNING id;
 
 -- name: beat
-UPDATE writer SET seen_at_ms = clock_ms() WHERE id = ANY(%(writers)s::bigint[]) RETURNING id;
+-- Who was silent for so long that others took him for gone is there again.
+INSERT INTO writer (id, name, version, seen_at_ms)
+SELECT id, %(name)s, %(version)s, clock_ms() FROM unnest(%(writers)s::bigint[]) AS id
+ON CONFLICT (id) DO UPDATE SET seen_at_ms = excluded.seen_at_ms;
 
 -- name: counts
 SELECT target, sum(deliveries)::bigint, sum(bytes)::bigint FROM tally
