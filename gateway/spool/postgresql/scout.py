@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -59,15 +59,18 @@ class Scout:
         link: Link,
         *,
         writers: Sequence[int],
+        entry: Mapping[str, object],
         days: Days,
         seen: Callable[[Sight], None],
         hinted: Callable[[frozenset[str]], None],
         unreachable: Callable[[str], None],
         broken: Callable[[SpoolBrokenError], None],
     ) -> None:
-        """The last four are called on the Trio thread and must not raise."""
+        """`entry`: what else the others read of a writer. The last four are called on the Trio thread and
+        must not raise."""
         self._link = link
         self._writers = list(writers)
+        self._entry = entry
         self._days = days
         self._seen = seen
         self._hinted = hinted
@@ -137,7 +140,7 @@ class Scout:
         if not self._listening:
             self._link.rows("listen")
             self._listening = True
-        self._link.rows("beat", writers=self._writers)
+        self._link.rows("beat", writers=self._writers, **self._entry)
         self._token.run_sync_soon(self._seen, look(self._link, self._writers))
         if time.monotonic() - self._tidied_at > UPKEEP_SECONDS:
             self._tidied_at = time.monotonic()

@@ -1,6 +1,7 @@
 """What the network between a gateway and its database may do to it: hang, lose, be slow."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -86,3 +87,35 @@ async def test_who_only_looks_can_stop_waiting_for_a_network_that_hangs(database
         assert time.monotonic() - started < 5
         between.go()
         assert await spool.oldest_received_ms() == {"support": NOW_MS}, "who asks again is answered"
+
+
+async def test_what_a_commit_did_whose_answer_was_lost_is_counted(database: Database) -> None:
+    async with proxy(database.server.port) as between, opened(database, dsn=between.dsn) as spool:
+        for number in range(2):
+            await spool.append(note(b"before %d" % number))
+        told: list[frozenset[str]] = []
+        spool.on_ready(told.append)
+        answers: list[Appended] = []
+
+        async def append() -> None:
+            answers.append(await spool.append(note(b"during")))
+
+        async with trio.open_nursery() as nursery:
+            database.sql("BEGIN; LOCK TABLE delivery")  # whoever stores waits for us
+            nursery.start_soon(append)
+            await until(lambda: bool(database.sql("SELECT 1 FROM pg_locks WHERE NOT granted")))
+            between.hang()
+            database.sql("ROLLBACK")
+            await until(lambda: database.sql("SELECT count(*) FROM delivery") == [(3,)])
+            between.cut()
+            between.go()
+        # Done again, as Meta would.
+        assert answers == [Appended.DUPLICATE]
+        assert (spool.pending(), spool.pending_bytes()) == ({"support": 3}, {"support": 22})
+        assert frozenset({"support"}) in told
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(15):
+        while not holds():  # noqa: ASYNC110 - another process gives no event
+            await trio.sleep(0.02)
