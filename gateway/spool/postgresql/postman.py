@@ -57,8 +57,6 @@ class Sight:
 
     replicas: tuple[Replica, ...]
     """All that are known, our own too; the oldest first."""
-    clock_ms: int
-    """The database's clock then; 0: there was no row to tell it."""
     looked_at: float
     """By `time.monotonic`."""
 
@@ -192,7 +190,7 @@ class Postman:
         if not self._card.is_visitor:
             self._enter()
         rows = self._link.rows("replicas", most=MOST_REPLICAS)
-        self._read_digests({row[0]: row[7] for row in rows if row[0] != self._card.id})
+        self._read_digests({row[0]: row[6] for row in rows if row[0] != self._card.id})
         replicas = tuple(
             Replica(
                 id=id_,
@@ -204,9 +202,9 @@ class Postman:
                 digest=self._digests.get(id_, (0, b""))[1],
                 digest_number=number,
             )
-            for id_, name, directory, version, started_at_ms, silent_ms, _, number in rows
+            for id_, name, directory, version, started_at_ms, silent_ms, number in rows
         )
-        sight = Sight(replicas=replicas, clock_ms=rows[0][6] if rows else 0, looked_at=time.monotonic())
+        sight = Sight(replicas=replicas, looked_at=time.monotonic())
         self._token.run_sync_soon(self._seen, sight)
         if not self._card.is_visitor and time.monotonic() >= self._tidies_at:
             self._tidies_at = time.monotonic() + TIDY_SECONDS
