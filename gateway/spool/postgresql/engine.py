@@ -48,6 +48,7 @@ from gateway.spool.requests import (
     Take,
     TakeOldest,
     Trace,
+    forget_answers,
 )
 from gateway.spool.sparing import STORING, run_sparing
 
@@ -136,6 +137,7 @@ class Engine:
             except ContendedError:
                 if last:
                     raise
+                forget_answers(batch)
         raise AssertionError("unreachable")
 
     def _once(self, batch: list[Request]) -> Effects:
