@@ -115,6 +115,25 @@ async def test_what_a_commit_did_whose_answer_was_lost_is_counted(database: Data
         assert frozenset({"support"}) in told
 
 
+async def test_a_transaction_that_its_connection_left_open_holds_up_no_lease(database: Database) -> None:
+    async with opened(database) as spool:
+        for number in range(2):
+            await spool.append(note(b"%d" % number))
+        [first] = await spool.lease("support", now_ms=NOW_MS, limit=1, next_due_ms=in_an_hour)
+        assert await spool.settle(first, Done())
+        database.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'meta-webhook-gateway' AND pid <> pg_backend_pid()"
+        )
+        database.sql("BEGIN; SELECT FROM tally FOR UPDATE")  # the accounts stay locked by that
+        with trio.fail_after(5):
+            [second] = await spool.lease("support", now_ms=NOW_MS, limit=9, next_due_ms=in_an_hour)
+        database.sql("ROLLBACK")
+        assert await spool.settle(second, Done())
+        assert await spool.append(note(b"afterwards")) is Appended.STORED
+        assert spool.pending() == {"support": 1}
+
+
 async def until(holds: Callable[[], bool]) -> None:
     with trio.fail_after(15):
         while not holds():  # noqa: ASYNC110 - another process gives no event
