@@ -120,6 +120,23 @@ def get_json(address: Address, path: str) -> tuple[int, dict[str, Any]]:
     return status, content if isinstance(content, dict) else {}
 
 
+def get_view(address: Address, path: str, *, key: str) -> dict[str, Any]:
+    """GET what a gateway shows without token: an object with this key.
+
+    Raises:
+        PeerError: it was not answered, or by something else, or the gateway cannot tell now, and says why.
+    """
+    status, content = get_json(address, path)
+    if status == http.client.OK and key in content:
+        return content
+    where = f"the admin port answered {status} to {path}"
+    if "error" in content and (detail := content.get("detail")):
+        raise PeerError(f"{where}: {str(detail)[:500]}")
+    raise PeerError(
+        where, remedy="see what listens there: it is no gateway, an older one, or not well; gateway doctor"
+    )
+
+
 def settings_of(path: Path) -> Settings:
     """Return the settings without secrets: those of the file, or where it is broken, those that the gateway
     which runs with it has loaded; that is told on stderr.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from gateway.cli.admin_client import get_json, is_listening
+from gateway.cli.admin_client import get_json, get_view, is_listening
 from gateway.errors import PeerError, UsageError
 from gateway.settings.values import Address
 
@@ -52,6 +52,23 @@ def test_what_is_no_object_reads_as_an_empty_one(body: bytes) -> None:
 def test_what_is_no_http_is_a_peers_fault(content: bytes) -> None:
     with answering(content) as (address, _), pytest.raises(PeerError, match="did not answer"):
         get_json(address, "/readyz")
+
+
+def test_a_gateway_that_cannot_tell_says_why() -> None:
+    refusal = b'{"error": "unavailable", "detail": "the database: connection refused; start it"}'
+    with (
+        answering(http(b"503 Service Unavailable", refusal)) as (address, _),
+        pytest.raises(PeerError, match=r"503 to /api/status: the database: connection refused; start it$"),
+    ):
+        get_view(address, "/api/status", key="targets")
+
+
+@pytest.mark.parametrize(
+    "answer", [http(b"200 OK", b'{"name": "another program"}'), http(b"404 Not Found", b"<html>")]
+)
+def test_what_is_no_gateway_is_told_apart(answer: bytes) -> None:
+    with answering(answer) as (address, _), pytest.raises(PeerError, match="it is no gateway"):
+        get_view(address, "/api/status", key="targets")
 
 
 def test_whether_somebody_listens() -> None:

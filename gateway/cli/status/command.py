@@ -3,7 +3,6 @@
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -134,21 +133,12 @@ def _now() -> str:
 
 
 def _ask(address: "Address") -> dict[str, Any]:
-    from gateway.cli.admin_client import get_json
-
-    def get(path: str, key: str) -> dict[str, Any]:
-        status, content = get_json(address, path)
-        if status != HTTPStatus.OK or key not in content:
-            raise PeerError(
-                f"the admin port answered {status} to {path}",
-                remedy="see what listens there: it is no gateway, an older one, or not well; gateway doctor",
-            )
-        return content
+    from gateway.cli.admin_client import get_json, get_view
 
     status, ledger, edge = (
-        get("/api/status", "targets"),
-        get("/api/ledger", "conditions"),
-        get("/api/edge", "certificates"),
+        get_view(address, "/api/status", key="targets"),
+        get_view(address, "/api/ledger", key="conditions"),
+        get_view(address, "/api/edge", key="certificates"),
     )
     _, checks = get_json(address, "/readyz")
     anchors = {anchor["sha256"][:FINGERPRINT_LENGTH]: anchor for anchor in edge.get("anchors", [])}

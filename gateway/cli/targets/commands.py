@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -14,7 +13,7 @@ from gateway.cli.completion.proposals import complete_target
 from gateway.cli.other_gateways import alone_note, with_others
 from gateway.cli.output import EXIT_FAILED, err, options, out, out_json
 from gateway.clock import unix_ms
-from gateway.errors import PeerError, UsageError
+from gateway.errors import UsageError
 
 if TYPE_CHECKING:
     from gateway.cli.admin_client import AdminClient
@@ -195,13 +194,9 @@ def _gateway(settings: "Settings") -> "AdminClient | None":
 
 
 def _ask_status(gateway: "AdminClient") -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from gateway.cli.admin_client import get_json
+    from gateway.cli.admin_client import get_view
 
-    status, content = get_json(gateway.address, "/api/status")
-    if status != HTTPStatus.OK or not isinstance(content.get("targets"), dict):
-        raise PeerError(
-            f"the admin port answered {status}", remedy="see what listens there: it is no gateway"
-        )
+    content = get_view(gateway.address, "/api/status", key="targets")
     return dict(content["targets"]), list(content.get("gateways", ()))
 
 
