@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -98,18 +99,23 @@ class Writer:
         """Touch the file no more, at closing neither; every request is answered with the failure."""
         self._failure = failure
 
-    async def close(self) -> None:
-        """Finish what is queued, checkpoint, close the file.
+    async def close(self, *, patience_seconds: float = inf) -> None:
+        """Finish what is queued, checkpoint, close the file. With a patience that ends the thread is left to
+        itself then: only where it closes nothing that must be closed.
 
         Raises:
             SpoolUnavailableError: the last checkpoint had no room; nothing is lost, the next opening does it.
+                Or it has not ended in time.
             SpoolBrokenError: the disk failed just then.
         """
-        with trio.CancelScope(shield=True):  # the file must be closed before the lock is given back
+        # The file must be closed before the lock is given back.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + patience_seconds):
             while self._is_busy:
                 await self._quiet.park()
             self._queue.put(None)
             await self._ended.wait()
+        if not self._ended.is_set():
+            raise SpoolUnavailableError(f"it has not ended within {patience_seconds:g} s")
         if self._close_failure is not None:
             raise self._close_failure
 

@@ -26,6 +26,8 @@ LOOK_SECONDS: Final = 1.0
 """Between two looks: how much later than at once another gateway takes up what this one leaves."""
 TELL_SECONDS: Final = 0.1
 """Between two hints: each costs every gateway a look."""
+CLOSE_SECONDS: Final = 3.0
+"""For a look that is under way, in milliseconds as a rule; where the database hangs it is left to itself."""
 UPKEEP_SECONDS: Final = 60.0
 """Between two looks at partitions and at accounts of gateways that are gone."""
 PAYLOAD_CHARACTERS: Final = 1900
@@ -98,7 +100,7 @@ class Scout:
         """End."""
         self._stopping.set()
         self._bell.ring()
-        with trio.CancelScope(shield=True):  # a look takes milliseconds, and has a deadline
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
             await self._ended.wait()
 
     # -- the thread

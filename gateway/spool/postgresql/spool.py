@@ -36,6 +36,9 @@ from gateway.telemetry.metrics import Metrics
 
 MAX_REASONS: Final = 8
 """Told in one outage: some are made of numbers that differ each time."""
+CLOSE_SECONDS: Final = 5.0
+"""For the last transaction: a database that hangs must not keep a gateway from ending. What was acknowledged
+is durable; what is leased ends by itself."""
 FAILURE_SECONDS: Final = 5.0
 """How long a failed write counts: meanwhile Meta hears 503; then a notification is let through to try."""
 
@@ -229,13 +232,10 @@ class PostgresqlSpool(SpoolFront):
         if self._closed:
             return
         self._closed = True
-        await self._scout.close()
-        for writer in (self._intake, self._delivery):
-            try:
-                await writer.close()
-            except GatewayError as error:
-                # What was acknowledged is durable; what is leased ends by itself.
-                log.warning("spool_close_failed", detail=str(error))
+        await self._scout.close()  # first: it would enter again what the writers take out
+        async with trio.open_nursery() as nursery:
+            for writer in (self._intake, self._delivery):
+                nursery.start_soon(_close, writer)
 
     def _put(self, request: Request) -> None:
         (self._intake if isinstance(request, INTAKE) else self._delivery).put(request)
@@ -266,6 +266,13 @@ class PostgresqlSpool(SpoolFront):
     def _unreachable(self, detail: str) -> None:
         if self._server.lost(detail):
             log.error("spool_unreachable", detail=detail)
+
+
+async def _close(writer: Writer) -> None:
+    try:
+        await writer.close(patience_seconds=CLOSE_SECONDS)
+    except GatewayError as error:
+        log.warning("spool_close_failed", detail=str(error))
 
 
 class ServerRoom:

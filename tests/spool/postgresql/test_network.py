@@ -6,10 +6,12 @@ from functools import partial
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Appended, Done
-from gateway.spool.postgresql import link
+from gateway.spool.postgresql import link, scout
+from gateway.spool.postgresql import spool as spool_module
 from tests.postgresql.proxy import proxy
 from tests.postgresql.rig import Database, opened
 from tests.spool.rig import NOW_MS, in_an_hour, note
@@ -138,3 +140,18 @@ async def until(holds: Callable[[], bool]) -> None:
     with trio.fail_after(15):
         while not holds():  # noqa: ASYNC110 - another process gives no event
             await trio.sleep(0.02)
+
+
+async def test_a_network_that_hangs_does_not_keep_a_gateway_from_ending(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scout, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(spool_module, "CLOSE_SECONDS", 0.2)
+    async with proxy(database.server.port) as between, opened(database, dsn=between.dsn) as spool:
+        await spool.append(note(b"before"))
+        between.hang()
+        with capture_logs() as logs:
+            began = time.monotonic()
+            await spool.close()
+        assert time.monotonic() - began < 5
+        assert {line["event"] for line in logs} >= {"spool_close_failed"}
