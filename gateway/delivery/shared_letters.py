@@ -1,4 +1,4 @@
-"""Dead letters where gateways share a spool: files of the one, listed for all (promises 32 to 34).
+"""Dead letters where gateways share a spool: files of the one, listed for all (promises 33 to 35).
 
 A burial is a commit in two phases, with the database as its judge. The letter is written under the number of
 its lease (`undecided`); the settlement lists it as the delivery goes; then the file comes to its place. Who

@@ -1,4 +1,4 @@
-"""The index of dead letters in the database (promises 32 to 34): rows in, rows out.
+"""The index of dead letters in the database (promises 33 to 35): rows in, rows out.
 
 Names and texts of a letter come from Meta and from targets. Text of PostgreSQL's holds no NUL, and an array
 is handed over with line breaks between its items: what a list shows of such a name has a replacement there.
