@@ -224,7 +224,8 @@ class Replayer:
             if isinstance(found, ListedLetter):
                 return await _elsewhere(shared, found)
             gone = found is not None and await trio.to_thread.run_sync(self._store.remove, found)
-            await shared.unlist([identifier])
+            if gone or found is None:  # else another has come in its stead
+                await shared.unlist([identifier])
         except (DeadLetterError, SpoolUnavailableError) as error:
             return Result(word=Word.FAILED, detail=str(error))
         return Result(word=Word.DISCARDED if gone else Word.NOT_FOUND)
