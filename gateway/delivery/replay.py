@@ -286,6 +286,8 @@ class Replayer:
                 clock_started_ms=self._now_ms(),
                 taken=TakenLetter(id=letter.id, token=taken.token),
             )
+            if not added and await shared.is_back(taken):
+                return Result(word=Word.FAILED, detail="somebody has brought its file back; ask again")
         except SpoolUnavailableError as error:
             # Perhaps it was stored. The database tells, now or later.
             with suppress(SpoolUnavailableError, DeadLetterError):

@@ -9,7 +9,8 @@ number of its own, off the list as the deliveries come back, and then the file g
     written, not settled                     held: it may be settled yet    it stays
     ... and another has leased it since      fenced                         it goes
     settled, not in its place                listed                         it comes to its place
-    taken out for a replay, nothing stored   listed under another number    it comes back to its place
+    taken out for a replay, nothing stored   listed under another number    it comes back to its place, listed
+                                                                            under its own: none stores it then
     ... and stored                           fenced                         it goes
     any of these, and the database has       unknown                        it comes to its place,
     forgotten (restored, made anew)                                         and is listed
@@ -27,6 +28,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -237,6 +239,11 @@ class SharedLetters:
         """
         return self._files.take_out(found, FIRST_TOKEN + secrets.randbits(60))
 
+    async def is_back(self, taken: Undecided) -> bool:
+        """Whether somebody who tidied up has brought it back. Raises SpoolUnavailableError."""
+        states = await self.index.states([(taken.id, taken.token)])
+        return states[taken.id, taken.token] is LetterState.LISTED
+
     def put_back(self, taken: Undecided, parts: Parts) -> None:
         """Bring it back: nothing was stored. Blocks. Raises DeadLetterError."""
         self._files.publish(taken, parts, replace=False)
@@ -287,15 +294,19 @@ class SharedLetters:
     async def decide_all(self, identifier: str | None = None) -> bool:
         """See what became of the files that are neither in their places nor gone; of one letter, or all.
 
+        One that is asked for comes back at once where it was taken out; of all, what is old: the others may
+        be replayed at this moment.
+
         Returns whether all are decided. Raises as `look_after`.
         """
         files = await trio.to_thread.run_sync(self._files.here, identifier, abandon_on_cancel=True)
         decided = True
         for start in range(0, len(files), AT_ONCE):
-            decided = await self._decide(files[start : start + AT_ONCE]) and decided
+            chunk = files[start : start + AT_ONCE]
+            decided = await self._decide(chunk, asked_for=identifier is not None) and decided
         return decided
 
-    async def _decide(self, files: Sequence[Undecided]) -> bool:
+    async def _decide(self, files: Sequence[Undecided], *, asked_for: bool = False) -> bool:
         states = await self.index.states([(one.id, one.token) for one in files])
         unknown = [one.id for one in files if states[one.id, one.token] is LetterState.UNKNOWN]
         listed = await self.index.named(unknown) if unknown else {}
@@ -305,12 +316,28 @@ class SharedLetters:
             if state is LetterState.FENCED:
                 await trio.to_thread.run_sync(self._files.withdraw, one)
             elif state is LetterState.LISTED:
-                decided = await self._bring(one, replace=True) and decided
-            elif state is LetterState.UNKNOWN and (self._is_old(one) or await self._is_of(one, listed)):
-                decided = await self._bring(one, replace=False) and decided
+                decided = await self._bring(one, replace=one.token < FIRST_TOKEN) and decided
+            elif state is LetterState.UNKNOWN and (
+                self._is_old(one) or (asked_for and await self._is_of(one, listed))
+            ):
+                decided = await self._claim(one) and await self._bring(one, replace=False) and decided
             else:
                 decided = False
         return decided
+
+    async def _claim(self, one: Undecided) -> bool:
+        """Have the list say that what was taken out is the file of its letter again: a replay that is under
+        way stores nothing then. False where it has stored it."""
+        if one.token < FIRST_TOKEN:
+            return True
+        place = await trio.to_thread.run_sync(self.place, one.directory)
+        if await self.index.bring_back(one.id, one.token, place=place):
+            return True
+        with suppress(DeadLetterError):  # who brings it tells
+            letter = await trio.to_thread.run_sync(self._files.read, one)
+            await self.index.add([line_of(letter, place=place, token=one.token)])
+        states = await self.index.states([(one.id, one.token)])
+        return states[one.id, one.token] is not LetterState.FENCED
 
     async def _is_of(self, one: Undecided, listed: Mapping[str, ListedLetter]) -> bool:
         """Whether it is the file of what is listed, taken out for a replay."""

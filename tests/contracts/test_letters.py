@@ -152,6 +152,24 @@ async def test_34_a_letter_that_was_routed_anew_goes_even_if_an_earlier_try_has_
         assert await index.named(["f.unrouted"]) == {}
 
 
+async def test_34_what_was_brought_back_is_not_stored_and_what_was_stored_is_not_brought_back(
+    stand: Stand,
+) -> None:
+    again = note()
+    [delivery] = again.deliveries
+    async with stand.open() as spool:
+        index = index_of(spool)
+        await index.add([line(delivery.id)])
+        first, second = (TakenLetter(id=delivery.id, token=2**61 + number) for number in range(2))
+        assert not await index.bring_back(delivery.id, first.token, place=THERE)
+        assert await index.bring_back(delivery.id, first.token, place=HERE)
+        assert await spool.restore(again, clock_started_ms=NOW_MS, taken=first) == frozenset()
+        file = (delivery.id, first.token)
+        assert await index.states([file]) == {file: LetterState.LISTED}
+        assert await spool.restore(again, clock_started_ms=NOW_MS, taken=second) == {delivery.id}
+        assert not await index.bring_back(delivery.id, second.token, place=HERE)
+
+
 async def test_35_what_is_known_of_a_file_is_what_is_certain(stand: Stand) -> None:
     async with stand.open() as spool:
         index = index_of(spool)

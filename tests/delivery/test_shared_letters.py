@@ -14,7 +14,7 @@ from typing import cast
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.delivery.dead_letter import DeadLetterStore
@@ -26,7 +26,7 @@ from gateway.delivery.undecided import ID_FILE, NAME, identify
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import Buried, Notification, Spool
 from gateway.spool.history import AttemptRecord
-from gateway.spool.letters import GONE_MS, ListedLetter
+from gateway.spool.letters import GONE_MS, ListedLetter, TakenLetter
 from gateway.spool.postgresql.link import Link
 from tests.delivery.rig import EPOCH_MS, a_letter, notification
 from tests.delivery.sharing import HOLD_MS, KNOWN, Gateway, letter_of
@@ -145,6 +145,7 @@ ACTIONS = ("bury", "bury", "bury", "deliver", "replay", "replay", "discard", "ki
 
 @pytest.mark.parametrize("one_directory", [False, True], ids=["own", "shared"])
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(steps=[*[("bury", 0)] * 4, ("replay", 0), ("look", 0), ("replay", 0)])
 @given(steps=st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from([0, 1])), min_size=10, max_size=50))
 def test_whoever_dies_when_no_letter_is_lost_and_none_is_there_twice(
     database: Database, links: Sequence[Link], one_directory: bool, steps: list[tuple[str, int]]
@@ -260,6 +261,23 @@ async def test_what_is_unknown_is_left_alone_for_a_moment(site: Site) -> None:
     site.time.pass_ms(DOUBT_MS + 1000)
     assert await one.letters.decide_all() is True
     assert one.store.find(lease.delivery_id) is not None
+
+
+async def test_what_is_taken_out_at_this_moment_is_left_to_who_replays_it(site: Site) -> None:
+    one, _ = site.gateways
+    identifier = await bury(one)
+    found = one.store.find(identifier)
+    assert found is not None
+    site.time.pass_ms(time.time_ns() // 1_000_000 - site.time.now_ms())
+    taken = one.letters.take_out(found)
+    assert taken is not None
+    await one.letters.look_after()
+    assert one.store.find(identifier) is None
+    # Whoever asks for it gets it: then it is not stored by who took it out.
+    assert isinstance(await one.letters.find(identifier), Found)
+    again = notification(site.ids[identifier], "support", number=1)
+    assert one.spool.restore(again, TakenLetter(id=identifier, token=taken.token)) == frozenset()
+    assert await one.letters.is_back(taken)
 
 
 async def test_letters_of_times_before_are_read_and_listed(site: Site) -> None:
