@@ -4,7 +4,7 @@ Of most targets nothing waits but what was stored a moment ago. That nothing els
 once (`next_due_ms`); from then on what is stored is noted here, too, and what else may make something due
 ends the knowledge (`Draft.wake`, `Draft.forget`), until it is asked again. So a lease needs no statement but
 the one that writes its attempts down; and what is leased in the transaction that stores it, for a lease that
-is asked of the same batch, or for an offer (promise 32), not even that: the row is written with the attempt
+is asked of the same batch, or for an offer (promise 35), not even that: the row is written with the attempt
 in it.
 """
 
@@ -54,8 +54,8 @@ class AtHand:
 
     def adopt(self, draft: Draft) -> None:
         """Take over what a committed batch has found out, stored and leased."""
-        for offer, attempts in draft.handed:
-            offer.handed.attempts += attempts
+        for offer, leases in draft.fresh:
+            offer.handed.attempts += len({lease.group or lease.token for lease in leases})
         for target, left in draft.at_hand.items():
             if target in self._known:
                 self._known[target].stored = left
@@ -95,8 +95,6 @@ class AtHand:
                     )
         started: dict[Place, Started] = {}
         by_target = {take.target: take for take in takes}
-        for take in takes:
-            take.is_done = False  # it may be the second try of a batch
         for target in news.keys() | by_target.keys():
             known = self._known.get(target)
             if known is not None and target not in draft.forgotten:
@@ -130,7 +128,6 @@ class AtHand:
                 leases = self._begin(due, hands, offer.merging, now_ms, next_due_ms, started, draft)
                 if leases:
                     draft.fresh.append((offer, leases))
-                    draft.handed.append((offer, len({lease.group or lease.token for lease in leases})))
         left = [one for one in left if one.place not in started]
         self._start([one for one in known.stored if one.place in started], started)
         for one in known.stored:

@@ -194,12 +194,18 @@ class Leasing:
         self._file.do("record_attempts", json_rows(rows))
 
     def _held_places(self, target: str, draft: Draft, *, due_by_ms: int | None = None) -> list[Place]:
-        """Return what somebody holds of a target; with `due_by_ms`, only what would be due by then."""
+        """Return what somebody holds of a target; with `due_by_ms`, only what may be due by then: the turn of
+        what waits for another may have come meanwhile.
+        """
         held = [
             *(one for token, one in self._held.get(target, {}).items() if token not in draft.ended),
             *(one for one in draft.leased.values() if one.key[0] == target),
         ]
-        return [one.key[1:] for one in held if due_by_ms is None or one.due_ms <= due_by_ms]
+        return [
+            one.key[1:]
+            for one in held
+            if due_by_ms is None or one.due_ms <= due_by_ms or one.due_ms >= WAITS_FOR_ANOTHER_MS
+        ]
 
     def take(self, request: Take, draft: Draft) -> None:
         """Lease what is due; the attempt and the time of the next go into the rows (promises 5 and 6)."""

@@ -232,3 +232,13 @@ class Effects:
     """Whether something new was stored: there is room."""
     wrote: bool = False
     """Whether anything was written, so that the commit met the disk."""
+
+
+def forget_answers(batch: Sequence[Request]) -> None:
+    """Take back what a transaction that failed has answered: the next one may find nothing to answer."""
+    for request in batch:
+        request.error = None
+        if isinstance(request, Take):
+            request.result, request.is_done = (), False
+        elif isinstance(request, TakeOldest):
+            request.result = ()

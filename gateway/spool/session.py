@@ -91,9 +91,7 @@ class Draft:
     """Targets with deliveries that became due at once."""
     fresh: list[tuple[Offer, tuple[Lease, ...]]] = field(default_factory=list)
     """What was leased as it was stored, and whose offer took it."""
-    handed: list[tuple[Offer, int]] = field(default_factory=list)
-    """Attempts that offers took."""
-    at_hand: dict[str, list["Stored"]] = field(default_factory=dict)
+    at_hand: dict[str, list[Stored]] = field(default_factory=dict)
     """What of a target is due and in memory, after this batch; see at_hand.py."""
     sooner: dict[str, int] = field(default_factory=dict)
     """When something of a target is due that nobody holds any more."""

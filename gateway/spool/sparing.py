@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.errors import GatewayError, SpoolUnavailableError
-from gateway.spool.requests import Append, Effects, Request, Restore, SendAgain
+from gateway.spool.requests import Append, Effects, Request, Restore, SendAgain, forget_answers
 
 STORING: Final = (Append, Restore, SendAgain)
 """What needs room."""
@@ -32,6 +32,7 @@ def run_sparing(
         rest = [request for request in batch if not isinstance(request, STORING)]
         if storing and rest and not isinstance(failure, fails_whole):
             _fail(storing, failure)
+            forget_answers(rest)
             return replace(run_sparing(rest, transact, fails_whole=fails_whole), failure=failure)
         _fail(batch, failure)
         return Effects(failure=failure)

@@ -170,6 +170,7 @@ class Writer:
                 if effects.wrote:
                     self._observe(time.perf_counter() - started)
         if self._failure is not None:
+            effects = Effects()  # of a file that was lost meanwhile nobody is told anything
             for request in batch:
                 request.error = self._failure
         self._call(self._done, batch, effects)

@@ -1214,6 +1214,17 @@ async def test_24_who_shares_a_key_waits_for_the_earlier_and_nobody_else_does(st
         assert in_order(await take(spool)) == [6]
 
 
+async def test_24_who_is_held_as_its_turn_comes_is_leased_to_nobody_else(stand: Stand) -> None:
+    async with stand.open() as spool:
+        await store_ordered(spool, (1,), (1,))
+        first = await take_one(spool)
+        [held] = await take_oldest(spool)  # it waits for the first, and is about to be given up
+        await spool.settle(first, Done())
+        assert await take(spool) == []
+        assert await spool.settle(held, Buried())
+        assert spool.pending() == {}
+
+
 async def test_24_a_retry_and_a_release_keep_their_turn(stand: Stand) -> None:
     async with stand.open() as spool:
         await store_ordered(spool, (1,), (1,))

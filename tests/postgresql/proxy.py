@@ -19,6 +19,8 @@ class Proxy:
     """Before each piece that goes on, each way."""
     going: trio.Event = field(default_factory=trio.Event)
     """Set while it lets anything through."""
+    through: set[trio.CancelScope] = field(default_factory=set)
+    """Of each connection."""
 
     def hang(self) -> None:
         """Let nothing through any more; connections stay, and new ones are accepted."""
@@ -27,6 +29,11 @@ class Proxy:
     def go(self) -> None:
         """Let everything through, what has piled up as well."""
         self.going.set()
+
+    def cut(self) -> None:
+        """End every connection; what has piled up is lost."""
+        for scope in self.through:
+            scope.cancel()
 
     @property
     def dsn(self) -> Secret:
@@ -55,8 +62,10 @@ async def proxy(port: int, *, database: str = "postgres") -> AsyncIterator[Proxy
         await made.going.wait()
         server = await trio.open_tcp_stream("127.0.0.1", port)
         async with client, server, trio.open_nursery() as nursery:
+            made.through.add(nursery.cancel_scope)
             nursery.start_soon(pump, client, server)
             nursery.start_soon(pump, server, client)
+        made.through.discard(nursery.cancel_scope)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, serve, [listener])

@@ -1,4 +1,4 @@
-"""What is leased from memory, and what is leased with the transaction that stores it (promise 32)."""
+"""What is leased from memory, and what is leased with the transaction that stores it (promise 35)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import trio
 
 from gateway.core.lanes import Lane
 from gateway.core.merging import Merging
-from gateway.errors import SpoolUnavailableError
+from gateway.errors import SpoolBrokenError, SpoolUnavailableError
 from gateway.spool import at_hand
 from gateway.spool.contract import Done, Handed, Lease, Offer, Release, RetryLater, Spool
 from gateway.spool.history import INTERRUPTED
@@ -64,7 +64,7 @@ async def take(spool: Spool, *, limit: int = 100) -> list[str]:
     return [lease.delivery_id for lease in leases]
 
 
-async def test_32_what_is_stored_is_leased_in_the_same_transaction(tmp_path: Path) -> None:
+async def test_35_what_is_stored_is_leased_in_the_same_transaction(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         assert await spool.next_due_ms("support") is None
@@ -87,7 +87,7 @@ async def test_32_what_is_stored_is_leased_in_the_same_transaction(tmp_path: Pat
         assert (again.attempt, [one.error for one in again.earlier]) == (2, [INTERRUPTED])
 
 
-async def test_32_no_more_than_is_offered(tmp_path: Path) -> None:
+async def test_35_no_more_than_is_offered(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         told: list[frozenset[str]] = []
@@ -109,7 +109,7 @@ async def test_32_no_more_than_is_offered(tmp_path: Path) -> None:
         assert await take(spool, limit=1) == [fourth.deliveries[0].id]
 
 
-async def test_32_an_offer_that_is_withdrawn_takes_nothing(tmp_path: Path) -> None:
+async def test_35_an_offer_that_is_withdrawn_takes_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.next_due_ms("support")
@@ -121,7 +121,7 @@ async def test_32_an_offer_that_is_withdrawn_takes_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("what", ["unasked", "retry due", "released", "restored"])
-async def test_32_nothing_overtakes_what_is_due(tmp_path: Path, what: str) -> None:
+async def test_35_nothing_overtakes_what_is_due(tmp_path: Path, what: str) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         if what == "restored":
@@ -141,7 +141,7 @@ async def test_32_nothing_overtakes_what_is_due(tmp_path: Path, what: str) -> No
         assert hands.came == []
 
 
-async def test_32_what_is_due_later_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_35_what_is_due_later_keeps_nobody_waiting(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.append(note())
@@ -154,7 +154,7 @@ async def test_32_what_is_due_later_keeps_nobody_waiting(tmp_path: Path) -> None
         assert len(hands.came) == 1
 
 
-async def test_32_what_is_stored_together_goes_together(tmp_path: Path) -> None:
+async def test_35_what_is_stored_together_goes_together(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool, merging=Merging(max_changes=3))
         await spool.next_due_ms("support")
@@ -170,7 +170,7 @@ async def test_32_what_is_stored_together_goes_together(tmp_path: Path) -> None:
         assert spool.pending() == {}
 
 
-async def test_32_what_waits_for_another_is_left_to_wait(tmp_path: Path) -> None:
+async def test_35_what_waits_for_another_is_left_to_wait(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.next_due_ms("support")
@@ -182,7 +182,7 @@ async def test_32_what_waits_for_another_is_left_to_wait(tmp_path: Path) -> None
         assert await take(spool) == [first.deliveries[0].id]
 
 
-async def test_32_what_cannot_be_stored_is_leased_to_nobody(tmp_path: Path) -> None:
+async def test_35_what_cannot_be_stored_is_leased_to_nobody(tmp_path: Path) -> None:
     with disk() as faulty:
         async with opened(tmp_path, vfs=faulty.name) as spool:
             hands = Hands(spool)
@@ -197,7 +197,7 @@ async def test_32_what_cannot_be_stored_is_leased_to_nobody(tmp_path: Path) -> N
             assert (len(hands.came), hands.handed.attempts) == (1, 1)
 
 
-async def test_32_a_time_that_cannot_be_told_leaves_it_to_the_next_lease(tmp_path: Path) -> None:
+async def test_35_a_time_that_cannot_be_told_leaves_it_to_the_next_lease(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.next_due_ms("support")
@@ -258,3 +258,52 @@ async def test_what_was_accepted_first_goes_first_whenever_it_was_stored(tmp_pat
         await spool.append(later)
         await spool.append(earlier)
         assert await take(spool) == [one.deliveries[0].id for one in (earlier, later)]
+
+
+@pytest.mark.parametrize("which", ["at hand", "in the file", "the oldest"])
+async def test_15_what_is_tried_again_leases_nothing_that_was_not_stored(tmp_path: Path, which: str) -> None:
+    """The disk is full as the batch commits: the lease is done without what comes in."""
+    with disk() as faulty:
+        async with opened(tmp_path, vfs=faulty.name) as spool:
+            if which == "at hand":
+                await spool.next_due_ms("support")
+            wanted, found = note(), [""]
+
+            async def store() -> None:
+                with pytest.raises(SpoolUnavailableError):
+                    await spool.append(wanted)
+
+            async def lease() -> None:
+                found[:] = (
+                    [
+                        one.delivery_id
+                        for one in await spool.lease_oldest(
+                            "support", now_ms=NOW_MS, clock_started_by_ms=NOW_MS, limit=1
+                        )
+                    ]
+                    if which == "the oldest"
+                    else await take(spool)
+                )
+
+            faulty.error, faulty.failing = apsw.SQLITE_FULL, frozenset({"write"})
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store)
+                nursery.start_soon(lease)
+            faulty.failing = frozenset()
+            assert found == []
+            await spool.append(wanted)
+            assert await take(spool) == [wanted.deliveries[0].id]
+
+
+async def test_16_a_file_that_is_lost_during_a_commit_hands_nothing_over(tmp_path: Path) -> None:
+    """Its callers hear that nothing was stored; so nothing of it is to be sent."""
+    with disk() as lost:
+        async with opened(tmp_path, vfs=lost.name) as spool:
+            hands = Hands(spool)
+            await spool.next_due_ms("support")
+            hands.offer(1)
+            lost.while_syncing = lambda: spool._writer.leave(SpoolBrokenError("gone"))
+            with pytest.raises(SpoolBrokenError, match="gone"):
+                await spool.append(note())
+            assert hands.came == []
+            assert spool.pending() == {}

@@ -329,8 +329,12 @@ class Pair:
         self.disk.failing, self.state.full = frozenset(), False
 
     async def together(self, number: int) -> None:
-        """Append many at the same time; what they do in sum does not depend on their order."""
-        wanted = [note(b"%d" % (place % 3), targets=("a",), at_ms=self.now_ms) for place in range(number)]
+        """Append the same bytes many times at once; what that does in sum does not depend on their order.
+
+        (Of several bytes it would: which of them, and what came before, a full window has pushed out.)
+        """
+        raw = note().body.raw
+        wanted = [note(raw, targets=("a",), at_ms=self.now_ms) for _ in range(number)]
         counts = []
         for spool in self.both():
             async with trio.open_nursery() as nursery:

@@ -5,14 +5,14 @@ acknowledgement never waits for the bookkeeping of deliveries, and the server jo
 
 What a batch changes in memory is a draft until the commit. Where the connection is lost at the commit, what
 the commit did is not known: appends are done again, or fail and Meta comes again, and the duplicates window
-tells; leases end by themselves; settlements are tried again, and find their token gone.
+tells; leases end by themselves; settlements are tried again, and find their token gone. What it has added up
+is read on the next connection.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from gateway.errors import SpoolUnavailableError
 from gateway.spool.contract import Remembered
@@ -48,6 +48,7 @@ from gateway.spool.requests import (
     Take,
     TakeOldest,
     Trace,
+    forget_answers,
 )
 from gateway.spool.sparing import STORING, run_sparing
 
@@ -57,8 +58,6 @@ CONTENDED_TRIES: Final = 5
 """How often a batch is begun that lost to another gateway's (the same id, a deadlock)."""
 SETTING_UP: Final = 4
 """How often a batch is begun where a day or a bucket has to be made first, with room for a lost race."""
-
-Result = TypeVar("Result")
 
 
 class Engine:
@@ -78,6 +77,10 @@ class Engine:
         """Bucket, as of the last transaction that shares it."""
         self._clock_ahead_ms: float | None = None
         """The clock of the database less the monotonic one of ours, as of the last transaction."""
+        self._counted: dict[str, tuple[int, int]] = {}
+        """By target, the deliveries and bytes that this writer has told of."""
+        self._counted_on = 0
+        """The connection on which that was held against the writer's account."""
 
     def learn(self) -> None:
         """Look at the database for the first time. Raises as `Link.rows`."""
@@ -134,6 +137,7 @@ class Engine:
             except ContendedError:
                 if last:
                     raise
+                forget_answers(batch)
         raise AssertionError("unreachable")
 
     def _once(self, batch: list[Request]) -> Effects:
@@ -167,15 +171,24 @@ class Engine:
         now_ms = _latest_ms(appends)
         limits = self._window.limits
         day = self._today()
-        if day is None or (limits.enabled and not self._window.is_known(now_ms)) or _have_turns(appends):
+        if (
+            day is None
+            or self._counted_on != self._link.opened
+            or (limits.enabled and not self._window.is_known(now_ms))
+            or _have_turns(appends)
+        ):
             return None
         draft = Draft()
         if limits.enabled:
             draft.buckets = self._window.buckets
             draft.alive = alive(draft.buckets, now_ms, limits)
-        store = partial(storing.append_in_one_go, appends, self._link, draft, day=day, writer=self._writer)
         try:
-            clock_ms = self._connected(store)
+            clock_ms = storing.append_in_one_go(appends, self._link, draft, day=day, writer=self._writer)
+        except LinkLostError as error:
+            if isinstance(error, LinkHungError):
+                raise
+            # It had died while it was idle; or all was done, and is repeated: as Meta would.
+            return None
         except BaseException:
             self._link.rollback()
             raise
@@ -187,6 +200,11 @@ class Engine:
     def _effects(self, draft: Draft) -> Effects:
         if draft.buckets:
             self._window.adopt(draft.buckets)
+        for target, change in draft.pending.items():
+            deliveries, size_bytes = self._counted.get(target, (0, 0))
+            self._counted[target] = (deliveries + change, size_bytes + draft.pending_bytes[target])
+        if draft.wrote and draft.is_counted:
+            self._counted_on = self._link.opened
         return Effects(
             pending=draft.pending,
             pending_bytes=draft.pending_bytes,
@@ -208,23 +226,18 @@ class Engine:
             raise
 
     def _begin(self, first: str) -> tuple[int, int | None]:
-        """Begin; the database's clock, and its newest bucket."""
-        [(clock_ms, newest)] = self._connected(lambda: self._link.execute(f"BEGIN; {first}"))
-        self._note_clock(clock_ms)
-        return int(clock_ms), newest
-
-    def _connected(self, begin: Callable[[], Result]) -> Result:
-        """Do what begins a transaction, on a new connection where the old one has died while it was idle.
-
-        If it had not been idle, and the whole transaction was done, it is repeated: as Meta would.
-        """
+        """Begin, on a new connection where the old one has died while it was idle; the database's clock, and
+        its newest bucket."""
         for last in (False, True):
             self._link.open()
             try:
-                return begin()
+                [(clock_ms, newest)] = self._link.execute(f"BEGIN; {first}")
             except LinkLostError as error:
                 if last or isinstance(error, LinkHungError):
                     raise
+            else:
+                self._note_clock(clock_ms)
+                return int(clock_ms), newest
         raise AssertionError("unreachable")
 
     def _note_clock(self, clock_ms: int) -> None:
@@ -302,6 +315,24 @@ class Engine:
         if changed:
             columns = arrays(changed, "target", "deliveries", "bytes")
             session.rows("book", writer=self._writer, **columns)
+        if session.draft.wrote and self._counted_on != self._link.opened:
+            self._recount(session)
+
+    def _recount(self, session: Session) -> None:
+        """Count what a commit did whose answer was lost with its connection."""
+        draft = session.draft
+        account = {target: row for target, *row in session.rows("account", writer=self._writer)}
+        for target in account.keys() | self._counted.keys():
+            deliveries, size_bytes = account.get(target, (0, 0))
+            if deliveries is None:
+                draft.is_counted = False  # the next transaction looks again
+                continue
+            counted, counted_bytes = self._counted.get(target, (0, 0))
+            missing = deliveries - counted - draft.pending.get(target, 0)
+            missing_bytes = size_bytes - counted_bytes - draft.pending_bytes.get(target, 0)
+            if missing or missing_bytes:
+                draft.count(target, missing, missing_bytes, booked=True)
+                draft.ready.add(target)
 
 
 def _have_turns(appends: Sequence[Append]) -> bool:

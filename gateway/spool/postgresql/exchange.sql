@@ -17,7 +17,7 @@ UPDATE replica SET digest = %(digest)b, digest_number = digest_number + 1 WHERE 
 
 -- name: replicas
 SELECT id, left(name, 300), left(directory, 1000), left(version, 50), started_at_ms,
-    greatest(0, clock_ms() - greatest(0, seen_at_ms)), clock_ms(), digest_number
+    greatest(0, clock_ms() - greatest(0, seen_at_ms)), digest_number
 FROM replica ORDER BY started_at_ms, id LIMIT %(most)s;
 
 -- name: digests
@@ -30,8 +30,9 @@ WITH q AS (DELETE FROM question WHERE addressee = %(id)s OR asker = %(id)s),
 DELETE FROM replica WHERE id = %(id)s;
 
 -- name: tidy_exchange
-WITH q AS (DELETE FROM question WHERE until_ms < clock_ms()),
-    a AS (DELETE FROM answer WHERE until_ms < clock_ms())
+-- (The clock is asked once: an index is of no use for what may change from row to row.)
+WITH q AS (DELETE FROM question WHERE until_ms < (SELECT clock_ms())),
+    a AS (DELETE FROM answer WHERE until_ms < (SELECT clock_ms()))
 DELETE FROM replica WHERE seen_at_ms < clock_ms() - %(silent_ms)s::bigint;
 
 -- name: ask_replicas
@@ -46,7 +47,7 @@ SELECT pg_notify('gateway_replica_' || addressee, '') FROM asked;
 -- name: take_questions
 -- (What is too large comes as nothing: there is room for a few only, and nobody of ours writes such a one.)
 DELETE FROM question WHERE (addressee, id) IN (
-    SELECT addressee, id FROM question WHERE addressee = %(id)s ORDER BY id LIMIT %(most)s
+    SELECT addressee, id FROM question WHERE addressee = %(id)s ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED
 )
 RETURNING id, asker, greatest(0, until_ms) - clock_ms(), CASE WHEN length(content) <= %(most_bytes)s THEN content END;
 
@@ -61,5 +62,6 @@ SELECT pg_notify('gateway_replica_' || %(asker)s::bigint, '');
 -- name: take_answers
 DELETE FROM answer WHERE (asker, question, replica) IN (
     SELECT asker, question, replica FROM answer WHERE asker = %(id)s ORDER BY question, replica LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED
 )
 RETURNING question, replica, CASE WHEN length(content) <= %(most_bytes)s THEN content END;

@@ -7,7 +7,7 @@ SELECT *, clock_ms() FROM unnest(%(ids)s::text[], %(tokens)s::bigint[])
 ON CONFLICT DO NOTHING;
 
 -- name: forget_fenced
-DELETE FROM fenced WHERE at_ms < clock_ms() - %(kept_ms)s::bigint;
+DELETE FROM fenced WHERE at_ms < (SELECT clock_ms()) - %(kept_ms)s::bigint;
 
 -- name: list_letters
 -- What is listed of the same delivery is of another time: who restores a database, or copies files, can make that.

@@ -62,6 +62,7 @@ _SESSION: Final = "; ".join(
         "SET TIME ZONE 'UTC'",
         "SET jit = off",
         "SET enable_seqscan = off",
+        "SET plan_cache_mode = auto",
         "SHOW synchronous_commit",
     )
 )
@@ -103,6 +104,8 @@ class Link:
         self._pooled_session: int | None = None
         """The process of the server that a pooler has given us; None: there is no pooler."""
         self._pipeline: Pipeline | None = None
+        self.opened = 0
+        """How many connections it has had: another number, another connection."""
         self._failure: LinkLostError | None = None
         self._failed_at = float("-inf")
 
@@ -119,6 +122,7 @@ class Link:
             raise LinkLostError(failure.message, remedy=failure.remedy)
         try:
             self._connection = self._connect()
+            self.opened += 1
             self._pipeline = Pipeline(self._connection.pgconn)
         except LinkLostError as error:
             self._failure, self._failed_at = error, time.monotonic()

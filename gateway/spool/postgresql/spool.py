@@ -101,9 +101,9 @@ def _open(options: PostgresqlOptions, now_ms: Callable[[], int]) -> _Opened:
     scouting = Link(options.dsn)
     try:
         doubts = check(scouting, options.dsn)
-        name = f"{socket.gethostname()}:{os.getpid()}"
-        [(first,)] = scouting.rows("new_writer", name=name, version=LATEST)
-        [(second,)] = scouting.rows("new_writer", name=name, version=LATEST)
+        entry = _entry()
+        [(first,)] = scouting.rows("new_writer", **entry)
+        [(second,)] = scouting.rows("new_writer", **entry)
         days = Days()
         limits = Limits(
             window_ms=round(options.duplicates_window_seconds * 1000), max_keys=options.duplicates_max
@@ -126,6 +126,11 @@ def _open(options: PostgresqlOptions, now_ms: Callable[[], int]) -> _Opened:
     except BaseException:
         scouting.close()
         raise
+
+
+def _entry() -> dict[str, object]:
+    """Return what the others read of our writers."""
+    return {"name": f"{socket.gethostname()}:{os.getpid()}", "version": LATEST}
 
 
 class PostgresqlSpool(SpoolFront):
@@ -163,6 +168,7 @@ class PostgresqlSpool(SpoolFront):
         self._scout = Scout(
             opened.scouting,
             writers=opened.writers,
+            entry=_entry(),
             days=opened.days,
             seen=self._see,
             hinted=self._tell_ready,

@@ -96,6 +96,14 @@ SELECT %(writer)s, * FROM unnest(%(target)s::text[], %(deliveries)s::bigint[], %
 ON CONFLICT (writer, target) DO UPDATE
     SET deliveries = tally.deliveries + excluded.deliveries, bytes = tally.bytes + excluded.bytes;
 
+-- name: account
+-- Without numbers, what a commit that has outlived its connection has its hand on.
+WITH free AS (
+    SELECT target, deliveries, bytes FROM tally WHERE writer = %(writer)s::bigint FOR UPDATE SKIP LOCKED
+)
+SELECT tally.target, free.deliveries, free.bytes
+FROM tally LEFT JOIN free ON free.target = tally.target WHERE tally.writer = %(writer)s::bigint;
+
 -- name: lock_turns
 -- One who stores or ends deliveries with order shuts out the others who would, for the same keys.
 SELECT pg_advisory_xact_lock(%(lock)s::int, slot) FROM unnest(%(slots)s::int[]) AS slot;
@@ -562,7 +570,10 @@ INSERT INTO writer (id, name, version, seen_at_ms)
 VALUES (nextval('writer_seq'), %(name)s, %(version)s, clock_ms()) RETURNING id;
 
 -- name: beat
-UPDATE writer SET seen_at_ms = clock_ms() WHERE id = ANY(%(writers)s::bigint[]) RETURNING id;
+-- Who was silent for so long that others took him for gone is there again.
+INSERT INTO writer (id, name, version, seen_at_ms)
+SELECT id, %(name)s, %(version)s, clock_ms() FROM unnest(%(writers)s::bigint[]) AS id
+ON CONFLICT (id) DO UPDATE SET seen_at_ms = excluded.seen_at_ms;
 
 -- name: counts
 SELECT target, sum(deliveries)::bigint, sum(bytes)::bigint FROM tally

@@ -1,6 +1,7 @@
 """What the network between a gateway and its database may do to it: hang, lose, be slow."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -61,3 +62,54 @@ async def test_a_slow_database_makes_acknowledgements_slow_and_loses_none(databa
         assert answers == [Appended.STORED] * 100
         between.delay_seconds = 0
         assert len(await spool.lease("support", now_ms=NOW_MS, limit=200, next_due_ms=in_an_hour)) == 100
+
+
+async def test_what_a_commit_did_whose_answer_was_lost_is_counted(database: Database) -> None:
+    async with proxy(database.server.port) as between, opened(database, dsn=between.dsn) as spool:
+        for number in range(2):
+            await spool.append(note(b"before %d" % number))
+        told: list[frozenset[str]] = []
+        spool.on_ready(told.append)
+        answers: list[Appended] = []
+
+        async def append() -> None:
+            answers.append(await spool.append(note(b"during")))
+
+        async with trio.open_nursery() as nursery:
+            database.sql("BEGIN; LOCK TABLE delivery")  # whoever stores waits for us
+            nursery.start_soon(append)
+            await until(lambda: bool(database.sql("SELECT 1 FROM pg_locks WHERE NOT granted")))
+            between.hang()
+            database.sql("ROLLBACK")
+            await until(lambda: database.sql("SELECT count(*) FROM delivery") == [(3,)])
+            between.cut()
+            between.go()
+        # Done again, as Meta would.
+        assert answers == [Appended.DUPLICATE]
+        assert (spool.pending(), spool.pending_bytes()) == ({"support": 3}, {"support": 22})
+        assert frozenset({"support"}) in told
+
+
+async def test_a_transaction_that_its_connection_left_open_holds_up_no_lease(database: Database) -> None:
+    async with opened(database) as spool:
+        for number in range(2):
+            await spool.append(note(b"%d" % number))
+        [first] = await spool.lease("support", now_ms=NOW_MS, limit=1, next_due_ms=in_an_hour)
+        assert await spool.settle(first, Done())
+        database.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'meta-webhook-gateway' AND pid <> pg_backend_pid()"
+        )
+        database.sql("BEGIN; SELECT FROM tally FOR UPDATE")  # the accounts stay locked by that
+        with trio.fail_after(5):
+            [second] = await spool.lease("support", now_ms=NOW_MS, limit=9, next_due_ms=in_an_hour)
+        database.sql("ROLLBACK")
+        assert await spool.settle(second, Done())
+        assert await spool.append(note(b"afterwards")) is Appended.STORED
+        assert spool.pending() == {"support": 1}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(15):
+        while not holds():  # noqa: ASYNC110 - another process gives no event
+            await trio.sleep(0.02)

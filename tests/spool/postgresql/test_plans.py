@@ -19,7 +19,7 @@ INSERT INTO delivery (seq, position, target, received_at_ms, due_ms, clock_start
 SELECT seq, 0, 'support', {NOW_MS} + seq % 1000, CASE WHEN seq % 10 = 0 THEN {NOW_MS} ELSE 0 END,
     {NOW_MS} + seq % 1000, 1, 1, 'n' || seq || '-support' FROM new
 """  # noqa: S608 - numbers of the test's own
-TABLES = ("delivery", "notification", "body", "attempt", "turn", "kept")
+TABLES = ("delivery", "notification", "body", "attempt", "turn", "kept", "question", "answer", "fenced")
 PLACES = {"seq": list(range(1, 101)), "position": [0] * 100}
 COMMON = {"target": "support", "clock_ms": NOW_MS, "held": [], "wanted": 100, "now_ms": NOW_MS}
 STATEMENTS_AND_BINDINGS: dict[str, dict[str, object]] = {
@@ -44,6 +44,8 @@ STATEMENTS_AND_BINDINGS: dict[str, dict[str, object]] = {
     "let_follow": {**PLACES, "waits": 2**62},
     "pending_ids": {"ids": ["n1-support"]},
     "traced": {"notification_id": "n1"},
+    "tidy_exchange": {"silent_ms": 1},
+    "forget_fenced": {"kept_ms": 1},
 }
 
 

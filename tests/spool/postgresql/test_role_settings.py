@@ -114,6 +114,16 @@ async def test_whatever_is_set_for_the_user_the_spool_keeps_what_it_is_given(
     assert [one for one in events if one["log_level"] != "info" and one["event"] != "spool_doubtful"] == []
 
 
+def test_whatever_is_set_for_the_user_no_plan_is_made_for_all_that_is_asked(quirky: Secret) -> None:
+    """Of what is due it would walk through all that waits."""
+    link = Link(quirky)
+    link.open()
+    try:
+        assert link.execute("SHOW plan_cache_mode") == [("auto",)]
+    finally:
+        link.close()
+
+
 async def test_whatever_is_set_for_the_user_a_lock_is_waited_for(database: Database, quirky: Secret) -> None:
     holder = Link(quirky)
     holder.open()

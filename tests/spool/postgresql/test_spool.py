@@ -109,6 +109,20 @@ async def test_31_each_counts_what_the_other_stores_and_delivers(database: Datab
     ]
 
 
+async def test_31_one_that_was_taken_for_gone_is_among_them_again(database: Database) -> None:
+    """It was cut off for longer than the others wait."""
+    async with opened(database) as one, opened(database) as other:
+        await until_peers(one)
+        database.sql("DELETE FROM writer WHERE id = ANY(ARRAY(SELECT id FROM writer ORDER BY id LIMIT 2))")
+        with trio.fail_after(5):
+            while database.sql("SELECT count(*) FROM writer") != [(4,)]:  # noqa: ASYNC110 - as below
+                await trio.sleep(0.05)
+        await one.append(note(b"afterwards"))
+        await until_peers(other)
+    assert database.sql("SELECT count(*) FROM writer") == [(0,)]
+    assert database.sql("SELECT sum(deliveries)::int FROM tally WHERE writer <> 0") == [(None,)]
+
+
 async def test_31_the_lease_of_one_that_is_gone_ends_by_the_clock_of_the_database(database: Database) -> None:
     database.set_clock(NOW_MS)
     async with opened(database) as dead, opened(database) as other:
