@@ -25,7 +25,7 @@ from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.delivery.shared_letters import DOUBT_MS, SharedLetters
 from gateway.errors import GatewayError, SpoolUnavailableError
 from gateway.ingress.app import build_ingress_app
-from gateway.operations import Operations
+from gateway.operations import Operations, looking
 from gateway.process.admin_port import AdminAnswers
 from gateway.process.edge import Edge
 from gateway.process.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
@@ -374,7 +374,7 @@ class Assembly:
         """Return the text of `/metrics`."""
         set_readiness(self._metrics, self.health())
         # Where a database is away, what it says of the backlog stays as it was; the readiness tells of that.
-        with suppress(SpoolUnavailableError):
+        with suppress(SpoolUnavailableError), looking():
             await update_gauges(
                 self._metrics,
                 edge=self._edge,

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from gateway.admin.actions import ActionResult
 from gateway.admin.requests import LettersRequest, ReplayKeptRequest
-from gateway.core.conditions import Name
-from gateway.core.heard import Slot
+from gateway.core.conditions import Name, TargetSeen
+from gateway.core.heard import HOUR_MS, KEPT_HOURS, Slot
 from gateway.core.silence import DAY_MS
 from gateway.delivery.dead_letter import DeadLetterStore
 from gateway.delivery.dead_letter_record import encode
@@ -286,6 +286,8 @@ async def test_who_does_not_answer_is_named_and_the_rest_is_told(
         b'{"result": {"targets": {"support": {}}}}',
         b'{"result": {"targets": {"support": {"oldest_seconds": "x", "dead_letters": 0}}}}',
         b'{"result": {"targets": {"support": {"oldest_seconds": 1, "dead_letters": []}}}}',
+        msgspec.json.encode({"result": {"targets": {"support": target(breaker="open")}}}),
+        msgspec.json.encode({"result": {"targets": {"support": target(state=["open"])}}}),
         b'{"error": {"kind": "SpoolUnavailableError", "message": "not now"}}',
         b"[" * 100_000,
     ],
@@ -424,8 +426,19 @@ async def test_a_target_that_fails_at_one_gateway_is_told_by_all(database: Datab
         assert await names(observer(one)) == [Name.TARGET_FAILING]
 
 
-def encoded(facts: Facts) -> bytes:
-    return msgspec.json.encode(Digest(facts=facts, targets=[]))
+def encoded(facts: Facts, **more: Any) -> bytes:
+    return msgspec.json.encode(Digest(facts=facts, **{"targets": [], **more}))
+
+
+NOTHING = Facts(listening_since_ms=NOW_MS, tracks=[], turned_away=[])
+BEYOND_FLOATS = 10**400
+HOURS = range(NOW_MS // HOUR_MS - KEPT_HOURS, NOW_MS // HOUR_MS)
+OVERFLOWING = track(
+    app="main", last_ms=NOW_MS - 2 * HOUR_MS, hours=dict.fromkeys(HOURS, BEYOND_FLOATS), usual_ms=1.0
+)
+FAILING = TargetSeen(
+    name="x", state="open", opened_at_ms=1, refusing=False, pending=BEYOND_FLOATS, oldest_seconds=0.0
+)
 
 
 @pytest.mark.parametrize(
@@ -435,6 +448,10 @@ def encoded(facts: Facts) -> bytes:
         b"{}",
         encoded(Facts(listening_since_ms=-1, tracks=[], turned_away=[])),
         encoded(Facts(listening_since_ms=1, tracks=[track(last_ms=10**30)], turned_away=[])),
+        encoded(Facts(listening_since_ms=1, tracks=[OVERFLOWING], turned_away=[])),
+        encoded(NOTHING, targets=[FAILING]),
+        encoded(NOTHING, rates=[(["accepted"], 1e308)]),
+        encoded(NOTHING, rates=[(["accepted"], -1.0)]),
     ],
 )
 async def test_a_digest_that_nothing_can_be_made_of_counts_as_none(
@@ -446,6 +463,7 @@ async def test_a_digest_that_nothing_can_be_made_of_counts_as_none(
         assert one.answers.judged is not None
         assert (await one.answers.judged()).facts.tracks == one.heard.tracks
         assert await names(observer(one)) == []
+        assert one.answers.share_rates({}) == {}
 
 
 def test_facts_that_can_be_reckoned_with_are_sane() -> None:
