@@ -321,15 +321,12 @@ class Assembly:
             self._moved = trio.Event()
             await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
             while not self._moved.is_set():
-                try:
-                    pruned = await trio.to_thread.run_sync(self._prune, abandon_on_cancel=True)
-                    if self._shared is not None:
-                        await self._shared.unlist(pruned)
-                        await self._shared.look_after()
-                        # Others may write and remove there, too.
-                        await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
-                except GatewayError as error:
-                    log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
+                # One file that cannot be removed must not keep the others off the list.
+                for work in (self._prune, self._look_after_shared):
+                    try:
+                        await work()
+                    except GatewayError as error:
+                        log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
                 with trio.move_on_after(PRUNE_EVERY_SECONDS):
                     await self._wait_moved()
 
@@ -344,11 +341,23 @@ class Assembly:
             with suppress(GatewayError):  # the hourly look tells
                 await self._shared.decide_all()
 
-    def _prune(self) -> list[str]:
+    async def _prune(self) -> None:
         keep = self._now.settings.dead_letter
-        return self._dead_letters.prune(
-            keep_seconds=keep.keep_seconds, max_size_bytes=keep.max_size_bytes, now_ms=unix_ms()
+        prune = partial(
+            self._dead_letters.prune,
+            keep_seconds=keep.keep_seconds,
+            max_size_bytes=keep.max_size_bytes,
+            now_ms=unix_ms(),
         )
+        pruned = await trio.to_thread.run_sync(prune, abandon_on_cancel=True)
+        if self._shared is not None:
+            await self._shared.unlist(pruned)
+
+    async def _look_after_shared(self) -> None:
+        if self._shared is not None:
+            await self._shared.look_after()
+            # Others may write and remove there, too.
+            await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
 
     def health(self) -> Mapping[str, Check]:
         """Return every check of readiness."""

@@ -1,10 +1,11 @@
 """Whichever gateway on a database is asked tells of all; what others say may be nothing, old, or forged."""
 
 import itertools
+import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gateway.core.conditions import Name, TargetSeen
 from gateway.core.heard import HOUR_MS, KEPT_HOURS, Slot
 from gateway.core.silence import DAY_MS
 from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_record import encode
 from gateway.errors import SpoolUnavailableError, UsageError
 from gateway.process import correspondence, replicas
 from gateway.process.admin_port import AdminAnswers
@@ -56,6 +58,11 @@ def target(**changes: Any) -> dict[str, Any]:
     return {**usual, **changes}
 
 
+def letter_content(identifier: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(encode(replace(a_letter(), id=identifier), seal_key=bytes(32)))
+    return content
+
+
 @dataclass
 class Site:
     """A gateway that says what a test has it say."""
@@ -77,6 +84,8 @@ class Site:
     done: list[str] = field(default_factory=list)
     holds: set[str] = field(default_factory=set)
     """Dead letters."""
+    forged: dict[str, Any] = field(default_factory=dict)
+    """What it says that one of them holds."""
 
     def __post_init__(self) -> None:
         self.store = DeadLetterStore(self.directory / "dead", bytes(32))
@@ -172,7 +181,8 @@ class Site:
 
     async def read_letter(self, identifier: str) -> Mapping[str, object]:
         if identifier in self.holds:
-            return {"result": "found", "detail": "", "file": "/dead/x", "letter": {}}
+            letter = self.forged or letter_content(identifier)
+            return {"result": "found", "detail": "", "file": "/dead/x", "letter": letter}
         return {"result": "elsewhere", "detail": "gateway db-9:1 holds it, in /dead"}
 
 
@@ -564,7 +574,11 @@ async def test_dead_letters_are_dealt_with_where_they_are(database: Database, tm
         ]
         assert "discarded c {}" in three.done
         assert await one.answers.actions.read_letter("b") == {
-            "result": "found", "detail": "", "file": "/dead/x", "letter": {}, "gateway": two.name
+            "result": "found", "detail": "", "file": "/dead/x", "letter": letter_content("b"),
+            "gateway": two.name,
         }  # fmt: skip
+        for forged in ({"id": "b"}, letter_content("e")):
+            two.forged = forged
+            assert (await one.answers.actions.read_letter("b"))["result"] == "elsewhere"
         assert (await one.answers.actions.read_letter("d"))["result"] == "elsewhere"
         assert (await one.answers.actions.list_letters(LettersRequest(target="x")))["letters"] == ["x"]
