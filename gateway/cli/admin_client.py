@@ -23,6 +23,8 @@ TIMEOUT_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 5.0
 """It is this machine, or one beside it."""
 
+_DETAIL_CHARACTERS: Final = 500
+"""Of what the admin port says is wrong: some lines."""
 _REMEDIES: Final = {
     http.client.UNAUTHORIZED: "the token here is not that gateway's: call the command with the configuration"
     " that it runs on, and after a change of admin.token restart it",
@@ -129,11 +131,12 @@ def get_view(address: Address, path: str, *, key: str) -> dict[str, Any]:
     status, content = get_json(address, path)
     if status == http.client.OK and key in content:
         return content
-    where = f"the admin port answered {status} to {path}"
-    if "error" in content and (detail := content.get("detail")):
-        raise PeerError(f"{where}: {str(detail)[:500]}")
+    if status != http.client.OK and (detail := str(content.get("detail", ""))[:_DETAIL_CHARACTERS]):
+        # What it says itself is the matter: that its database does not answer, say.
+        raise PeerError(f"the gateway runs, and cannot tell how things are: {detail}")
     raise PeerError(
-        where, remedy="see what listens there: it is no gateway, an older one, or not well; gateway doctor"
+        f"the admin port answered {status} to {path}",
+        remedy="see what listens there: it is no gateway, an older one, or not well; gateway doctor",
     )
 
 
@@ -261,6 +264,6 @@ def _read(status: int, body: bytes, where: str) -> dict[str, Any]:
             f"{where} answered {status}, and no JSON", remedy="see what listens there: it is no gateway"
         )
     if status != http.client.OK:
-        detail = str(content.get("detail", ""))[:500]
+        detail = str(content.get("detail", ""))[:_DETAIL_CHARACTERS]
         raise PeerError(f"{where} answered {status}: {detail}", remedy=_REMEDIES.get(status, ""))
     return content
