@@ -118,6 +118,9 @@ def shown_letter(opened: tuple[Found, DeadLetter] | Result, *, directory: Path) 
     if isinstance(opened, Result):
         return {"result": opened.word.value, "detail": opened.detail}
     found, letter = opened
-    # As the file has it, its own seal included.
-    content = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
-    return {"result": FOUND, "detail": "", "file": str(directory / found.name), "letter": content}
+    return {"result": FOUND, "detail": "", "file": str(directory / found.name), "letter": content_of(letter)}
+
+
+def content_of(letter: DeadLetter) -> dict[str, Any]:
+    """Return a letter as its file has it, its own seal included."""
+    return {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}

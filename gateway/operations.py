@@ -1,6 +1,7 @@
 """What an operator does to a running gateway: the admin port's actions, wired to spool and dead letters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol
 
@@ -16,7 +17,7 @@ from gateway.delivery.message import rfc3339
 from gateway.delivery.replay import Known, Replayer, Result
 from gateway.delivery.shared_letters import SharedLetters
 from gateway.delivery.view import UNKNOWN, TargetView, next_attempt_ms, shown_view
-from gateway.errors import UsageError
+from gateway.errors import SpoolUnavailableError, UsageError
 from gateway.listing import ask_letters, shown_letter
 from gateway.spool.contract import Place, Spool
 from gateway.telemetry.audit import AuditLog
@@ -26,8 +27,27 @@ from gateway.tracing import Part, find_part, read_asked, recall, trace_letters
 
 COUNTED_SECONDS: Final = 2.0
 """How old the number of listed dead letters may be: a hundred thousand are counted in some 20 ms."""
+LOOK_SECONDS: Final = 2.5
+"""For what a spool shows, in milliseconds as a rule. `gateway status` waits 5 s for this and for what other
+gateways say, a scraper for two of these."""
 BY_ADMIN_PORT: Final = "admin_port"
 """Who did it, in the audit log: whoever had the token."""
+
+
+@contextmanager
+def looking() -> Iterator[None]:
+    """Bound a look into the spool: a database that hangs keeps nobody for as long as it keeps a write.
+
+    Raises:
+        SpoolUnavailableError: it took too long.
+    """
+    try:
+        with trio.fail_after(LOOK_SECONDS):
+            yield
+    except trio.TooSlowError as error:
+        raise SpoolUnavailableError(
+            f"the spool has not answered within {LOOK_SECONDS:g} s", remedy="ask again in a moment"
+        ) from error
 
 
 class TargetControl(Protocol):
@@ -94,13 +114,14 @@ class Operations:
         """Return how each target is and what waits for it; of others, such as the configuration has lost,
         those of which there is something left."""
         now_ms = self._now_ms()
-        oldest = await self._spool.oldest_received_ms()
         configured = self._known().targets
-        pending = {**dict.fromkeys(sorted(configured), 0), **self._spool.pending()}
-        dead, sizes = await self._count_letters(), self._spool.pending_bytes()
+        with looking():
+            oldest = await self._spool.oldest_received_ms()
+            pending = {**dict.fromkeys(sorted(configured), 0), **self._spool.pending()}
+            dead, sizes = await self._count_letters(), self._spool.pending_bytes()
+            give_ups = self._control.next_give_ups_ms(await self._spool.oldest_clock_ms())
+            due = {name: await self._spool.next_due_ms(name) for name, count in pending.items() if count}
         views = self._control.views()
-        give_ups = self._control.next_give_ups_ms(await self._spool.oldest_clock_ms())
-        due = {name: await self._spool.next_due_ms(name) for name, count in pending.items() if count}
         return {
             "targets": {
                 name: {

@@ -349,7 +349,8 @@ class _Failures:
     async def answer(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, GatewayError):
             raise error
-        status, word = _FAULTS.get(type(error), (500, "failed"))
+        known = (fault for kind, fault in _FAULTS.items() if isinstance(error, kind))
+        status, word = next(known, (500, "failed"))
         suppressed = self._budget.take(trio.current_time())
         if suppressed is not None:
             log.error(

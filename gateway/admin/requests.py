@@ -33,7 +33,7 @@ class LettersRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 2**53 - 1
     begin: DeliveryId | None = None
     """Those alone whose ids begin so, whatever else is asked: two at the most."""
-    after: tuple[int, str] | None = None
+    after: tuple[Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)], str] | None = None
     """From the answer before."""
     newest_first: bool = False
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500

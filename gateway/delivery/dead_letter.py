@@ -329,7 +329,7 @@ class DeadLetterStore:
                 os.unlink(found.id + SUFFIX, dir_fd=hour)
                 self.note(found.parts, -1)
             os.fsync(hour)
-        self._tidy(root, found.parts)
+        self.tidy(root, found.parts)
         return True
 
     def remove_delivered(self, target: str, received_at_ms: int, identifier: str) -> bool:
@@ -342,7 +342,7 @@ class DeadLetterStore:
         found = self.look_at((target, moment[:10], moment[11:13]), identifier)
         return found is not None and self.remove(found)
 
-    def _tidy(self, root: int, parts: tuple[str, str, str]) -> None:
+    def tidy(self, root: int, parts: tuple[str, str, str]) -> None:
         """Remove directories that have become empty."""
         for depth in (3, 2):
             try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from gateway.delivery.dead_letter_record import DELIVERY_ID
+from gateway.delivery.dead_letter_record import DELIVERY_ID, TARGET_NAME
 from gateway.delivery.descriptors import opened
 from gateway.delivery.message import rfc3339
 
@@ -76,8 +76,9 @@ def files_back(root: int, parts: tuple[str, str, str], before: tuple[str, ...]) 
 
 
 def look(root: int, parts: tuple[str, str, str], identifier: str) -> Found | None:
-    """See whether there is such a file: a plain one with an id for a name."""
-    if not DELIVERY_ID.fullmatch(identifier):
+    """See whether there is such a file: a plain one with an id for a name, below the name of a target."""
+    # Both may come from a database that others write to.
+    if not DELIVERY_ID.fullmatch(identifier) or not TARGET_NAME.fullmatch(parts[0]):
         return None
     try:
         with opened(root, parts) as hour:

@@ -224,7 +224,8 @@ class Replayer:
             if isinstance(found, ListedLetter):
                 return await _elsewhere(shared, found)
             gone = found is not None and await trio.to_thread.run_sync(self._store.remove, found)
-            await shared.unlist([identifier])
+            if gone or found is None:  # else another has come in its stead
+                await shared.unlist([identifier])
         except (DeadLetterError, SpoolUnavailableError) as error:
             return Result(word=Word.FAILED, detail=str(error))
         return Result(word=Word.DISCARDED if gone else Word.NOT_FOUND)
@@ -285,6 +286,8 @@ class Replayer:
                 clock_started_ms=self._now_ms(),
                 taken=TakenLetter(id=letter.id, token=taken.token),
             )
+            if not added and await shared.is_back(taken):
+                return Result(word=Word.FAILED, detail="somebody has brought its file back; ask again")
         except SpoolUnavailableError as error:
             # Perhaps it was stored. The database tells, now or later.
             with suppress(SpoolUnavailableError, DeadLetterError):

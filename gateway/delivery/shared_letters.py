@@ -1,4 +1,4 @@
-"""Dead letters where gateways share a spool: files of the one, listed for all (promises 32 to 34).
+"""Dead letters where gateways share a spool: files of the one, listed for all (promises 33 to 35).
 
 A burial is a commit in two phases, with the database as its judge. The letter is written under the number of
 its lease (`undecided`); the settlement lists it as the delivery goes; then the file comes to its place. Who
@@ -9,7 +9,8 @@ number of its own, off the list as the deliveries come back, and then the file g
     written, not settled                     held: it may be settled yet    it stays
     ... and another has leased it since      fenced                         it goes
     settled, not in its place                listed                         it comes to its place
-    taken out for a replay, nothing stored   listed under another number    it comes back to its place
+    taken out for a replay, nothing stored   listed under another number    it comes back to its place, listed
+                                                                            under its own: none stores it then
     ... and stored                           fenced                         it goes
     any of these, and the database has       unknown                        it comes to its place,
     forgotten (restored, made anew)                                         and is listed
@@ -26,8 +27,10 @@ is listed here and has no file any more is taken off the list, and told of.
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -52,6 +55,8 @@ AT_ONCE: Final = 500
 CONCLUDE_SECONDS: Final = 5.0
 """For bringing files to their places, also while the gateway ends: a rename, and a disk that hangs is not
 waited for."""
+LAST_STATUS: Final = 2**31 - 1
+"""That a list holds: a file may have been edited, and a status can be any number there."""
 FIRST_TOKEN: Final = 2**61
 """Of those under which files are taken out; they are random. Leases count from 1; a bigint ends at 2^63."""
 
@@ -84,7 +89,7 @@ def line_of(letter: DeadLetter, *, place: str, token: int) -> ListedLetter:
         waba=letter.summary.waba,
         phone_number_id=letter.summary.phone_number_id,
         attempts=len(letter.attempts),
-        last_status=last.status if last else None,
+        last_status=last.status if last and -LAST_STATUS <= (last.status or 0) <= LAST_STATUS else None,
         last_error=last.error if last else "",
         body_bytes=len(letter.body),
     )
@@ -95,7 +100,7 @@ def _line_of_unreadable(found: Found, problem: str, *, place: str) -> ListedLett
         id=found.id,
         place=place,
         token=0,
-        received_at_ms=found.written_ms,
+        received_at_ms=_hour_ms(found),
         died_at_ms=found.written_ms,
         target=found.target,
         reason="",
@@ -140,9 +145,13 @@ class SharedLetters:
         """Take the one key of the seals, and accept our own besides. Raises SpoolUnavailableError."""
         self.store.take_key(await self.index.seal_key(self.store.seal_key))
 
-    def place(self) -> str:
-        """Return the number of the directory; it is given one if need be. Blocks. Raises DeadLetterError."""
-        directory = self.store.directory
+    def place(self, directory: Path | None = None) -> str:
+        """Return the number of the directory, or of a former one; it is given one if need be. Blocks.
+
+        Raises:
+            DeadLetterError: it cannot be used.
+        """
+        directory = directory or self.store.directory
         if directory not in self._places:
             self.store.prepare()
             self._places[directory] = identify(directory)
@@ -194,9 +203,10 @@ class SharedLetters:
         """
         if not DELIVERY_ID.fullmatch(letter.id) or not TARGET_NAME.fullmatch(letter.target):
             raise DeadLetterError("a dead letter's id or target is not fit for a file name")
-        place = self.place()
-        self._written[token] = _Written(self._files.write(letter, token), letter.directory)
-        return line_of(letter, place=place, token=token)
+        self.place()  # where that fails, nothing is written
+        file = self._files.write(letter, token)
+        self._written[token] = _Written(file, letter.directory)
+        return line_of(letter, place=self.place(file.directory), token=token)
 
     async def conclude(self, tokens: Sequence[int], *, settled: bool) -> None:
         """Bring what was written to its place, where all leases were `settled`; else see what became of each.
@@ -229,6 +239,11 @@ class SharedLetters:
         """
         return self._files.take_out(found, FIRST_TOKEN + secrets.randbits(60))
 
+    async def is_back(self, taken: Undecided) -> bool:
+        """Whether somebody who tidied up has brought it back. Raises SpoolUnavailableError."""
+        states = await self.index.states([(taken.id, taken.token)])
+        return states[taken.id, taken.token] is LetterState.LISTED
+
     def put_back(self, taken: Undecided, parts: Parts) -> None:
         """Bring it back: nothing was stored. Blocks. Raises DeadLetterError."""
         self._files.publish(taken, parts, replace=False)
@@ -254,7 +269,9 @@ class SharedLetters:
             SpoolUnavailableError: the database cannot be asked.
             DeadLetterError: the directory cannot be read, or is another one than before.
         """
-        place = await trio.to_thread.run_sync(self._checked_place)
+        place = await trio.to_thread.run_sync(self.place)
+        if not await trio.to_thread.run_sync(self._is_still, place):
+            return
         await self._announce(place)
         await self.decide_all()
         await self._list_unlisted(place)
@@ -262,45 +279,70 @@ class SharedLetters:
         sweep_before_ms = self._now_ms() - DOUBT_MS
         await trio.to_thread.run_sync(self._files.sweep, sweep_before_ms, abandon_on_cancel=True)
 
-    def _checked_place(self) -> str:
-        """Return the number of the directory, which it must still bear: a disk may be gone from under it."""
-        place = self.place()
+    def _is_still(self, place: str) -> bool:
+        """Whether the directory is the one that bears this number; False where a reload has put another in
+        its stead. It must bear its own: a disk may be gone from under it."""
+        if self.place() != place:
+            return False
         if number_of(self.store.directory) != place:
             raise DeadLetterError(
                 f"{self.store.directory} is not the directory any more that it was at the start",
                 remedy="see whether its disk is mounted; then restart the gateway",
             )
-        return place
+        return True
 
     async def decide_all(self, identifier: str | None = None) -> bool:
         """See what became of the files that are neither in their places nor gone; of one letter, or all.
+
+        One that is asked for comes back at once where it was taken out; of all, what is old: the others may
+        be replayed at this moment.
 
         Returns whether all are decided. Raises as `look_after`.
         """
         files = await trio.to_thread.run_sync(self._files.here, identifier, abandon_on_cancel=True)
         decided = True
         for start in range(0, len(files), AT_ONCE):
-            decided = await self._decide(files[start : start + AT_ONCE]) and decided
+            chunk = files[start : start + AT_ONCE]
+            decided = await self._decide(chunk, asked_for=identifier is not None) and decided
         return decided
 
-    async def _decide(self, files: Sequence[Undecided]) -> bool:
+    async def _decide(self, files: Sequence[Undecided], *, asked_for: bool = False) -> bool:
         states = await self.index.states([(one.id, one.token) for one in files])
         unknown = [one.id for one in files if states[one.id, one.token] is LetterState.UNKNOWN]
         listed = await self.index.named(unknown) if unknown else {}
-        place = await trio.to_thread.run_sync(self.place)
-        here = {one.id for one in listed.values() if one.place == place}
         decided = True
         for one in files:
             state = states[one.id, one.token]
             if state is LetterState.FENCED:
                 await trio.to_thread.run_sync(self._files.withdraw, one)
             elif state is LetterState.LISTED:
-                decided = await self._bring(one, replace=True) and decided
-            elif state is LetterState.UNKNOWN and (one.id in here or self._is_old(one)):
-                decided = await self._bring(one, replace=False) and decided
+                decided = await self._bring(one, replace=one.token < FIRST_TOKEN) and decided
+            elif state is LetterState.UNKNOWN and (
+                self._is_old(one) or (asked_for and await self._is_of(one, listed))
+            ):
+                decided = await self._claim(one) and await self._bring(one, replace=False) and decided
             else:
                 decided = False
         return decided
+
+    async def _claim(self, one: Undecided) -> bool:
+        """Have the list say that what was taken out is the file of its letter again: a replay that is under
+        way stores nothing then. False where it has stored it."""
+        if one.token < FIRST_TOKEN:
+            return True
+        place = await trio.to_thread.run_sync(self.place, one.directory)
+        if await self.index.bring_back(one.id, one.token, place=place):
+            return True
+        with suppress(DeadLetterError):  # who brings it tells
+            letter = await trio.to_thread.run_sync(self._files.read, one)
+            await self.index.add([line_of(letter, place=place, token=one.token)])
+        states = await self.index.states([(one.id, one.token)])
+        return states[one.id, one.token] is not LetterState.FENCED
+
+    async def _is_of(self, one: Undecided, listed: Mapping[str, ListedLetter]) -> bool:
+        """Whether it is the file of what is listed, taken out for a replay."""
+        line = listed.get(one.id)
+        return line is not None and line.place == await trio.to_thread.run_sync(self.place, one.directory)
 
     def _is_old(self, one: Undecided) -> bool:
         # A clock that was set back makes files of the future: those are not waited for.
@@ -317,7 +359,7 @@ class SharedLetters:
             _log.error("dead_letter_undecided", delivery=one.id, error=error.message)
             return False
         if not replace:
-            place = await trio.to_thread.run_sync(self.place)
+            place = await trio.to_thread.run_sync(self.place, one.directory)
             if await self.index.unlisted(place, [one.id]):
                 await self.index.add([line_of(letter, place=place, token=0)])
         return brought
@@ -331,6 +373,8 @@ class SharedLetters:
             if unlisted:
                 read = partial(self._read, [found[id_] for id_ in sorted(unlisted)], place)
                 letters = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+                if not await trio.to_thread.run_sync(self._is_still, place):
+                    return
                 added += len(await self.index.add(letters)) if letters else 0
         if added:
             _log.info("dead_letters_listed", letters=added)
@@ -351,7 +395,8 @@ class SharedLetters:
             after = rows[-1][0]
             missing = await trio.to_thread.run_sync(self._missing, rows, abandon_on_cancel=True)
             if missing:
-                await trio.to_thread.run_sync(self._checked_place)
+                if not await trio.to_thread.run_sync(self._is_still, place):
+                    return
                 gone += await self.index.remove(missing, place=place)
         if gone:
             _log.warning("dead_letters_gone", letters=len(gone), delivery=gone[0])
@@ -372,6 +417,14 @@ class SharedLetters:
 def _parts(target: str, received_at_ms: int) -> Parts:
     moment = rfc3339(received_at_ms)
     return target, moment[:10], moment[11:13]
+
+
+def _hour_ms(found: Found) -> int:
+    """Return the hour that a file lies in; where that is none, when it was written."""
+    try:
+        return round(datetime.fromisoformat(f"{found.day}T{found.hour}:00:00+00:00").timestamp() * 1000)
+    except ValueError:
+        return found.written_ms
 
 
 def _some(files: Iterator[Found]) -> list[Found]:

@@ -31,6 +31,8 @@ NAME: Final = ".undecided"
 ID_FILE: Final = ".directory-id"
 """Tells one directory from another, whoever mounts it where."""
 _FILE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,199})\.([0-9]{1,19})")
+_TOKENS_END: Final = 2**63
+"""Of a bigint: what is beyond it no lease has had."""
 _ID: Final = re.compile(rb"([0-9a-f]{32})\n")
 
 
@@ -95,6 +97,8 @@ class UndecidedLetters:
 
     def __init__(self, store: DeadLetterStore) -> None:
         self._store = store
+        self._durable: set[Path] = set()
+        """Directories in which the entry of `.undecided` is known to be on disk."""
 
     def write(self, letter: DeadLetter, token: int) -> Undecided:
         """Write a letter, durable on return.
@@ -107,8 +111,7 @@ class UndecidedLetters:
         name, temporary = f"{letter.id}.{token}", f"{letter.id}.{secrets.token_hex(8)}.tmp"
         try:
             with self._store.root(directory, make=True) as root:
-                if make_directory(NAME, root):
-                    os.fsync(root)
+                self._make(directory, root)
                 with opened(root, (NAME,)) as here:
                     try:
                         write_file(temporary, content, here)
@@ -122,6 +125,12 @@ class UndecidedLetters:
         except OSError as error:
             raise _failed(directory, error) from error
 
+    def _make(self, directory: Path, root: int) -> None:
+        # Where it was there already, another gateway may have made it and not yet come to its fsync.
+        if make_directory(NAME, root) or directory not in self._durable:
+            os.fsync(root)
+            self._durable.add(directory)
+
     def here(self, identifier: str | None = None) -> list[Undecided]:
         """Return the files here, of one letter or all. Raises DeadLetterError: they cannot be read."""
         directory = self._store.directory
@@ -130,7 +139,7 @@ class UndecidedLetters:
             with self._store.root(directory) as root, opened(root, (NAME,)) as here:
                 for name in sorted(os.listdir(here)):  # noqa: PTH208 - of a descriptor
                     match = _FILE.fullmatch(name)
-                    if match and identifier in (None, match[1]):
+                    if match and identifier in (None, match[1]) and int(match[2]) < _TOKENS_END:
                         with suppress(FileNotFoundError):
                             found.append(_state(directory, name, here))
         except FileNotFoundError:
@@ -180,8 +189,7 @@ class UndecidedLetters:
         directory, name = self._store.directory, f"{found.id}.{token}"
         try:
             with self._store.root(directory) as root:
-                if make_directory(NAME, root):
-                    os.fsync(root)
+                self._make(directory, root)
                 with opened(root, (NAME,)) as here, opened(root, found.parts) as hour:
                     with locked(root):
                         if identity(found.id + SUFFIX, hour) != found.identity:
@@ -197,44 +205,50 @@ class UndecidedLetters:
             raise _failed(directory, error) from error
 
     def withdraw(self, one: Undecided, parts: tuple[str, str, str] | None = None) -> bool:
-        """Remove one that nobody needs; False where it is gone. With `parts`, also where somebody who tidied
-        up has brought it back to its place meanwhile.
+        """Remove one that nobody needs; False where it is gone. With `parts`, which it was taken out of, also
+        where somebody who tidied up has brought it back there meanwhile; and what is empty of them goes.
 
         Raises:
             DeadLetterError: it cannot be removed.
         """
         try:
             with self._store.root(one.directory) as root:
-                try:
-                    with opened(root, (NAME,)) as here:
-                        os.unlink(one.name, dir_fd=here)
-                        return True
-                except FileNotFoundError:
-                    pass
-                if parts is None:
-                    return False
-                with opened(root, parts) as hour, locked(root):
-                    there = identity(one.id + SUFFIX, hour)
-                    if there is None or there[0] != one.inode:
-                        return False
-                    os.unlink(one.id + SUFFIX, dir_fd=hour)
-                    self._store.note(parts, -1)
-                    return True
+                gone = self._unlink(root, one) or (parts is not None and self._unlink_back(root, one, parts))
+                if parts is not None:
+                    self._store.tidy(root, parts)
+                return gone
         except FileNotFoundError:
             return False
         except OSError as error:
             raise _failed(one.directory, error) from error
 
+    def _unlink(self, root: int, one: Undecided) -> bool:
+        try:
+            with opened(root, (NAME,)) as here:
+                os.unlink(one.name, dir_fd=here)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _unlink_back(self, root: int, one: Undecided, parts: tuple[str, str, str]) -> bool:
+        with opened(root, parts) as hour, locked(root):
+            there = identity(one.id + SUFFIX, hour)
+            if there is None or there[0] != one.inode:
+                return False
+            os.unlink(one.id + SUFFIX, dir_fd=hour)
+            self._store.note(parts, -1)
+            return True
+
     def sweep(self, before_ms: int) -> None:
-        """Remove what a crash has left half written."""
+        """Remove what a crash has left half written, as far as that can be done."""
         with (
-            suppress(FileNotFoundError),
+            suppress(OSError),
             self._store.root(self._store.directory) as root,
             opened(root, (NAME,)) as here,
             os.scandir(here) as entries,
         ):
             for entry in entries:
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     changed_ms = entry.stat(follow_symlinks=False).st_mtime_ns // 1_000_000
                     if entry.name.endswith(".tmp") and changed_ms < before_ms:
                         os.unlink(entry.name, dir_fd=here)

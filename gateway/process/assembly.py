@@ -25,7 +25,7 @@ from gateway.delivery.seal_key import load_or_make_seal_key
 from gateway.delivery.shared_letters import DOUBT_MS, SharedLetters
 from gateway.errors import GatewayError, SpoolUnavailableError
 from gateway.ingress.app import build_ingress_app
-from gateway.operations import Operations
+from gateway.operations import Operations, looking
 from gateway.process.admin_port import AdminAnswers
 from gateway.process.edge import Edge
 from gateway.process.exposition import ReloadRecord, describe_generation, set_readiness, update_gauges
@@ -321,15 +321,12 @@ class Assembly:
             self._moved = trio.Event()
             await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
             while not self._moved.is_set():
-                try:
-                    pruned = await trio.to_thread.run_sync(self._prune, abandon_on_cancel=True)
-                    if self._shared is not None:
-                        await self._shared.unlist(pruned)
-                        await self._shared.look_after()
-                        # Others may write and remove there, too.
-                        await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
-                except GatewayError as error:
-                    log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
+                # One file that cannot be removed must not keep the others off the list.
+                for work in (self._prune, self._look_after_shared):
+                    try:
+                        await work()
+                    except GatewayError as error:
+                        log.error("dead_letters_not_pruned", error=str(error))  # noqa: TRY400 (no defect: the disk)
                 with trio.move_on_after(PRUNE_EVERY_SECONDS):
                     await self._wait_moved()
 
@@ -344,11 +341,23 @@ class Assembly:
             with suppress(GatewayError):  # the hourly look tells
                 await self._shared.decide_all()
 
-    def _prune(self) -> list[str]:
+    async def _prune(self) -> None:
         keep = self._now.settings.dead_letter
-        return self._dead_letters.prune(
-            keep_seconds=keep.keep_seconds, max_size_bytes=keep.max_size_bytes, now_ms=unix_ms()
+        prune = partial(
+            self._dead_letters.prune,
+            keep_seconds=keep.keep_seconds,
+            max_size_bytes=keep.max_size_bytes,
+            now_ms=unix_ms(),
         )
+        pruned = await trio.to_thread.run_sync(prune, abandon_on_cancel=True)
+        if self._shared is not None:
+            await self._shared.unlist(pruned)
+
+    async def _look_after_shared(self) -> None:
+        if self._shared is not None:
+            await self._shared.look_after()
+            # Others may write and remove there, too.
+            await trio.to_thread.run_sync(self._dead_letters.count, abandon_on_cancel=True)
 
     def health(self) -> Mapping[str, Check]:
         """Return every check of readiness."""
@@ -365,7 +374,7 @@ class Assembly:
         """Return the text of `/metrics`."""
         set_readiness(self._metrics, self.health())
         # Where a database is away, what it says of the backlog stays as it was; the readiness tells of that.
-        with suppress(SpoolUnavailableError):
+        with suppress(SpoolUnavailableError), looking():
             await update_gauges(
                 self._metrics,
                 edge=self._edge,

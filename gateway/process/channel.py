@@ -37,7 +37,7 @@ _KINDS: Final[dict[str, type[GatewayError]]] = {
     kind.__name__: kind
     for kind in (UsageError, SpoolUnavailableError, SpoolBrokenError, DeadLetterError, PeerError)
 }
-"""Errors that keep their class on the way; all others arrive as a GatewayError."""
+"""Errors that keep their class on the way, and their own kinds; all others arrive as a GatewayError."""
 
 Answer = TypeVar("Answer")
 
@@ -52,7 +52,8 @@ class ToldError(msgspec.Struct):
     @classmethod
     def of(cls, error: GatewayError) -> "ToldError":
         """Tell one."""
-        return cls(kind=type(error).__name__, message=error.message, remedy=error.remedy)
+        known = (kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _KINDS)
+        return cls(kind=next(known, GatewayError.__name__), message=error.message, remedy=error.remedy)
 
     def again(self) -> GatewayError:
         """Return it as it was."""

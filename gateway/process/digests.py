@@ -19,6 +19,9 @@ MOST_REMEMBERED: Final = 64
 """Gateways that are gone, whose digests count on."""
 LATEST_MS: Final = 253_402_300_799_000
 """The end of the year 9999: what is told as a time is before that."""
+MOST_COUNTED: Final = 2**53
+"""Of anything: what is more is nobody's count, and no number to reckon with."""
+MOST_A_SECOND: Final = 1e9
 
 
 class Digest(msgspec.Struct, kw_only=True):
@@ -79,9 +82,15 @@ class Digests:
             digest = msgspec.json.decode(one.digest, type=Digest) if one.digest else None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             digest = None
-        if digest is not None and not (is_sane(digest.facts) and all(map(_is_sane_target, digest.targets))):
-            digest = None
-        return one.digest_number, digest
+        return one.digest_number, digest if digest is not None and _is_sane_digest(digest) else None
+
+
+def _is_sane_digest(one: Digest) -> bool:
+    return (
+        is_sane(one.facts)
+        and all(map(_is_sane_target, one.targets))
+        and all(0 <= rate <= MOST_A_SECOND for _, rate in one.rates)
+    )
 
 
 def is_sane(facts: Facts) -> bool:
@@ -92,9 +101,22 @@ def is_sane(facts: Facts) -> bool:
         *(at_ms for one in facts.slots for at_ms in _times_of(one)),
         *(at_ms for one in facts.turned_away for at_ms in one.times_ms),
     )
+    counts: Iterable[int] = (
+        *(one.received for one in facts.tracks),
+        *(number for one in facts.tracks for hour_and_came in one.hours.items() for number in hour_and_came),
+        *(one.count for one in facts.slots),
+        *(count for one in facts.slots for count, _ in one.delivered.values()),
+    )
     heard: Iterable[Heard | Slot] = (*facts.tracks, *facts.slots)
-    spans = (span for one in heard for span in (one.usual_ms, one.lag_ms or 0))
-    return all(0 <= at_ms <= LATEST_MS for at_ms in times) and all(abs(one) <= LATEST_MS for one in spans)
+    spans: Iterable[float] = (
+        *(span for one in heard for span in (one.usual_ms, one.lag_ms or 0)),
+        *(one.longest_ms for one in facts.tracks),
+    )
+    return (
+        all(0 <= at_ms <= LATEST_MS for at_ms in times)
+        and all(0 <= count <= MOST_COUNTED for count in counts)
+        and all(abs(span) <= LATEST_MS for span in spans)
+    )
 
 
 def _times_of(slot: Slot) -> Iterable[int]:
@@ -103,7 +125,11 @@ def _times_of(slot: Slot) -> Iterable[int]:
 
 def _is_sane_target(one: TargetSeen) -> bool:
     times = (one.opened_at_ms or 0, one.last_delivered_ms or 0)
-    return all(0 <= at_ms <= LATEST_MS for at_ms in times) and math.isfinite(one.oldest_seconds * 1000)
+    return (
+        all(0 <= at_ms <= LATEST_MS for at_ms in times)
+        and 0 <= one.pending <= MOST_COUNTED
+        and math.isfinite(one.oldest_seconds * 1000)
+    )
 
 
 def _place(one: Replica) -> tuple[str, str]:

@@ -4,13 +4,19 @@ What was asked is first done here; what lies elsewhere comes back as `elsewhere`
 asked, and whoever holds one answers. Each puts on its own audit log what it does itself.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
+
 from gateway.admin.actions import ActionResult, Actions
 from gateway.admin.requests import DiscardRequest, LetterRequest, ReplayRequest
+from gateway.delivery.dead_letter_record import decode
 from gateway.delivery.replay import Word
+from gateway.errors import DeadLetterError
+from gateway.listing import FOUND
 from gateway.process.correspondence import Correspondence, Desk
 
 LETTERS_SECONDS: Final = 45.0
@@ -18,6 +24,15 @@ LETTERS_SECONDS: Final = 45.0
 UNHEARD: Final = (
     "start that gateway; where it is gone for good, bring its directory, hidden files and all, to another one"
 )
+
+
+class _ToldLetter(msgspec.Struct):
+    """An answer to `read_letter`: `listing.shown_letter`."""
+
+    result: str
+    detail: str = ""
+    file: str = ""
+    letter: dict[str, Any] = {}
 
 
 def letter_desks(own: Actions) -> dict[str, Desk]:
@@ -76,14 +91,22 @@ async def letter_of_all(
     """Return a dead letter from whoever holds it, where `own` result says that another does."""
     if own["result"] != Word.ELSEWHERE:
         return own
-    replies = await others.ask_all(
-        "read_letter", dict[str, Any], within_seconds=LETTERS_SECONDS, id=identifier
-    )
+    replies = await others.ask_all("read_letter", _ToldLetter, within_seconds=LETTERS_SECONDS, id=identifier)
     names = {one.id: one.name for one in replies.others}
     for id_, said in replies.said.items():
-        if said.get("result") not in (None, Word.ELSEWHERE):
-            return {**said, "gateway": names.get(id_, "")}
+        if said.result != Word.ELSEWHERE and _is_whole(said, identifier):
+            return {**msgspec.structs.asdict(said), "gateway": names.get(id_, "")}
     return {**own, "detail": _unheard(ActionResult(result="", detail=str(own["detail"]))).detail}
+
+
+def _is_whole(said: _ToldLetter, identifier: str) -> bool:
+    """Whether that is the letter, where it is one: it may be of another version, or forged."""
+    if said.result != FOUND:
+        return True
+    try:
+        return decode(json.dumps(said.letter).encode(), name="").id == identifier
+    except DeadLetterError:
+        return False
 
 
 def _unheard(one: ActionResult) -> ActionResult:

@@ -16,14 +16,14 @@ from gateway.admin.actions import ActionResult
 from gateway.admin.health import Check
 from gateway.admin.requests import LettersRequest, ReplayKeptRequest
 from gateway.delivery.dead_letter import DeadLetterStore
-from gateway.errors import GatewayError, SpoolUnavailableError, UsageError
+from gateway.errors import GatewayError, UsageError
 from gateway.operations import BY_ADMIN_PORT
 from gateway.process.admin_port import AdminAnswers
 from gateway.process.exposition import set_readiness
 from gateway.process.fleet import Answer, Fleet
 from gateway.process.merging import Answers, merge_edges, merge_health, merge_status, most_dead, worst
 from gateway.process.observing import Facts, merge_facts
-from gateway.process.spools import ACTION_SECONDS, first_serving, spools_of
+from gateway.process.spools import ACTION_SECONDS, answers_of, first_serving, spools_of
 from gateway.telemetry.audit import AuditLog
 from gateway.telemetry.metrics import Metrics
 from gateway.tracing import Part, read_asked, trace_letters
@@ -123,11 +123,7 @@ class Gathering:
 
     async def facts(self, with_slots: bool) -> Facts:
         """Return what all know of what Meta sends."""
-        said = await self._fleet.ask_all("facts", Facts, with_slots=with_slots)
-        parts = [one for one in said.values() if not isinstance(one, GatewayError)]
-        if not parts:
-            raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
-        return merge_facts(parts)
+        return merge_facts(answers_of(await self._fleet.ask_all("facts", Facts, with_slots=with_slots)))
 
     # -- actions
 
@@ -236,11 +232,7 @@ class Gathering:
         self._counted_at = None
 
     async def _all(self, name: str) -> Answers:
-        said = await self._fleet.ask_all(name, dict[str, Any])
-        answers = [one for one in said.values() if not isinstance(one, GatewayError)]
-        if not answers:
-            raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
-        return answers
+        return answers_of(await self._fleet.ask_all(name, dict[str, Any]))
 
     async def _record(self, action: str, **fields: object) -> None:
         await trio.to_thread.run_sync(partial(self._audit.record, action, by=BY_ADMIN_PORT, **fields))

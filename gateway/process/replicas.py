@@ -12,6 +12,7 @@ lives, but not as listening: what Meta sends while nobody is there comes again.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +29,7 @@ from gateway.process.admin_port import AdminAnswers
 from gateway.process.correspondence import Correspondence, Desk, NoArguments, Replies
 from gateway.process.digests import LATEST_MS, Digest, Digests, is_sane
 from gateway.process.elsewhere import letter_desks, letter_of_all, results_of_all
-from gateway.process.merging import Answers, merge_edges, merge_status, merge_targets_seen, most_dead
+from gateway.process.merging import merge_edges, merge_status, merge_targets_seen, most_dead
 from gateway.process.observing import Facts, Judged, merge_facts, targets_seen
 from gateway.spool.exchange import Exchange, Replica, is_alive
 from gateway.telemetry.audit import TAIL_LINES
@@ -52,6 +53,10 @@ PUBLISH_SECONDS_EACH: Final = 2.0
 
 Rates = Mapping[tuple[str, ...], float]
 """Per second, by what is counted (`admin.dashboard.history.Key`)."""
+
+
+Said = dict[str, Any]
+"""What a gateway says of its targets, or of its edge."""
 
 
 class _Recall(msgspec.Struct):
@@ -133,23 +138,18 @@ class Replicas:
     async def status(self) -> Mapping[str, object]:
         """Return how each target is, over all gateways; where they differ, how it is for each."""
         own = await self._own.actions.status()
-        replies = await self._others.look("status", dict[str, Any])
-        said = fitting(self._others, "status", {self._exchange.own.id: own}, replies, merge_statuses)
-        merged = merge_statuses(list(said.values()))
-        tell_differences(merged["targets"], said, self._names(replies))
-        return {**merged, "gateways": self._gateways(replies, said)}
+        replies = await self._others.look("status", Said)
+        merge = partial(status_of_all, names=self._names(replies))
+        said = fitting(self._others, "status", {self._exchange.own.id: dict(own)}, replies, merge)
+        return {**merge(said), "gateways": self._gateways(replies, said)}
 
     async def edge(self) -> Mapping[str, object]:
         """Return what all know of their clients."""
         own = await self._own.edge_now()
-        replies = await self._others.look("edge", dict[str, Any])
-        said = fitting(self._others, "edge", {self._exchange.own.id: own}, replies, merge_edges)
-        names = self._names(replies)
-        told = [
-            {**one, "refusals": [{**row, "gateway": names[id_]} for row in one["refusals"]]}
-            for id_, one in said.items()
-        ]
-        return {**merge_edges(told), "gateways": self._gateways(replies, said)}
+        replies = await self._others.look("edge", Said)
+        merge = partial(_edge_of_all, names=self._names(replies))
+        said = fitting(self._others, "edge", {self._exchange.own.id: dict(own)}, replies, merge)
+        return {**merge(said), "gateways": self._gateways(replies, said)}
 
     async def changes(self) -> Sequence[Mapping[str, Any]]:
         """Return the last lines of the audit logs of all, each with the gateway's name, oldest first."""
@@ -221,7 +221,7 @@ class Replicas:
 
     async def discard_target(self, target: str, *, limit: int) -> Mapping[str, object]:
         """Make dead letters of what waits for a lost target, unless another gateway delivers to it."""
-        replies = await self._others.look("status", dict[str, Any])
+        replies = await self._others.look("status", Said)
         names = self._names(replies)
         for id_, said in replies.said.items():
             state = _state_of(said, target)
@@ -337,22 +337,39 @@ def shown_others(replies: Replies[Any], said: Collection[int], now_ms: int) -> l
 def fitting(
     others: Correspondence,
     question: str,
-    known: Mapping[int, Mapping[str, Any]],
-    replies: Replies[dict[str, Any]],
-    merge: Callable[[Answers], object],
-) -> dict[int, Mapping[str, Any]]:
+    known: Mapping[int, Said],
+    replies: Replies[Said],
+    merge: Callable[[Mapping[int, Said]], object],
+) -> dict[int, Said]:
     """Return what is known, and the answers that can be made one with it: others may be of another
     version."""
     names = {one.id: one.name for one in replies.others}
     found = dict(known)
     for id_, one in replies.said.items():
         try:
-            merge([*found.values(), one])
+            merge({**found, id_: one})
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             others.tell_unusable(names.get(id_, ""), question, type(error).__name__)
         else:
             found[id_] = one
     return found
+
+
+def status_of_all(said: Mapping[int, Said], names: Mapping[int, str]) -> dict[str, Any]:
+    """Make one of what several gateways say, with what each says of a target where they differ."""
+    views = list(said.values())
+    merged = merge_status(views, most_dead(views), shared_spool=True)
+    tell_differences(merged["targets"], said, names)
+    return merged
+
+
+def _edge_of_all(said: Mapping[int, Said], names: Mapping[int, str]) -> dict[str, Any]:
+    return merge_edges(
+        [
+            {**one, "refusals": [{**row, "gateway": names[id_]} for row in one["refusals"]]}
+            for id_, one in said.items()
+        ]
+    )
 
 
 def tell_differences(
@@ -387,11 +404,6 @@ def answer_of_all(
     if any(is_alive(one) and one.id not in replies.said for one in replies.others):
         parts.append(Part(notifications=[], complete=False))
     return answer(asked, parts, merge_letters([letters for _, letters in named]))
-
-
-def merge_statuses(said: Answers) -> dict[str, Any]:
-    """Make one of what several gateways say."""
-    return merge_status(said, most_dead(said), shared_spool=True)
 
 
 def _outward(view: Mapping[str, Any]) -> tuple[object, object]:

@@ -121,9 +121,7 @@ class FileOfEach:
     async def trace(self, text: str) -> list[Part]:
         """See `Spools.trace`."""
         said = await self._fleet.ask_all("trace_part", Part, within_seconds=ACTION_SECONDS, text=text)
-        parts = [one for one in said.values() if not isinstance(one, GatewayError)]
-        if not parts:
-            raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
+        parts = answers_of(said)
         if len(parts) < len(said):  # what a worker did not say may be what is asked for
             parts.append(Part(notifications=[], complete=False))
         return parts
@@ -185,6 +183,21 @@ def first_serving(fleet: Fleet) -> Worker:
     if not fleet.serving:
         raise SpoolUnavailableError("no worker serves now", remedy="ask again in a moment")
     return fleet.serving[0]
+
+
+def answers_of(said: Mapping[int, Answer | GatewayError]) -> list[Answer]:
+    """Return what those say who do not fail.
+
+    Raises:
+        SpoolUnavailableError: there is none; it says what keeps them all from it, where they know.
+    """
+    answers = [one for one in said.values() if not isinstance(one, GatewayError)]
+    if not answers:
+        for one in said.values():
+            if isinstance(one, SpoolUnavailableError):
+                raise one
+        raise SpoolUnavailableError("no worker answers now", remedy="ask again in a moment")
+    return answers
 
 
 async def _ask(fleet: Fleet, worker: Worker, name: str, answer: type[Answer], **arguments: object) -> Answer:

@@ -5,6 +5,7 @@ It takes part in the exchange as a visitor: it asks, and nobody sees it.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -16,9 +17,8 @@ from gateway.process.replicas import (
     answer_of_all,
     ask_to_recall,
     fitting,
-    merge_statuses,
     shown_others,
-    tell_differences,
+    status_of_all,
 )
 from gateway.settings.model import Spool as SpoolSettings
 from gateway.spool.exchange import Exchange
@@ -63,10 +63,9 @@ async def ask_status(
         if follow:
             await others.ask_all("follow_pauses", object, within_seconds=FOLLOW_SECONDS)
         replies = await others.ask_all("status", dict[str, Any], within_seconds=ANSWER_SECONDS)
-        said = fitting(others, "status", {}, replies, merge_statuses)
-        targets = merge_statuses(list(said.values()))["targets"]
-        tell_differences(targets, said, {one.id: one.name for one in replies.others})
-        return {"targets": targets, "gateways": shown_others(replies, said, now_ms())}
+        merge = partial(status_of_all, names={one.id: one.name for one in replies.others})
+        said = fitting(others, "status", {}, replies, merge)
+        return {"targets": merge(said)["targets"], "gateways": shown_others(replies, said, now_ms())}
 
 
 async def trace_with_others(

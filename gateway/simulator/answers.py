@@ -13,8 +13,8 @@ ANSWERS: Final = {
     413: "the body is larger than the gateway takes (listen.max_body)",
     429: "not the gateway's answer: something in front of it limits the rate",
     502: "not the gateway's answer: something in front of it has lost it",
-    503: "the gateway cannot store: its disk is full or its spool not writable, or it is at its limit of"
-    " bodies; gateway doctor says which",
+    503: "the gateway cannot store: its disk is full, its spool not writable or its database not there,"
+    " or it is at its limit of bodies; gateway doctor says which",
     504: "not the gateway's answer: something in front of it has waited in vain",
 }
 """By status."""

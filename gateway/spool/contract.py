@@ -201,7 +201,7 @@ class Buried:
     """The dead letter is durable (or the target drops what it gives up)."""
 
     letter: ListedLetter | None = None
-    """What goes on the list of dead letters, where there is one (32)."""
+    """What goes on the list of dead letters, where there is one (33)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,12 @@ MAX_QUEUED_REQUESTS = 8192
 MAX_QUEUED_BYTES = 64 * 1024**2
 """Bodies that may wait for the writer."""
 
+_Abort = Callable[[Callable[[], object]], trio.lowlevel.Abort]
+
+
+def _not_now(_: Callable[[], object]) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED
+
 
 class RoomBook(Protocol):
     """What is known of the room, and what became of the last write."""
@@ -154,7 +160,7 @@ class SpoolFront:
     async def next_due_ms(self, target: str) -> int | None:
         """See `Spool.next_due_ms`; 0 means at once."""
         request = requests.NextDue(target=target)
-        await self._ask(request)
+        await self._inquire(request)
         return request.result
 
     async def hasten(self, target: str, *, now_ms: int, limit: int) -> int:
@@ -166,19 +172,19 @@ class SpoolFront:
     async def oldest_received_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_received_ms`."""
         request = requests.Oldest(targets=tuple(self.pending()))
-        await self._ask(request)
+        await self._inquire(request)
         return request.result
 
     async def oldest_clock_ms(self) -> Mapping[str, int]:
         """See `Spool.oldest_clock_ms`."""
         request = requests.OldestClock(targets=tuple(self.pending()))
-        await self._ask(request)
+        await self._inquire(request)
         return request.result
 
     async def pauses(self) -> Mapping[str, Pauses]:
         """See `Spool.pauses`."""
         request = requests.GetPauses()
-        await self._ask(request)
+        await self._inquire(request)
         return request.result
 
     async def set_pauses(self, target: str, pauses: Pauses, *, former: Pauses | None = None) -> bool:
@@ -213,19 +219,19 @@ class SpoolFront:
     async def oldest_kept_ms(self) -> int | None:
         """See `Spool.oldest_kept_ms`."""
         request = requests.OldestKept()
-        await self._ask(request)
+        await self._inquire(request)
         return request.result
 
     async def trace(self, notification_id: str) -> TracedNotification | None:
         """See `Spool.trace`."""
         request = requests.Trace(notification_id=notification_id)
-        await self._ask(request)
+        await self._inquire(request)
         return request.result
 
     async def mentions(self, needles: Sequence[bytes], *, before: int | None = None) -> Mentions:
         """See `Spool.mentions`."""
         request = requests.FindMentions(needles=tuple(needles), before=before)
-        await self._ask(request)
+        await self._inquire(request)
         return request.result
 
     def pending(self) -> Mapping[str, int]:
@@ -271,7 +277,16 @@ class SpoolFront:
             self._queued_requests -= 1
             self._queued_bytes -= size_bytes
 
-    async def _ask(self, request: requests.Request) -> None:
+    async def _inquire(self, request: requests.Request) -> None:
+        """Ask for what changes nothing: who is cancelled waits no more, even where a database hangs."""
+
+        def leave(_: Callable[[], object]) -> trio.lowlevel.Abort:
+            request.task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await self._ask(request, leave)
+
+    async def _ask(self, request: requests.Request, abort: _Abort = _not_now) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._failure is not None:
             raise _again(self._failure)
@@ -279,7 +294,7 @@ class SpoolFront:
             raise SpoolUnavailableError("the spool is closed")
         request.task = trio.lowlevel.current_task()
         self._put(request)
-        await trio.lowlevel.wait_task_rescheduled(_not_now)
+        await trio.lowlevel.wait_task_rescheduled(abort)
         if request.error is not None:
             raise _again(request.error)
 
@@ -328,10 +343,6 @@ class SpoolFront:
         self._room.failed_for_good(failure.message)
         log.error("spool_broken", detail=failure.message)
         self._broken.set()
-
-
-def _not_now(_: Callable[[], object]) -> trio.lowlevel.Abort:
-    return trio.lowlevel.Abort.FAILED
 
 
 def _again(error: Exception) -> Exception:

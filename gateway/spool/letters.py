@@ -1,14 +1,15 @@
-"""The index of dead letters that gateways share: what a spool in a database promises besides (32 to 34).
+"""The index of dead letters that gateways share: what a spool in a database promises besides (33 to 35).
 
 Dead letters are files, each in the directory of one gateway or in one for several. Where gateways share a
 spool, the spool says which letters there are and where; a gateway with a spool of its own needs no index,
 since its directory is the truth.
 
-32. `Buried` with a `letter` lists it in the transaction in which the delivery goes; nothing else takes a
+33. `Buried` with a `letter` lists it in the transaction in which the delivery goes; nothing else takes a
     delivery out of the spool and lists it, so a letter is listed exactly when its delivery is not there.
-33. `restore` with a `taken` letter removes it from the index, and fences what was taken out, in the
-    transaction in which its deliveries come back; where nothing comes back, both stay as they are.
-34. What is `FENCED` stays so for `FENCED_KEPT_MS`, whatever happens then; what is not known to be is never
+34. `restore` with a `taken` letter removes it from the index, and fences what was taken out, in the
+    transaction in which its deliveries come back; where nothing comes back, both stay as they are. Nothing
+    does of what `bring_back` has brought back before: of the two, one happens.
+35. What is `FENCED` stays so for `FENCED_KEPT_MS`, whatever happens then; what is not known to be is never
     said to be.
 """
 
@@ -119,6 +120,11 @@ class LetterIndex(Protocol):
 
     async def states(self, files: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], LetterState]:
         """Say what is certain of files, by id and token."""
+        ...
+
+    async def bring_back(self, identifier: str, token: int, *, place: str) -> bool:
+        """Say of a letter of one place that what was taken out under this number is its file again: it is
+        `LISTED`. False where it is not listed there, or is stored (`FENCED`)."""
         ...
 
     async def unlisted(self, place: str, ids: Sequence[str]) -> frozenset[str]:

@@ -7,7 +7,8 @@ each request by itself would have the two threads take turns at the interpreter 
 timer that waits for more: under load the fsync itself is the time in which the next batch gathers, and
 without load nobody is kept waiting.
 
-A caller that waits cannot be cancelled: the write may have begun, and a commit is a matter of milliseconds.
+A caller that waits for a write cannot be cancelled: it may have begun, and a commit is a matter of
+milliseconds.
 After a failure of the disk the thread touches the file no more and answers every request with the error.
 """
 

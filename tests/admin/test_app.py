@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from gateway.admin.health import Check
 from gateway.errors import DeadLetterError, GatewayError, SpoolUnavailableError, UsageError
+from gateway.spool.postgresql.troubles import LinkLostError
 from gateway.telemetry.line_budget import BURST_LINES
 from tests.admin.rig import BEARER, TOKEN, WELL, Desk
 
@@ -293,6 +294,7 @@ async def test_unknown_paths_and_methods_are_told_in_json(desk: Desk) -> None:
     [
         (UsageError("no such target"), 400, "usage"),
         (SpoolUnavailableError("disk full", remedy="make room"), 503, "unavailable"),
+        (LinkLostError("the database does not answer"), 503, "unavailable"),
         (DeadLetterError("unreadable"), 500, "failed"),
     ],
 )

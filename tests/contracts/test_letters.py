@@ -1,4 +1,4 @@
-"""The index of dead letters, as the contract has it (promises 32 to 34)."""
+"""The index of dead letters, as the contract has it (promises 33 to 35)."""
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -67,7 +67,7 @@ async def buried(spool: Spool) -> Lease:
     return lease
 
 
-async def test_32_a_letter_is_listed_when_its_delivery_goes(stand: Stand) -> None:
+async def test_33_a_letter_is_listed_when_its_delivery_goes(stand: Stand) -> None:
     async with stand.open() as spool:
         index = index_of(spool)
         await spool.append(note())
@@ -82,7 +82,7 @@ async def test_32_a_letter_is_listed_when_its_delivery_goes(stand: Stand) -> Non
         )
 
 
-async def test_32_what_spools_nobody_shares_bury_is_listed_nowhere(stand: Stand) -> None:
+async def test_33_what_spools_nobody_shares_bury_is_listed_nowhere(stand: Stand) -> None:
     async with stand.open() as spool:
         assert (spool.letters is None) is not stand.shared
         await spool.append(note())
@@ -91,7 +91,7 @@ async def test_32_what_spools_nobody_shares_bury_is_listed_nowhere(stand: Stand)
         assert spool.pending() == {}
 
 
-async def test_32_a_settlement_that_comes_too_late_lists_nothing(stand: Stand) -> None:
+async def test_33_a_settlement_that_comes_too_late_lists_nothing(stand: Stand) -> None:
     if not stand.shared:
         pytest.skip("nobody else could have it")
     async with AsyncExitStack() as openings:
@@ -111,7 +111,7 @@ async def test_32_a_settlement_that_comes_too_late_lists_nothing(stand: Stand) -
         }
 
 
-async def test_33_a_replay_takes_it_off_the_list_as_it_comes_back(stand: Stand) -> None:
+async def test_34_a_replay_takes_it_off_the_list_as_it_comes_back(stand: Stand) -> None:
     again = note()
     [delivery] = again.deliveries
     async with stand.open() as spool:
@@ -125,7 +125,7 @@ async def test_33_a_replay_takes_it_off_the_list_as_it_comes_back(stand: Stand) 
         }
 
 
-async def test_33_where_nothing_comes_back_the_list_stays(stand: Stand) -> None:
+async def test_34_where_nothing_comes_back_the_list_stays(stand: Stand) -> None:
     again = note()
     [delivery] = again.deliveries
     async with stand.open() as spool:
@@ -139,7 +139,7 @@ async def test_33_where_nothing_comes_back_the_list_stays(stand: Stand) -> None:
         ] is LetterState.UNKNOWN
 
 
-async def test_33_a_letter_that_was_routed_anew_goes_even_if_an_earlier_try_has_stored_it(
+async def test_34_a_letter_that_was_routed_anew_goes_even_if_an_earlier_try_has_stored_it(
     stand: Stand,
 ) -> None:
     again = note(targets=("support",))
@@ -152,7 +152,25 @@ async def test_33_a_letter_that_was_routed_anew_goes_even_if_an_earlier_try_has_
         assert await index.named(["f.unrouted"]) == {}
 
 
-async def test_34_what_is_known_of_a_file_is_what_is_certain(stand: Stand) -> None:
+async def test_34_what_was_brought_back_is_not_stored_and_what_was_stored_is_not_brought_back(
+    stand: Stand,
+) -> None:
+    again = note()
+    [delivery] = again.deliveries
+    async with stand.open() as spool:
+        index = index_of(spool)
+        await index.add([line(delivery.id)])
+        first, second = (TakenLetter(id=delivery.id, token=2**61 + number) for number in range(2))
+        assert not await index.bring_back(delivery.id, first.token, place=THERE)
+        assert await index.bring_back(delivery.id, first.token, place=HERE)
+        assert await spool.restore(again, clock_started_ms=NOW_MS, taken=first) == frozenset()
+        file = (delivery.id, first.token)
+        assert await index.states([file]) == {file: LetterState.LISTED}
+        assert await spool.restore(again, clock_started_ms=NOW_MS, taken=second) == {delivery.id}
+        assert not await index.bring_back(delivery.id, second.token, place=HERE)
+
+
+async def test_35_what_is_known_of_a_file_is_what_is_certain(stand: Stand) -> None:
     async with stand.open() as spool:
         index = index_of(spool)
         await spool.append(note())
@@ -166,7 +184,7 @@ async def test_34_what_is_known_of_a_file_is_what_is_certain(stand: Stand) -> No
         assert await index.states([file]) == {file: LetterState.UNKNOWN}
 
 
-async def test_34_found_letters_are_listed_where_nothing_speaks_against_it(stand: Stand) -> None:
+async def test_35_found_letters_are_listed_where_nothing_speaks_against_it(stand: Stand) -> None:
     waiting = note()
     async with stand.open() as spool:
         index = index_of(spool)
@@ -192,7 +210,7 @@ async def test_34_found_letters_are_listed_where_nothing_speaks_against_it(stand
             assert await index.at(HERE, after="", limit=10) == ()
 
 
-async def test_34_what_cannot_be_read_is_read_again(stand: Stand) -> None:
+async def test_35_what_cannot_be_read_is_read_again(stand: Stand) -> None:
     async with stand.open() as spool:
         index = index_of(spool)
         broken = msgspec.structs.replace(line("1.support"), reason="", problem="not a dead letter")

@@ -169,6 +169,8 @@ class Gateway:
             return
         added = self.spool.restore(ready, TakenLetter(id=letter.id, token=taken.token))
         yield
+        if not added and await self.letters.is_back(taken):
+            return
         if added:
             self.letters.withdraw(taken, found.parts)
         else:

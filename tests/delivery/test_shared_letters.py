@@ -6,6 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from typing import cast
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.delivery.dead_letter import DeadLetterStore
@@ -24,7 +25,8 @@ from gateway.delivery.shared_letters import DOUBT_MS
 from gateway.delivery.undecided import ID_FILE, NAME, identify
 from gateway.errors import DeadLetterError
 from gateway.spool.contract import Buried, Notification, Spool
-from gateway.spool.letters import GONE_MS, ListedLetter
+from gateway.spool.history import AttemptRecord
+from gateway.spool.letters import GONE_MS, ListedLetter, TakenLetter
 from gateway.spool.postgresql.link import Link
 from tests.delivery.rig import EPOCH_MS, a_letter, notification
 from tests.delivery.sharing import HOLD_MS, KNOWN, Gateway, letter_of
@@ -143,6 +145,7 @@ ACTIONS = ("bury", "bury", "bury", "deliver", "replay", "replay", "discard", "ki
 
 @pytest.mark.parametrize("one_directory", [False, True], ids=["own", "shared"])
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(steps=[*[("bury", 0)] * 4, ("replay", 0), ("look", 0), ("replay", 0)])
 @given(steps=st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from([0, 1])), min_size=10, max_size=50))
 def test_whoever_dies_when_no_letter_is_lost_and_none_is_there_twice(
     database: Database, links: Sequence[Link], one_directory: bool, steps: list[tuple[str, int]]
@@ -258,6 +261,23 @@ async def test_what_is_unknown_is_left_alone_for_a_moment(site: Site) -> None:
     site.time.pass_ms(DOUBT_MS + 1000)
     assert await one.letters.decide_all() is True
     assert one.store.find(lease.delivery_id) is not None
+
+
+async def test_what_is_taken_out_at_this_moment_is_left_to_who_replays_it(site: Site) -> None:
+    one, _ = site.gateways
+    identifier = await bury(one)
+    found = one.store.find(identifier)
+    assert found is not None
+    site.time.pass_ms(time.time_ns() // 1_000_000 - site.time.now_ms())
+    taken = one.letters.take_out(found)
+    assert taken is not None
+    await one.letters.look_after()
+    assert one.store.find(identifier) is None
+    # Whoever asks for it gets it: then it is not stored by who took it out.
+    assert isinstance(await one.letters.find(identifier), Found)
+    again = notification(site.ids[identifier], "support", number=1)
+    assert one.spool.restore(again, TakenLetter(id=identifier, token=taken.token)) == frozenset()
+    assert await one.letters.is_back(taken)
 
 
 async def test_letters_of_times_before_are_read_and_listed(site: Site) -> None:
@@ -419,3 +439,122 @@ async def test_what_each_had_sealed_alone_still_holds(site: Site) -> None:
     assert not isinstance(
         prepare(letter, known=KNOWN, keys=one.store.keys, accept_edited=False), Notification
     )
+
+
+async def test_what_the_database_says_of_a_place_names_none_outside_the_directory(site: Site) -> None:
+    """Whoever may write to the database must not have files of others read, moved or removed."""
+    one, _ = site.gateways
+    identifier = await bury(one)
+    outside = one.directory.parent / "outside"
+    shutil.move(one.directory / "support", outside)
+    [kept] = outside.rglob("*.json")
+    site.database.sql("UPDATE letter SET target = '../outside'")
+    assert await one.letters.find(identifier) is None
+    await one.letters.look_after()
+    assert kept.is_file()
+
+
+async def test_what_cannot_be_swept_ends_nothing(site: Site) -> None:
+    one, _ = site.gateways
+    await bury(one)
+    (one.directory / NAME / "x.tmp").mkdir()
+    site.time.pass_ms(10**12)
+    await one.letters.look_after()
+
+
+async def test_a_name_that_no_lease_can_have_given_is_left_alone(site: Site) -> None:
+    one, _ = site.gateways
+    identifier = await bury(one)
+    strange = one.directory / NAME / f"{identifier}.{2**63}"
+    strange.write_text("{}")
+    await one.letters.look_after()
+    assert strange.is_file()
+
+
+async def test_a_letter_with_a_number_that_no_list_holds_is_listed_with_the_others(site: Site) -> None:
+    one, _ = site.gateways
+    attempt = AttemptRecord(
+        number=1, at_ms=EPOCH_MS, status=10**12, error="", duration_ms=1, response_excerpt=""
+    )
+    one.store.write(replace(a_letter(number=10), attempts=(attempt,)))
+    one.store.write(a_letter(number=11))
+    await one.letters.look_after()
+    assert set(site.listed()) == {a_letter(number=10).id, a_letter(number=11).id}
+
+
+async def test_a_replay_leaves_no_empty_directories(site: Site) -> None:
+    one, _ = site.gateways
+    identifier = await bury(one)
+    found = one.store.find(identifier)
+    assert found is not None
+    taken = one.letters.take_out(found)
+    assert taken is not None
+    one.letters.withdraw(taken, found.parts)
+    assert list((one.directory / "support").iterdir()) == []
+
+
+async def test_what_cannot_be_read_is_looked_for_where_it_lies(site: Site) -> None:
+    """A directory with files of another user: each would be looked for in all of it, every hour."""
+    one, _ = site.gateways
+    one.store.write(a_letter())
+    [found] = one.store.iterate()
+    (one.directory / found.name).write_text("{")
+    await one.letters.look_after()
+    [(target, at_ms)] = site.database.sql("SELECT target, received_at_ms FROM letter")
+    assert one.letters._is_at_its_place(found.id, str(target), cast("int", at_ms))
+
+
+async def test_a_directory_that_changes_while_it_is_looked_after_takes_nothing_off_the_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload may come at any moment, and what lies in the former directory stays there."""
+    one, _ = site.gateways
+    identifier, elsewhere = await bury(one), one.directory.parent / "moved"
+    look_for = one.letters._missing
+
+    def move_and_look(rows: Sequence[tuple[str, str, int]]) -> list[str]:
+        one.store.move(elsewhere)
+        return look_for(rows)
+
+    monkeypatch.setattr(one.letters, "_missing", move_and_look)
+    with suppress(DeadLetterError):
+        await one.letters.look_after()
+    assert set(site.listed()) == {identifier}
+
+
+async def test_files_are_listed_with_the_directory_they_lie_in_though_it_changes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = site.gateways
+    elsewhere = one.directory.parent / "moved"
+    DeadLetterStore(elsewhere, KEYS[0]).write(a_letter(number=10))
+    decide_all = one.letters.decide_all
+
+    async def decide_and_move(identifier: str | None = None) -> bool:
+        one.store.move(elsewhere)
+        return await decide_all(identifier)
+
+    monkeypatch.setattr(one.letters, "decide_all", decide_and_move)
+    with suppress(DeadLetterError):
+        await one.letters.look_after()
+    assert set(site.listed().values()) <= {identify(elsewhere)}
+
+
+async def test_the_way_to_what_is_undecided_is_on_disk_whoever_made_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker has made the directory and not yet come to its fsync, and is killed with the machine."""
+    one, _ = site.gateways
+    (one.directory / NAME).mkdir()
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def note_and_sync(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note_and_sync)
+    lease = one.spool.lease()
+    assert lease is not None
+    one.letters.write(letter_of(lease, died_at_ms=EPOCH_MS), lease.token)
+    assert one.directory.stat().st_ino in synced

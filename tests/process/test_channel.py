@@ -9,8 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.errors import GatewayError, PeerError, UsageError
-from gateway.process.channel import Asker, Question, Questions
+from gateway.errors import GatewayError, PeerError, SpoolUnavailableError, UsageError
+from gateway.process.channel import Asker, Question, Questions, ToldError
+from gateway.spool.postgresql.troubles import LinkLostError
 
 
 async def answer_all(questions: Questions) -> None:
@@ -136,3 +137,11 @@ def test_a_process_that_is_deaf_ends_with_the_other_side() -> None:
         assert process.poll() is None
         ours.close()
         assert process.wait(10) == 70
+
+
+def test_an_error_of_a_kind_arrives_as_that_kind() -> None:
+    told = ToldError.of(LinkLostError("the database does not answer", remedy="start it")).again()
+    assert (type(told), str(told)) == (
+        SpoolUnavailableError,
+        "the database does not answer; start it",
+    )

@@ -1,10 +1,11 @@
 """Whichever gateway on a database is asked tells of all; what others say may be nothing, old, or forged."""
 
 import itertools
+import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from structlog.testing import capture_logs
 
 from gateway.admin.actions import ActionResult
 from gateway.admin.requests import LettersRequest, ReplayKeptRequest
-from gateway.core.conditions import Name
-from gateway.core.heard import Slot
+from gateway.core.conditions import Name, TargetSeen
+from gateway.core.heard import HOUR_MS, KEPT_HOURS, Slot
 from gateway.core.silence import DAY_MS
 from gateway.delivery.dead_letter import DeadLetterStore
+from gateway.delivery.dead_letter_record import encode
 from gateway.errors import SpoolUnavailableError, UsageError
 from gateway.process import correspondence, replicas
 from gateway.process.admin_port import AdminAnswers
@@ -56,6 +58,11 @@ def target(**changes: Any) -> dict[str, Any]:
     return {**usual, **changes}
 
 
+def letter_content(identifier: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(encode(replace(a_letter(), id=identifier), seal_key=bytes(32)))
+    return content
+
+
 @dataclass
 class Site:
     """A gateway that says what a test has it say."""
@@ -77,6 +84,8 @@ class Site:
     done: list[str] = field(default_factory=list)
     holds: set[str] = field(default_factory=set)
     """Dead letters."""
+    forged: dict[str, Any] = field(default_factory=dict)
+    """What it says that one of them holds."""
 
     def __post_init__(self) -> None:
         self.store = DeadLetterStore(self.directory / "dead", bytes(32))
@@ -172,7 +181,8 @@ class Site:
 
     async def read_letter(self, identifier: str) -> Mapping[str, object]:
         if identifier in self.holds:
-            return {"result": "found", "detail": "", "file": "/dead/x", "letter": {}}
+            letter = self.forged or letter_content(identifier)
+            return {"result": "found", "detail": "", "file": "/dead/x", "letter": letter}
         return {"result": "elsewhere", "detail": "gateway db-9:1 holds it, in /dead"}
 
 
@@ -276,6 +286,8 @@ async def test_who_does_not_answer_is_named_and_the_rest_is_told(
         b'{"result": {"targets": {"support": {}}}}',
         b'{"result": {"targets": {"support": {"oldest_seconds": "x", "dead_letters": 0}}}}',
         b'{"result": {"targets": {"support": {"oldest_seconds": 1, "dead_letters": []}}}}',
+        msgspec.json.encode({"result": {"targets": {"support": target(breaker="open")}}}),
+        msgspec.json.encode({"result": {"targets": {"support": target(state=["open"])}}}),
         b'{"error": {"kind": "SpoolUnavailableError", "message": "not now"}}',
         b"[" * 100_000,
     ],
@@ -414,8 +426,19 @@ async def test_a_target_that_fails_at_one_gateway_is_told_by_all(database: Datab
         assert await names(observer(one)) == [Name.TARGET_FAILING]
 
 
-def encoded(facts: Facts) -> bytes:
-    return msgspec.json.encode(Digest(facts=facts, targets=[]))
+def encoded(facts: Facts, **more: Any) -> bytes:
+    return msgspec.json.encode(Digest(facts=facts, **{"targets": [], **more}))
+
+
+NOTHING = Facts(listening_since_ms=NOW_MS, tracks=[], turned_away=[])
+BEYOND_FLOATS = 10**400
+HOURS = range(NOW_MS // HOUR_MS - KEPT_HOURS, NOW_MS // HOUR_MS)
+OVERFLOWING = track(
+    app="main", last_ms=NOW_MS - 2 * HOUR_MS, hours=dict.fromkeys(HOURS, BEYOND_FLOATS), usual_ms=1.0
+)
+FAILING = TargetSeen(
+    name="x", state="open", opened_at_ms=1, refusing=False, pending=BEYOND_FLOATS, oldest_seconds=0.0
+)
 
 
 @pytest.mark.parametrize(
@@ -425,6 +448,10 @@ def encoded(facts: Facts) -> bytes:
         b"{}",
         encoded(Facts(listening_since_ms=-1, tracks=[], turned_away=[])),
         encoded(Facts(listening_since_ms=1, tracks=[track(last_ms=10**30)], turned_away=[])),
+        encoded(Facts(listening_since_ms=1, tracks=[OVERFLOWING], turned_away=[])),
+        encoded(NOTHING, targets=[FAILING]),
+        encoded(NOTHING, rates=[(["accepted"], 1e308)]),
+        encoded(NOTHING, rates=[(["accepted"], -1.0)]),
     ],
 )
 async def test_a_digest_that_nothing_can_be_made_of_counts_as_none(
@@ -436,6 +463,7 @@ async def test_a_digest_that_nothing_can_be_made_of_counts_as_none(
         assert one.answers.judged is not None
         assert (await one.answers.judged()).facts.tracks == one.heard.tracks
         assert await names(observer(one)) == []
+        assert one.answers.share_rates({}) == {}
 
 
 def test_facts_that_can_be_reckoned_with_are_sane() -> None:
@@ -546,7 +574,11 @@ async def test_dead_letters_are_dealt_with_where_they_are(database: Database, tm
         ]
         assert "discarded c {}" in three.done
         assert await one.answers.actions.read_letter("b") == {
-            "result": "found", "detail": "", "file": "/dead/x", "letter": {}, "gateway": two.name
+            "result": "found", "detail": "", "file": "/dead/x", "letter": letter_content("b"),
+            "gateway": two.name,
         }  # fmt: skip
+        for forged in ({"id": "b"}, letter_content("e")):
+            two.forged = forged
+            assert (await one.answers.actions.read_letter("b"))["result"] == "elsewhere"
         assert (await one.answers.actions.read_letter("d"))["result"] == "elsewhere"
         assert (await one.answers.actions.list_letters(LettersRequest(target="x")))["letters"] == ["x"]

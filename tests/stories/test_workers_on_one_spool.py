@@ -10,7 +10,7 @@ import trio
 
 from gateway.simulator.target import Behaviour, Target
 from tests.postgresql.rig import Database
-from tests.stories.rig import Config, Rig, message, open_target, unique_id, until
+from tests.stories.rig import Config, Rig, message, message_id, open_target, unique_id, until
 from tests.stories.test_replicas import hurry_leases
 from tests.stories.test_workers import (
     accepted_by_worker,
@@ -160,3 +160,37 @@ async def act(rig: Rig, path: str, content: dict[str, Any] | None = None) -> dic
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+async def test_workers_that_bury_in_one_directory_leave_no_letter_lost_or_twice_when_they_die(
+    rig: Rig, database: Database
+) -> None:
+    database.set_real_clock()
+    rig.environ = {"DSN": database.server.dsn()}
+    undecided = rig.dead_letter_directory / ".undecided"
+    acknowledged: set[str] = set()
+
+    def taken_by_nobody(config: Config) -> None:
+        on_one_spool(config)
+        config["routes"][0]["field"] = "flows"
+
+    async with open_target() as target:
+        rig.write(targets={"support": target.url}, change=taken_by_nobody)
+        async with rig.running() as gateway:
+            await all_serving(rig)
+            async with under_load(rig, acknowledged, pause_seconds=0.3):
+                await until(lambda: len(accepted_by_worker(rig)) == 2)
+                await until(lambda: len(rig.dead_letters) > 20)
+                os.kill((await all_serving(rig))[1]["pid"], signal.SIGKILL)
+                await until(lambda: len(events(rig, "worker_started")) == 3)
+            hurry_leases(database, 60)
+            await until(lambda: database.sql("SELECT count(*) FROM delivery") == [(0,)])
+            # What the dead one had begun was its own to settle until then; now who tidies up knows.
+            os.kill((await all_serving(rig))[0]["pid"], signal.SIGKILL)
+            await until(lambda: list(undecided.iterdir()) == [])
+            assert await gateway.stop() == 0
+    buried = Counter(message_id(letter["body"].encode()) for letter in rig.dead_letters)
+    assert acknowledged <= buried.keys()
+    assert set(buried.values()) == {1}
+    listed = {row[0] for row in database.sql("SELECT id FROM letter")}
+    assert listed == {letter["id"] for letter in rig.dead_letters}

@@ -96,13 +96,15 @@ def print_tables(rows: Iterator[Row]) -> None:
     """Told below, by number: their names are long."""
     while page := list(islice(rows, PAGE_ROWS)):
         empty = False
-        table = Table(box=None, pad_edge=False)
+        several = any(row.get(SEVERAL) for row in page)
+        # The column more is paid for with the gaps: at 80 columns an id and `messages` stay in one piece.
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0) if several else (0, 1))
         # (Without the last, where there is no holder to tell.)
         rows_shown = [dict(zip((*_COLUMNS, _HOLDER), cells_of(row), strict=False)) for row in page]
         columns = [
             one for one in _TERMINAL_COLUMNS if one != "last" or any(cells["last"] for cells in rows_shown)
         ]
-        if any(row.get(SEVERAL) for row in page):
+        if several:
             columns.append(_HOLDER)
             for row, cells in zip(page, rows_shown, strict=True):
                 holder = (str(row["gateway"]), str(row["directory"]))

@@ -1,6 +1,5 @@
 """Where dead letters are looked up: in the files of this gateway, or in the list that gateways share."""
 
-import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -82,14 +81,13 @@ class Files:
 
     def read(self, identifier: str) -> tuple[str, dict[str, Any]]:
         """Return the path of a letter, and what is in it, its own seal included."""
-        from gateway.delivery.dead_letter_record import encode
+        from gateway.listing import content_of
 
         found = self.store.find(identifier)
         if found is None:
             raise DeadLetterError(f"there is no dead letter {identifier}", remedy="gateway dead-letters list")
         letter = self.store.read(found)
-        content = {**json.loads(encode(letter, seal_key=b"unused")), "integrity": letter.integrity}
-        return str(self.store.directory / found.name), content
+        return str(self.store.directory / found.name), content_of(letter)
 
     def beginning(self, begin: str) -> list[str]:
         """See `Source.beginning`; of one that is written out, the name of its file is looked for."""

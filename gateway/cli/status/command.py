@@ -133,11 +133,18 @@ def _now() -> str:
     return rfc3339(unix_ms())
 
 
+_DETAIL_CHARACTERS: Final = 500
+"""Of what the admin port says is wrong: some lines."""
+
+
 def _ask(address: "Address") -> dict[str, Any]:
     from gateway.cli.admin_client import get_json
 
     def get(path: str, key: str) -> dict[str, Any]:
         status, content = get_json(address, path)
+        if status != HTTPStatus.OK and (detail := str(content.get("detail", ""))[:_DETAIL_CHARACTERS]):
+            # What it says itself is the matter: that its database does not answer, say.
+            raise PeerError(f"the gateway runs, and cannot tell how things are: {detail}")
         if status != HTTPStatus.OK or key not in content:
             raise PeerError(
                 f"the admin port answered {status} to {path}",

@@ -145,6 +145,11 @@ def sentence_of(name: str, target: Mapping[str, Any], now: datetime) -> str:
     return f"{told}\n→ gateway targets resume {name}" if state == PAUSED else told
 
 
+_LOST: Final = "not in the configuration: bring it back, or gateway targets discard"
+_LOST_SOMEWHERE: Final = "not in every gateway's configuration: put it into all, or take it out of all"
+"""While one still has it, and delivers, `discard` is refused."""
+
+
 def line_of(name: str, target: Mapping[str, Any]) -> str:
     """Return the line of `gateway targets list` in a pipe; times as RFC 3339."""
     age = f"{target['oldest_seconds']:.0f}s" if target["pending"] else NONE
@@ -169,7 +174,8 @@ def plain_note(
     """Say what there is to say of a state, in one line; `since` and `moment` write a time (RFC 3339)."""
     notes = []
     if target.get("state") == "unknown":
-        notes.append("not in the configuration: bring it back, or gateway targets discard")
+        elsewhere = any(one["state"] != "unknown" for one in target.get("gateways") or ())
+        notes.append(_LOST_SOMEWHERE if elsewhere else _LOST)
     if pause := target.get("pause"):
         notes.append(f"until {moment(pause['until'])}" if pause["until"] else "until resumed")
         if pause["reason"]:

@@ -203,7 +203,7 @@ class Engine:
         for target, change in draft.pending.items():
             deliveries, size_bytes = self._counted.get(target, (0, 0))
             self._counted[target] = (deliveries + change, size_bytes + draft.pending_bytes[target])
-        if draft.wrote:
+        if draft.wrote and draft.is_counted:
             self._counted_on = self._link.opened
         return Effects(
             pending=draft.pending,
@@ -324,6 +324,9 @@ class Engine:
         account = {target: row for target, *row in session.rows("account", writer=self._writer)}
         for target in account.keys() | self._counted.keys():
             deliveries, size_bytes = account.get(target, (0, 0))
+            if deliveries is None:
+                draft.is_counted = False  # the next transaction looks again
+                continue
             counted, counted_bytes = self._counted.get(target, (0, 0))
             missing = deliveries - counted - draft.pending.get(target, 0)
             missing_bytes = size_bytes - counted_bytes - draft.pending_bytes.get(target, 0)

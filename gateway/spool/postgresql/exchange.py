@@ -79,7 +79,7 @@ class Exchange:
 
     def __init__(self, dsn: Secret, card: Card) -> None:
         self.own = card
-        self._sight = Sight(replicas=(), clock_ms=0, looked_at=time.monotonic())
+        self._sight = Sight(replicas=(), looked_at=time.monotonic())
         self._seen = trio.Event()
         self._unreachable = ""
         self._overrun = False

@@ -17,7 +17,7 @@ UPDATE replica SET digest = %(digest)b, digest_number = digest_number + 1 WHERE 
 
 -- name: replicas
 SELECT id, left(name, 300), left(directory, 1000), left(version, 50), started_at_ms,
-    greatest(0, clock_ms() - greatest(0, seen_at_ms)), clock_ms(), digest_number
+    greatest(0, clock_ms() - greatest(0, seen_at_ms)), digest_number
 FROM replica ORDER BY started_at_ms, id LIMIT %(most)s;
 
 -- name: digests

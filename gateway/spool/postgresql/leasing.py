@@ -342,7 +342,7 @@ class Leasing:
 
     def _earlier(self, found: Sequence[_Due], session: Session) -> dict[Place, list[AttemptRecord]]:
         """Return the records by place; an attempt that nobody holds and nobody ended was interrupted. What
-        the holder of such a lease may have written is fenced (34)."""
+        the holder of such a lease may have written is fenced (35)."""
         earlier: dict[Place, list[AttemptRecord]] = {one.place: [] for one in found}
         again = [one.place for one in found if one.attempt]
         for place, records in attempts_of(again, session).items():

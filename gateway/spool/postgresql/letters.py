@@ -1,4 +1,4 @@
-"""The index of dead letters in the database (promises 32 to 34): rows in, rows out.
+"""The index of dead letters in the database (promises 33 to 35): rows in, rows out.
 
 Names and texts of a letter come from Meta and from targets. Text of PostgreSQL's holds no NUL, and an array
 is handed over with line breaks between its items: what a list shows of such a name has a replacement there.
@@ -64,6 +64,11 @@ def fence(files: Sequence[tuple[str, int]], rows: Rows) -> None:
         rows("fence", ids=[id_ for id_, _ in files], tokens=[token for _, token in files])
 
 
+def is_back(identifier: str, token: int, rows: Rows) -> bool:
+    """Whether a letter that was taken out under this number has been brought back."""
+    return [row[0] for row in rows("token_of_letter", id=identifier)] == [token]
+
+
 class Letters:
     """A `LetterIndex`: asked through a gateway's writer, or by a command on a connection of its own."""
 
@@ -103,6 +108,12 @@ class Letters:
                 (id_, token): LetterState(state)
                 for id_, token, state in rows("letter_states", ids=ids, tokens=tokens)
             }
+        )
+
+    async def bring_back(self, identifier: str, token: int, *, place: str) -> bool:
+        """See `LetterIndex.bring_back`."""
+        return await self._ask(
+            lambda rows: bool(rows("bring_back", id=identifier, token=token, place=place)), writes=True
         )
 
     async def unlisted(self, place: str, ids: Sequence[str]) -> frozenset[str]:

@@ -40,6 +40,17 @@ DELETE FROM letter USING unnest(%(ids)s::text[]) AS k (id)
 WHERE letter.id = k.id AND letter.place = coalesce(%(place)s::text, letter.place)
 RETURNING letter.id;
 
+-- name: bring_back
+-- What was taken out comes back: this is its file again, and nobody who took it out stores it any more.
+UPDATE letter SET token = %(token)s
+WHERE id = %(id)s AND place = %(place)s
+    AND NOT EXISTS (SELECT 1 FROM fenced AS f WHERE f.id = %(id)s AND f.token = %(token)s)
+RETURNING id;
+
+-- name: token_of_letter
+-- Whoever brings it back at this moment comes first, or finds it gone.
+SELECT token FROM letter WHERE id = %(id)s FOR UPDATE;
+
 -- name: letter_states
 -- What is certain of files that were written, or taken out, under a token, and that nobody has published.
 SELECT k.id, k.token, CASE

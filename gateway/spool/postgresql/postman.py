@@ -13,7 +13,6 @@ What comes out of the rows is others' and may be anything. Nothing of it ends th
 unpacked, or is too large, counts as nothing.
 """
 
-import os
 import threading
 import time
 import zlib
@@ -27,6 +26,7 @@ import trio
 
 from gateway.errors import GatewayError
 from gateway.spool.exchange import Card, Question, Replica
+from gateway.spool.postgresql.bell import Bell
 from gateway.spool.postgresql.link import Link
 
 BEAT_SECONDS: Final = 2.0
@@ -57,8 +57,6 @@ class Sight:
 
     replicas: tuple[Replica, ...]
     """All that are known, our own too; the oldest first."""
-    clock_ms: int
-    """The database's clock then; 0: there was no row to tell it."""
     looked_at: float
     """By `time.monotonic`."""
 
@@ -102,9 +100,7 @@ class Postman:
         self._digests: dict[int, tuple[int, bytes]] = {}
         self._started_at = time.monotonic()
         self._beats_at = self._tidies_at = self._waits_until = float("-inf")
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_writer, False)
-        os.set_blocking(self._wake_reader, False)
+        self._bell = Bell()
         self._token = trio.lowlevel.current_trio_token()
         self._stopping = threading.Event()
         self._ended = trio.Event()
@@ -116,7 +112,7 @@ class Postman:
         """Have it carried, soon; not at all where the database is away."""
         if not self._stopping.is_set():
             self._outgoing.append(outgoing)
-            self._wake()
+            self._bell.ring()
 
     def publish(self, digest: bytes) -> None:
         """Have the others know it with the next beat."""
@@ -126,14 +122,10 @@ class Postman:
         """Take leave of the others, and end."""
         if not self._stopping.is_set():
             self._stopping.set()
-            self._wake()
+            self._bell.ring()
         with trio.move_on_after(LEAVE_SECONDS) as scope:
             scope.shield = True
             await self._ended.wait()
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # it is woken already
-            os.write(self._wake_writer, b".")
 
     # -- the thread
 
@@ -156,8 +148,7 @@ class Postman:
             self._link.close()
 
     def _end(self) -> None:
-        os.close(self._wake_writer)
-        os.close(self._wake_reader)
+        self._bell.close()
         self._ended.set()
 
     def _connect(self) -> None:
@@ -184,15 +175,14 @@ class Postman:
         if is_waiting:
             self._take_answers()
         seconds = max(0.0, self._beats_at - time.monotonic())
-        self._link.wait_notice(min(seconds, POLL_SECONDS) if is_waiting else seconds, self._wake_reader)
-        with suppress(BlockingIOError):
-            os.read(self._wake_reader, MOST_ROWS)
+        self._link.wait_notice(min(seconds, POLL_SECONDS) if is_waiting else seconds, self._bell.descriptor)
+        self._bell.hear()
 
     def _beat(self) -> None:
         if not self._card.is_visitor:
             self._enter()
         rows = self._link.rows("replicas", most=MOST_REPLICAS)
-        self._read_digests({row[0]: row[7] for row in rows if row[0] != self._card.id})
+        self._read_digests({row[0]: row[6] for row in rows if row[0] != self._card.id})
         replicas = tuple(
             Replica(
                 id=id_,
@@ -204,9 +194,9 @@ class Postman:
                 digest=self._digests.get(id_, (0, b""))[1],
                 digest_number=number,
             )
-            for id_, name, directory, version, started_at_ms, silent_ms, _, number in rows
+            for id_, name, directory, version, started_at_ms, silent_ms, number in rows
         )
-        sight = Sight(replicas=replicas, clock_ms=rows[0][6] if rows else 0, looked_at=time.monotonic())
+        sight = Sight(replicas=replicas, looked_at=time.monotonic())
         self._token.run_sync_soon(self._seen, sight)
         if not self._card.is_visitor and time.monotonic() >= self._tidies_at:
             self._tidies_at = time.monotonic() + TIDY_SECONDS
@@ -276,7 +266,7 @@ class Postman:
     def _taken(self, name: str) -> list[Any]:
         rows = self._link.rows(name, id=self._card.id, most=MOST_ROWS, most_bytes=MOST_BYTES)
         if len(rows) == MOST_ROWS:
-            self._wake()
+            self._bell.ring()
         return rows
 
 

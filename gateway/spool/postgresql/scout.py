@@ -6,12 +6,10 @@ waits for something looks after a second anyway. It also does the upkeep that ne
 transaction.
 """
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +17,7 @@ import trio
 
 from gateway.core.pausing import Pauses
 from gateway.errors import SpoolBrokenError, SpoolUnavailableError
+from gateway.spool.postgresql.bell import Bell
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.partitions import Days, look_after_partitions
 from gateway.spool.postgresql.pauses import read_pauses
@@ -79,9 +78,7 @@ class Scout:
         self._to_tell: deque[frozenset[str]] = deque()
         self._told_at = float("-inf")
         self._name = f"{writers[0]}\n"
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_writer, False)
-        os.set_blocking(self._wake_reader, False)
+        self._bell = Bell()
         self._token = trio.lowlevel.current_trio_token()
         self._stopping = threading.Event()
         self._ended = trio.Event()
@@ -95,18 +92,14 @@ class Scout:
         """Tell the others that something is due; soon, and perhaps."""
         if not self._stopping.is_set():
             self._to_tell.append(targets)
-            self._wake()
+            self._bell.ring()
 
     async def close(self) -> None:
         """End."""
         self._stopping.set()
-        self._wake()
+        self._bell.ring()
         with trio.CancelScope(shield=True):  # a look takes milliseconds, and has a deadline
             await self._ended.wait()
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # it is woken already
-            os.write(self._wake_writer, b".")
 
     # -- the thread
 
@@ -130,8 +123,7 @@ class Scout:
             self._link.close()
 
     def _end(self) -> None:
-        os.close(self._wake_writer)
-        os.close(self._wake_reader)
+        self._bell.close()
         self._ended.set()
 
     def _look(self) -> None:
@@ -159,11 +151,10 @@ class Scout:
 
     def _hear(self, seconds: float) -> None:
         targets: set[str] = set()
-        for payload in self._link.wait_notice(seconds, self._wake_reader):
+        for payload in self._link.wait_notice(seconds, self._bell.descriptor):
             if not payload.startswith(self._name):
                 targets.update(payload.split("\n")[1:])
-        with suppress(BlockingIOError):
-            os.read(self._wake_reader, PAYLOAD_CHARACTERS)
+        self._bell.hear()
         if targets:
             self._token.run_sync_soon(self._hinted, frozenset(targets))
 

@@ -60,6 +60,8 @@ class Draft:
     """What of it the writer's account in the database has not, by target: deliveries and bytes."""
     stored: bool = False
     wrote: bool = False
+    is_counted: bool = True
+    """Memory and account tell the same."""
 
     def count(self, target: str, change: int, size_bytes: int, *, booked: bool = False) -> None:
         """Note deliveries that came (or went), with the bytes of their notifications."""

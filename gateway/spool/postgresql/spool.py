@@ -203,7 +203,7 @@ class PostgresqlSpool(SpoolFront):
 
     async def _ask_letters(self, ask: Callable[[Rows], Any], writes: bool) -> Any:
         request = AskLetters(ask=ask, writes=writes)
-        await self._ask(request)
+        await (self._ask if writes else self._inquire)(request)
         return request.result
 
     async def pauses(self) -> Mapping[str, Pauses]:

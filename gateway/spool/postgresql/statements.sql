@@ -97,8 +97,12 @@ ON CONFLICT (writer, target) DO UPDATE
     SET deliveries = tally.deliveries + excluded.deliveries, bytes = tally.bytes + excluded.bytes;
 
 -- name: account
--- What a commit does that goes on after its connection was lost is waited for.
-SELECT target, deliveries, bytes FROM tally WHERE writer = %(writer)s FOR UPDATE;
+-- Without numbers, what a commit that has outlived its connection has its hand on.
+WITH free AS (
+    SELECT target, deliveries, bytes FROM tally WHERE writer = %(writer)s::bigint FOR UPDATE SKIP LOCKED
+)
+SELECT tally.target, free.deliveries, free.bytes
+FROM tally LEFT JOIN free ON free.target = tally.target WHERE tally.writer = %(writer)s::bigint;
 
 -- name: lock_turns
 -- One who stores or ends deliveries with order shuts out the others who would, for the same keys.

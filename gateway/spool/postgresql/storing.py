@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.spool import duplicates
 from gateway.spool.contract import Appended, NewDelivery, Notification
-from gateway.spool.postgresql.letters import fence, take_off
+from gateway.spool.postgresql.letters import fence, is_back, take_off
 from gateway.spool.postgresql.link import Link, array, arrays
 from gateway.spool.postgresql.session import WAITS_FOR_ANOTHER_MS, Draft, Place, Session, places
 from gateway.spool.postgresql.troubles import ContendedError
@@ -95,11 +95,15 @@ def are_known(requests: Sequence[Append], session: Session) -> bool:
 
 def restore(request: Restore, session: Session) -> None:
     """Store those deliveries that are not pending, past the duplicates window (promise 12)."""
+    taken = request.taken
+    if taken is not None and is_back(taken.id, taken.token, session.rows):
+        request.result = frozenset()
+        return
     ids = {delivery.id: delivery for delivery in request.notification.deliveries}
     pending = {row[0] for row in session.rows("pending_ids", ids=list(ids))}
     missing = tuple(delivery for id_, delivery in ids.items() if id_ not in pending)
     request.result = frozenset(delivery.id for delivery in missing)
-    if (taken := request.taken) is not None and (missing or taken.id not in ids):
+    if taken is not None and (missing or taken.id not in ids):
         # What has no id of its own among them was routed anew: what waits of that, an earlier try has stored.
         take_off([taken.id], session.rows)
         fence([(taken.id, taken.token)], session.rows)

@@ -594,3 +594,29 @@ def test_memory_does_not_grow_with_the_number_of_letters(
             peaks.append(min(peak_bytes(command), peak_bytes(command)))
     few, many = peaks
     assert many < few + 100_000, "an id and a result each are 400 KB more"
+
+
+def test_with_several_gateways_the_table_fits_eighty_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row: dict[str, object] = {
+        "id": "01a208094f4076a0a7c08b53b153b971-support",
+        "target": "support",
+        "reason": "refused",
+        "fields": ["messages"],
+        "received_at": "2026-11-23T10:52:37.568Z",
+        "died_at": "2026-11-23T10:52:37.580Z",
+        "last_status": 422,
+        "last_error": "",
+        "gateway": "db-a:11",
+        "directory": "/srv/dead-letter",
+        dead_letter_rows.SEVERAL: True,
+    }
+    dead_letter_rows.print_tables(iter([row]))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "id reason fields received last on",
+        "01a208094f4076a0a7c08b53b153b971-support refused messages 11-23 10:52 422 1",
+        "on 1: db-a:11, /srv/dead-letter",
+    ]

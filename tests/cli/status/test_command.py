@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from gateway.cli.output import options
-from gateway.cli.status.command import look
+from gateway.cli.status.command import _ask, look
 from gateway.cli.status.report import fitting, lines, report
+from gateway.errors import PeerError
+from gateway.settings.address import Address
 from gateway.settings.load import load_settings
 from gateway.simulator.pki import make_pki
 from tests.cli.calling import call
@@ -236,3 +240,22 @@ def test_watching_needs_a_terminal_or_json(rig: Rig, capsys: pytest.CaptureFixtu
     result = call(capsys, "--config", str(rig.config), "status", "--watch")
     assert result.code == 2
     assert "--json" in result.err
+
+
+def test_a_gateway_whose_database_is_away_is_told_by_what_it_says_itself() -> None:
+    """Not as some stranger on the admin port."""
+
+    class Troubled(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"error": "internal", "detail": "the database: Connection refused"}'
+            self.send_response(500)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with HTTPServer(("127.0.0.1", 0), Troubled) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(PeerError) as raised:
+            _ask(Address(host="127.0.0.1", port=server.server_port))
+    said = "the gateway runs, and cannot tell how things are: the database: Connection refused"
+    assert str(raised.value) == said

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from gateway.cli.output import options
-from gateway.cli.targets.report import cells_of, note_of, sentence_of
+from gateway.cli.targets.report import cells_of, note_of, plain_note, sentence_of
 from gateway.spool.contract import RetryLater
 from gateway.spool.history import AttemptRecord
 from gateway.spool.sqlite import SqliteOptions, open_sqlite_spool
@@ -259,3 +259,13 @@ def test_where_no_gateway_runs_the_stored_time_is_shown_and_resume_makes_it_due(
     assert site.call("list").out.splitlines()[0].split("\t")[5] == "2100-01-01T00:00:00.000Z"
     assert site.call("resume", "support").code == 0
     assert json.loads(site.call("list", "--json").out)["targets"]["support"]["next_attempt_at"] is None
+
+
+def test_a_target_that_another_gateway_has_is_not_to_be_discarded() -> None:
+    """There `discard` is refused: the advice is to make the configurations alike."""
+    lost = {"state": "unknown", "gateways": []}
+    assert "gateway targets discard" in plain_note(lost)
+    held = [{"gateway": "db-a:11", "state": "unknown"}, {"gateway": "db-b:12", "state": "delivering"}]
+    said = plain_note({**lost, "gateways": held})
+    assert "not in every gateway's configuration" in said
+    assert "discard" not in said

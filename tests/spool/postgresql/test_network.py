@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import trio
@@ -64,6 +65,30 @@ async def test_a_slow_database_makes_acknowledgements_slow_and_loses_none(databa
         assert len(await spool.lease("support", now_ms=NOW_MS, limit=200, next_due_ms=in_an_hour)) == 100
 
 
+async def test_who_only_looks_can_stop_waiting_for_a_network_that_hangs(database: Database) -> None:
+    async with proxy(database.server.port) as between, opened(database, dsn=between.dsn) as spool:
+        await spool.append(note(b"before"))
+        assert spool.letters is not None
+        between.hang()
+        started = time.monotonic()
+        for look in (
+            spool.oldest_received_ms,
+            spool.oldest_clock_ms,
+            spool.oldest_kept_ms,
+            spool.pauses,
+            spool.letters.counts,
+            partial(spool.next_due_ms, "support"),
+            partial(spool.trace, "0" * 32),
+            partial(spool.mentions, [b"before"]),
+        ):
+            with trio.move_on_after(0.05) as patience:
+                await look()
+            assert patience.cancelled_caught
+        assert time.monotonic() - started < 5
+        between.go()
+        assert await spool.oldest_received_ms() == {"support": NOW_MS}, "who asks again is answered"
+
+
 async def test_what_a_commit_did_whose_answer_was_lost_is_counted(database: Database) -> None:
     async with proxy(database.server.port) as between, opened(database, dsn=between.dsn) as spool:
         for number in range(2):
@@ -88,6 +113,25 @@ async def test_what_a_commit_did_whose_answer_was_lost_is_counted(database: Data
         assert answers == [Appended.DUPLICATE]
         assert (spool.pending(), spool.pending_bytes()) == ({"support": 3}, {"support": 22})
         assert frozenset({"support"}) in told
+
+
+async def test_a_transaction_that_its_connection_left_open_holds_up_no_lease(database: Database) -> None:
+    async with opened(database) as spool:
+        for number in range(2):
+            await spool.append(note(b"%d" % number))
+        [first] = await spool.lease("support", now_ms=NOW_MS, limit=1, next_due_ms=in_an_hour)
+        assert await spool.settle(first, Done())
+        database.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'meta-webhook-gateway' AND pid <> pg_backend_pid()"
+        )
+        database.sql("BEGIN; SELECT FROM tally FOR UPDATE")  # the accounts stay locked by that
+        with trio.fail_after(5):
+            [second] = await spool.lease("support", now_ms=NOW_MS, limit=9, next_due_ms=in_an_hour)
+        database.sql("ROLLBACK")
+        assert await spool.settle(second, Done())
+        assert await spool.append(note(b"afterwards")) is Appended.STORED
+        assert spool.pending() == {"support": 1}
 
 
 async def until(holds: Callable[[], bool]) -> None:
