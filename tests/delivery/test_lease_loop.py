@@ -1,5 +1,6 @@
 """Leasing on Trio's mock clock: nothing is late, nothing is forgotten, nothing spins."""
 
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,13 +17,13 @@ from gateway.delivery import lease_loop
 from gateway.delivery.lease_loop import LeaseLoop, settle, settle_together
 from gateway.delivery.parcel import Parcel
 from gateway.errors import SpoolUnavailableError
-from gateway.spool.contract import Done, Lease, RetryLater, Settlement
+from gateway.spool.contract import HOLD_MS, Done, Lease, RetryLater, Settlement
 from gateway.spool.history import AttemptRecord
 from gateway.spool.memory import MemorySpool, open_memory_spool
 from gateway.spool.memory_state import MemoryState
 from gateway.spool.sqlite import SqliteSpool
 from tests.delivery.rig import EPOCH_MS, notification
-from tests.spool.rig import note, opened
+from tests.spool.rig import disk, note, opened
 
 
 def now_ms() -> int:
@@ -233,6 +234,9 @@ class Courier:
         self.spool = spool
         self.taken: list[int] = []
         """How many deliveries each attempt was for."""
+        self.attempts: list[int] = []
+        """The number of each."""
+        self.under_way = self.most = 0
         self.free = trio.Event()
         self.asked: list[str] = []
         self.loop = LeaseLoop(
@@ -252,8 +256,12 @@ class Courier:
 
     async def take(self, parcel: Parcel) -> bool:
         self.taken.append(len(parcel.members))
+        self.attempts.append(parcel.first.attempt)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
         await self.free.wait()
         await settle_together(self.spool, [(lease, Done()) for lease in parcel.members])
+        self.under_way -= 1
         return True
 
     async def delivered(self) -> None:
@@ -316,21 +324,56 @@ async def test_what_is_merged_waits_for_more_while_something_is_under_way(tmp_pa
         assert courier.taken == [1, 3]
 
 
+@asynccontextmanager
+async def storing(
+    directory: Path, *, hands: int, number: int
+) -> AsyncIterator[tuple[Courier, threading.Event]]:
+    """Give a loop while so much is stored, leased for its hands already: it comes once the event is set."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert go.wait(10)
+
+    with disk() as slow:
+        async with opened(directory, vfs=slow.name) as spool, trio.open_nursery() as nursery:
+            courier = Courier(spool, hands=hands)
+            nursery.start_soon(courier.loop.run, courier.take)
+            while "offer" not in courier.asked:  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.001)
+            slow.while_syncing = hold
+            nursery.start_soon(courier.append, *range(number))
+            assert await trio.to_thread.run_sync(begun.wait, 10)
+            try:
+                yield courier, go
+            finally:
+                go.set()
+            courier.free.set()
+            courier.loop.stop()
+
+
 async def test_what_comes_while_it_stops_is_not_attempted(tmp_path: Path) -> None:
     """Neither counted as an attempt, nor held."""
+    async with storing(tmp_path, hands=2, number=2) as (courier, _):
+        courier.loop.stop()
+    assert courier.taken == []
     async with opened(tmp_path) as spool:
-        async with trio.open_nursery() as nursery:
-            courier = Courier(spool)
-            nursery.start_soon(courier.loop.run, courier.take)
-            await wait_all_tasks_blocked(0.05)
-            # It is with the writer already when the loop is told to stop.
-            nursery.start_soon(spool.append, note())
-            await wait_all_tasks_blocked()
-            courier.loop.stop()
-            courier.free.set()
-        if not courier.taken:
-            (lease,) = await spool.lease("support", now_ms=unix_ms(), limit=1, next_due_ms=lambda _: 0)
-            assert (lease.attempt, lease.earlier) == (1, ())
+        leases = await spool.lease("support", now_ms=unix_ms(), limit=3, next_due_ms=lambda _: 0)
+    assert [(lease.attempt, lease.earlier) for lease in leases] == [(1, ())] * 2
+
+
+async def test_what_comes_as_hands_become_fewer_waits_for_one(tmp_path: Path) -> None:
+    """A reload between the offer and what it took."""
+    async with storing(tmp_path, hands=3, number=3) as (courier, go):
+        policy = RetryPolicy(schedule_seconds=(5.0,), give_up_after_seconds=1e9)
+        courier.loop.adopt(hands=1, policy=policy, merging=None, hold_ms=HOLD_MS)
+        go.set()
+        courier.free.set()
+        with trio.fail_after(5):
+            while len(courier.attempts) < 3:  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.01)
+    assert courier.attempts == [1, 1, 1]
+    assert courier.most == 1
 
 
 async def test_a_failed_attempt_is_made_again_when_it_is_due(tmp_path: Path) -> None:
