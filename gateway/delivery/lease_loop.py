@@ -4,7 +4,7 @@ The loop looks whenever something may have changed: a delivery was stored, a han
 is due. Whatever wakes it between its look and its sleep is not lost: the event is replaced before the look.
 
 While nothing is due, the free hands are offered to the spool: what is stored then is leased with it, and
-comes by itself (promise 35 of the spool). Until the spool says that something else is due, a hand that is
+comes by itself (promise 32 of the spool). Until the spool says that something else is due, a hand that is
 free again is offered again, and nothing is asked.
 """
 

@@ -3,8 +3,7 @@
 Laws:
 - A worker that dies is started again; the pause before grows while its lives are short. When no worker
   serves and each has died young again and again, the gateway gives up: what runs it decides.
-- Whoever starts serves what the others do: the configuration that was taken up last, and their pauses (which
-  a shared spool has itself).
+- Whoever starts serves what the others do: the configuration taken up last, and their pauses.
 - No process outlives the fleet: each is awaited, and killed where it does not end in time.
 """
 

@@ -4,7 +4,7 @@ Of most targets nothing waits but what was stored a moment ago. That nothing els
 once (`next_due_ms`); from then on what is stored is noted here, too, and what else may make something due
 ends the knowledge (`Draft.wake`, `Draft.forget`), until it is asked again. So a lease needs no statement but
 the one that writes its attempts down; and what is leased in the transaction that stores it, for a lease that
-is asked of the same batch, or for an offer (promise 35), not even that: the row is written with the attempt
+is asked of the same batch, or for an offer (promise 32), not even that: the row is written with the attempt
 in it.
 """
 

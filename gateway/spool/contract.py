@@ -66,7 +66,7 @@ The promises, numbered; tests name them. (32 to 34 are those of the index of dea
     a settlement that comes later than the next lease changes nothing (7). All times that callers give and get
     are by their own clocks, which need not agree. Where the connection is lost at the commit, 15 leaves open
     whether something was stored: then the same bytes are a `DUPLICATE`.
-35. While an offer of free hands stands, and nothing else of its target is due, what `append` stores for it is
+32. While an offer of free hands stands, and nothing else of its target is due, what `append` stores for it is
     leased in the same transaction, as `lease` would lease it right after (5, 6, 19), and handed to `take`.
     What finds no hand is due at once. A spool may take no offers.
 """
@@ -232,7 +232,7 @@ class Handed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Offer:
-    """Free hands of a target, for what is stored next (35)."""
+    """Free hands of a target, for what is stored next (32)."""
 
     target: str
     handed: Handed
@@ -317,7 +317,7 @@ class Spool(Protocol):
         ...
 
     def offer(self, offer: Offer) -> bool:
-        """Let what is stored next find free hands, in place of the last offer for this target (35).
+        """Let what is stored next find free hands, in place of the last offer for this target (32).
 
         False: this spool takes no offers. An offer counts once `next_due_ms` was asked and nothing was due.
         What is handed over after a withdrawal was under way: all of it has come when a later call returns.
@@ -425,7 +425,7 @@ class Spool(Protocol):
     def on_ready(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Call back, on the Trio thread, with the targets for which deliveries have become due at once.
 
-        That is: appended, and not leased with it (35), restored or released. Called after the commit; must
+        That is: appended, and not leased with it (32), restored or released. Called after the commit; must
         not raise.
         """
         ...

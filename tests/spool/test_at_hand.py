@@ -1,4 +1,4 @@
-"""What is leased from memory, and what is leased with the transaction that stores it (promise 35)."""
+"""What is leased from memory, and what is leased with the transaction that stores it (promise 32)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +64,7 @@ async def take(spool: Spool, *, limit: int = 100) -> list[str]:
     return [lease.delivery_id for lease in leases]
 
 
-async def test_35_what_is_stored_is_leased_in_the_same_transaction(tmp_path: Path) -> None:
+async def test_32_what_is_stored_is_leased_in_the_same_transaction(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         assert await spool.next_due_ms("support") is None
@@ -87,7 +87,7 @@ async def test_35_what_is_stored_is_leased_in_the_same_transaction(tmp_path: Pat
         assert (again.attempt, [one.error for one in again.earlier]) == (2, [INTERRUPTED])
 
 
-async def test_35_no_more_than_is_offered(tmp_path: Path) -> None:
+async def test_32_no_more_than_is_offered(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         told: list[frozenset[str]] = []
@@ -109,7 +109,7 @@ async def test_35_no_more_than_is_offered(tmp_path: Path) -> None:
         assert await take(spool, limit=1) == [fourth.deliveries[0].id]
 
 
-async def test_35_an_offer_that_is_withdrawn_takes_nothing(tmp_path: Path) -> None:
+async def test_32_an_offer_that_is_withdrawn_takes_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.next_due_ms("support")
@@ -121,7 +121,7 @@ async def test_35_an_offer_that_is_withdrawn_takes_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("what", ["unasked", "retry due", "released", "restored"])
-async def test_35_nothing_overtakes_what_is_due(tmp_path: Path, what: str) -> None:
+async def test_32_nothing_overtakes_what_is_due(tmp_path: Path, what: str) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         if what == "restored":
@@ -141,7 +141,7 @@ async def test_35_nothing_overtakes_what_is_due(tmp_path: Path, what: str) -> No
         assert hands.came == []
 
 
-async def test_35_what_is_due_later_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_32_what_is_due_later_keeps_nobody_waiting(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.append(note())
@@ -154,7 +154,7 @@ async def test_35_what_is_due_later_keeps_nobody_waiting(tmp_path: Path) -> None
         assert len(hands.came) == 1
 
 
-async def test_35_what_is_stored_together_goes_together(tmp_path: Path) -> None:
+async def test_32_what_is_stored_together_goes_together(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool, merging=Merging(max_changes=3))
         await spool.next_due_ms("support")
@@ -170,7 +170,7 @@ async def test_35_what_is_stored_together_goes_together(tmp_path: Path) -> None:
         assert spool.pending() == {}
 
 
-async def test_35_what_waits_for_another_is_left_to_wait(tmp_path: Path) -> None:
+async def test_32_what_waits_for_another_is_left_to_wait(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.next_due_ms("support")
@@ -182,7 +182,7 @@ async def test_35_what_waits_for_another_is_left_to_wait(tmp_path: Path) -> None
         assert await take(spool) == [first.deliveries[0].id]
 
 
-async def test_35_what_cannot_be_stored_is_leased_to_nobody(tmp_path: Path) -> None:
+async def test_32_what_cannot_be_stored_is_leased_to_nobody(tmp_path: Path) -> None:
     with disk() as faulty:
         async with opened(tmp_path, vfs=faulty.name) as spool:
             hands = Hands(spool)
@@ -197,7 +197,7 @@ async def test_35_what_cannot_be_stored_is_leased_to_nobody(tmp_path: Path) -> N
             assert (len(hands.came), hands.handed.attempts) == (1, 1)
 
 
-async def test_35_a_time_that_cannot_be_told_leaves_it_to_the_next_lease(tmp_path: Path) -> None:
+async def test_32_a_time_that_cannot_be_told_leaves_it_to_the_next_lease(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         hands = Hands(spool)
         await spool.next_due_ms("support")
