@@ -180,13 +180,40 @@ def flipped(raw: bytes) -> bytes:
     return raw[:-1] + bytes([raw[-1] ^ 1])
 
 
+def _asked(request: pytest.FixtureRequest) -> Stand:
+    found: Stand = request.getfixturevalue(f"_{request.param}")
+    return found
+
+
 @pytest.fixture(params=["sqlite", "memory", "postgresql"])
-def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
+def stand(request: pytest.FixtureRequest) -> Stand:
     """Give each spool in turn."""
-    if request.param == "memory":
-        yield InMemory()
-    elif request.param == "postgresql":
-        yield OnServer(request.getfixturevalue("database"))
-    else:
-        with disk() as made:
-            yield OnDisk(tmp_path / "spool", made)
+    return _asked(request)
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def sole_stand(request: pytest.FixtureRequest) -> Stand:
+    """Give each spool that lets one opener in."""
+    return _asked(request)
+
+
+@pytest.fixture(params=["postgresql"])
+def shared_stand(request: pytest.FixtureRequest) -> Stand:
+    """Give each spool that replicas share."""
+    return _asked(request)
+
+
+@pytest.fixture
+def _sqlite(tmp_path: Path) -> Iterator[Stand]:
+    with disk() as made:
+        yield OnDisk(tmp_path / "spool", made)
+
+
+@pytest.fixture
+def _memory() -> Stand:
+    return InMemory()
+
+
+@pytest.fixture
+def _postgresql(database: Database) -> Stand:
+    return OnServer(database)

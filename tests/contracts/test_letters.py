@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import msgspec
-import pytest
 
 from gateway.spool.contract import Buried, Done, Lease, Release, Spool
 from gateway.spool.letters import (
@@ -48,10 +47,8 @@ def line(identifier: str, *, place: str = HERE, received_at_ms: int = NOW_MS) ->
 
 
 def index_of(spool: Spool) -> LetterIndex:
-    index = spool.letters
-    if index is None:
-        pytest.skip("nobody shares it")
-    return index
+    assert spool.letters is not None
+    return spool.letters
 
 
 async def leased(spool: Spool, *, now_ms: int = NOW_MS) -> Lease:
@@ -67,8 +64,8 @@ async def buried(spool: Spool) -> Lease:
     return lease
 
 
-async def test_33_a_letter_is_listed_when_its_delivery_goes(stand: Stand) -> None:
-    async with stand.open() as spool:
+async def test_33_a_letter_is_listed_when_its_delivery_goes(shared_stand: Stand) -> None:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         await spool.append(note())
         lease = await leased(spool)
@@ -91,14 +88,12 @@ async def test_33_what_spools_nobody_shares_bury_is_listed_nowhere(stand: Stand)
         assert spool.pending() == {}
 
 
-async def test_33_a_settlement_that_comes_too_late_lists_nothing(stand: Stand) -> None:
-    if not stand.shared:
-        pytest.skip("nobody else could have it")
+async def test_33_a_settlement_that_comes_too_late_lists_nothing(shared_stand: Stand) -> None:
     async with AsyncExitStack() as openings:
-        late = await openings.enter_async_context(stand.open())
+        late = await openings.enter_async_context(shared_stand.open())
         await late.append(note())
         lease = await leased(late)
-        other = await openings.enter_async_context(stand.open(at_ms=LATER_MS))
+        other = await openings.enter_async_context(shared_stand.open(at_ms=LATER_MS))
         [again] = await other.lease("support", now_ms=NOW_MS + 2 * 3_600_000, limit=1, next_due_ms=in_an_hour)
         assert not await late.settle(lease, Buried(letter=line(lease.delivery_id)))
         index = index_of(other)
@@ -111,10 +106,10 @@ async def test_33_a_settlement_that_comes_too_late_lists_nothing(stand: Stand) -
         }
 
 
-async def test_34_a_replay_takes_it_off_the_list_as_it_comes_back(stand: Stand) -> None:
+async def test_34_a_replay_takes_it_off_the_list_as_it_comes_back(shared_stand: Stand) -> None:
     again = note()
     [delivery] = again.deliveries
-    async with stand.open() as spool:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         await index.add([line(delivery.id)])
         taken = TakenLetter(id=delivery.id, token=2**61 + 5)
@@ -125,10 +120,10 @@ async def test_34_a_replay_takes_it_off_the_list_as_it_comes_back(stand: Stand) 
         }
 
 
-async def test_34_where_nothing_comes_back_the_list_stays(stand: Stand) -> None:
+async def test_34_where_nothing_comes_back_the_list_stays(shared_stand: Stand) -> None:
     again = note()
     [delivery] = again.deliveries
-    async with stand.open() as spool:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         await spool.append(again)
         taken = TakenLetter(id=delivery.id, token=2**61 + 5)
@@ -140,10 +135,10 @@ async def test_34_where_nothing_comes_back_the_list_stays(stand: Stand) -> None:
 
 
 async def test_34_a_letter_that_was_routed_anew_goes_even_if_an_earlier_try_has_stored_it(
-    stand: Stand,
+    shared_stand: Stand,
 ) -> None:
     again = note(targets=("support",))
-    async with stand.open() as spool:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         await index.add([line("f.unrouted")])
         await spool.append(again)
@@ -153,11 +148,11 @@ async def test_34_a_letter_that_was_routed_anew_goes_even_if_an_earlier_try_has_
 
 
 async def test_34_what_was_brought_back_is_not_stored_and_what_was_stored_is_not_brought_back(
-    stand: Stand,
+    shared_stand: Stand,
 ) -> None:
     again = note()
     [delivery] = again.deliveries
-    async with stand.open() as spool:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         await index.add([line(delivery.id)])
         first, second = (TakenLetter(id=delivery.id, token=2**61 + number) for number in range(2))
@@ -170,8 +165,8 @@ async def test_34_what_was_brought_back_is_not_stored_and_what_was_stored_is_not
         assert not await index.bring_back(delivery.id, second.token, place=HERE)
 
 
-async def test_35_what_is_known_of_a_file_is_what_is_certain(stand: Stand) -> None:
-    async with stand.open() as spool:
+async def test_35_what_is_known_of_a_file_is_what_is_certain(shared_stand: Stand) -> None:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         await spool.append(note())
         lease = await leased(spool)
@@ -184,9 +179,9 @@ async def test_35_what_is_known_of_a_file_is_what_is_certain(stand: Stand) -> No
         assert await index.states([file]) == {file: LetterState.UNKNOWN}
 
 
-async def test_35_found_letters_are_listed_where_nothing_speaks_against_it(stand: Stand) -> None:
+async def test_35_found_letters_are_listed_where_nothing_speaks_against_it(shared_stand: Stand) -> None:
     waiting = note()
-    async with stand.open() as spool:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         await index.announce(HERE, gateway="one:1", directory="/one")
         await index.announce(THERE, gateway="two:2", directory="/two")
@@ -200,18 +195,17 @@ async def test_35_found_letters_are_listed_where_nothing_speaks_against_it(stand
         assert await index.add([line("1.support", place=THERE)]) == frozenset()
         assert await index.remove(["1.support"], place=THERE) == frozenset()
         assert await index.at(HERE, after="", limit=10) == (("1.support", "support", NOW_MS),)
-    if stand.shared:
-        async with stand.open(at_ms=NOW_MS + GONE_MS + 1) as spool:
-            index = index_of(spool)
-            await index.announce(THERE, gateway="two:3", directory="/two")
-            assert (await index.places())[HERE].silent_ms > GONE_MS
-            assert await index.unlisted(THERE, ids) == {"1.support"}
-            assert await index.add([line("1.support", place=THERE)]) == {"1.support"}
-            assert await index.at(HERE, after="", limit=10) == ()
+    async with shared_stand.open(at_ms=NOW_MS + GONE_MS + 1) as spool:
+        index = index_of(spool)
+        await index.announce(THERE, gateway="two:3", directory="/two")
+        assert (await index.places())[HERE].silent_ms > GONE_MS
+        assert await index.unlisted(THERE, ids) == {"1.support"}
+        assert await index.add([line("1.support", place=THERE)]) == {"1.support"}
+        assert await index.at(HERE, after="", limit=10) == ()
 
 
-async def test_35_what_cannot_be_read_is_read_again(stand: Stand) -> None:
-    async with stand.open() as spool:
+async def test_35_what_cannot_be_read_is_read_again(shared_stand: Stand) -> None:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         broken = msgspec.structs.replace(line("1.support"), reason="", problem="not a dead letter")
         assert await index.add([broken]) == {"1.support"}
@@ -220,8 +214,8 @@ async def test_35_what_cannot_be_read_is_read_again(stand: Stand) -> None:
         assert (await index.named(["1.support"]))["1.support"].problem == ""
 
 
-async def test_the_list_is_paged_in_both_directions_and_by_target(stand: Stand) -> None:
-    async with stand.open() as spool:
+async def test_the_list_is_paged_in_both_directions_and_by_target(shared_stand: Stand) -> None:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         lines = [
             line(f"{number}.{target}", received_at_ms=NOW_MS + number // 2)
@@ -253,8 +247,8 @@ async def test_the_list_is_paged_in_both_directions_and_by_target(stand: Stand) 
             assert await walk(replace(QUERY, after=(NOW_MS + 9, nothing))) == []
 
 
-async def test_all_have_the_key_of_the_first(stand: Stand) -> None:
-    async with stand.open() as spool:
+async def test_all_have_the_key_of_the_first(shared_stand: Stand) -> None:
+    async with shared_stand.open() as spool:
         index = index_of(spool)
         assert await index.seal_key(b"1" * 32) == b"1" * 32
         assert await index.seal_key(b"2" * 32) == b"1" * 32

@@ -749,15 +749,13 @@ async def test_16_all_who_wait_hear_of_the_failure(stand: Stand) -> None:
 # -- 17, 18
 
 
-async def test_17_a_second_opener_is_refused(stand: Stand) -> None:
-    if stand.shared:
-        pytest.skip("others are let in: 31")
-    async with stand.open() as spool:
+async def test_17_a_second_opener_is_refused(sole_stand: Stand) -> None:
+    async with sole_stand.open() as spool:
         with pytest.raises(SpoolLockedError):
-            async with stand.open():
+            async with sole_stand.open():
                 pytest.fail("opened twice")
         assert await spool.append(note()) is Appended.STORED
-    async with stand.open() as spool:
+    async with sole_stand.open() as spool:
         assert spool.pending() == {"support": 1}
 
 
