@@ -13,13 +13,12 @@ import pytest
 import trio
 
 from gateway.errors import GatewayError, SpoolUnavailableError
-from gateway.settings.secret import Secret
 from gateway.simulator.pki import make_pki
 from gateway.spool.contract import Appended
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.migrations import check, migrate
 from tests.postgresql.pgbouncer import pgbouncer, pooler
-from tests.postgresql.rig import Database, opened
+from tests.postgresql.rig import Database, opened, refusal, secret
 from tests.postgresql.server import Server, binaries
 from tests.spool.rig import note
 from tests.stories.accounts import CONNECTIONS, Books
@@ -36,20 +35,6 @@ def behind(database: Database) -> Iterator[Server]:
     database.sql("DROP ROLE IF EXISTS neighbour; CREATE ROLE neighbour LOGIN")
     yield database.server
     database.sql("DROP ROLE neighbour")
-
-
-def secret(text: str) -> Secret:
-    return Secret(text.encode(), source="env DSN")
-
-
-def refusal(dsn: Secret) -> str:
-    link = Link(dsn)
-    try:
-        with pytest.raises(GatewayError) as caught:
-            check(link, dsn)
-    finally:
-        link.close()
-    return f"{caught.value.message}; {caught.value.remedy}"
 
 
 @pytest.mark.parametrize("round_robin", [False, True], ids=["last given back first", "in turn"])

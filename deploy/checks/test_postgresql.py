@@ -13,13 +13,10 @@ from gateway.settings.secret import Secret
 from gateway.simulator.pki import authority, client_leaf, common_name, server_leaf
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.migrations import check, migrate
+from tests.postgresql.rig import refusal, secret
 from tests.postgresql.server import FAST, NOBODY, Server, server
 
 PASSWORD = "pa55word"
-
-
-def secret(text: str) -> Secret:
-    return Secret(text.encode(), source="env DSN")
 
 
 def accepts(dsn: Secret) -> None:
@@ -28,14 +25,6 @@ def accepts(dsn: Secret) -> None:
         check(link, dsn)
     finally:
         link.close()
-
-
-def refusal(dsn: Secret) -> str:
-    with pytest.raises(GatewayError) as caught:
-        accepts(dsn)
-    said = f"{caught.value.message}; {caught.value.remedy}"
-    assert PASSWORD not in said
-    return said
 
 
 def test_a_server_that_is_too_old_is_refused_with_what_would_do() -> None:

@@ -392,16 +392,20 @@ async def test_half_written_files_are_swept(site: Site) -> None:
     assert list((one.directory / NAME).iterdir()) == []
 
 
+def replayer_at(gateway: Gateway, site: Site) -> Replayer:
+    return Replayer(
+        spool=cast("Spool", gateway.spool),
+        store=gateway.store,
+        known=lambda: KNOWN,
+        now_ms=site.time.now_ms,
+        shared=gateway.letters,
+    )
+
+
 async def test_a_letter_of_another_gateway_is_not_replayed_or_discarded_here(site: Site) -> None:
     one, two = site.gateways
     identifier = await bury(one)
-    replayer = Replayer(
-        spool=cast("Spool", two.spool),
-        store=two.store,
-        known=lambda: KNOWN,
-        now_ms=site.time.now_ms,
-        shared=two.letters,
-    )
+    replayer = replayer_at(two, site)
     said = f"gateway {one_name()} holds it, in {one.directory}"
     elsewhere = {identifier: Answer(word=Word.ELSEWHERE, detail=said)}
     assert await replayer.replay([identifier], accept_edited=False) == elsewhere
@@ -413,13 +417,7 @@ async def test_a_letter_of_another_gateway_is_not_replayed_or_discarded_here(sit
 async def test_a_discarded_letter_is_off_the_list_and_twice_is_once(site: Site) -> None:
     one, _ = site.gateways
     identifier = await bury(one)
-    replayer = Replayer(
-        spool=cast("Spool", one.spool),
-        store=one.store,
-        known=lambda: KNOWN,
-        now_ms=site.time.now_ms,
-        shared=one.letters,
-    )
+    replayer = replayer_at(one, site)
     assert (await replayer.rehearse([identifier], accept_edited=False))[identifier].word is Word.WOULD_REPLAY
     assert (await replayer.discard([identifier]))[identifier].word is Word.DISCARDED
     assert site.listed() == {}

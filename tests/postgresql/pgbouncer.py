@@ -1,19 +1,20 @@
 """PgBouncer before a server, for `make postgresql`: its mode can be changed, and it can be restarted."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.postgresql.server import NOBODY, Server, directory_of_somebody, free_port
+from tests.postgresql.server import NOBODY, Log, Server, directory_of_somebody, free_port
 
 _PATH = f"{os.environ['PATH']}:/usr/sbin"
 START_SECONDS = 10.0
+READY = re.compile(rb"process up")
 _SOMEBODY = NOBODY if os.geteuid() == 0 else None
 USERS = ("gateway", "neighbour")
 
@@ -63,20 +64,18 @@ class Pooler:
         program = pgbouncer()
         assert program is not None
         self.write()
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [program, str(self.directory / "pgbouncer.ini")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                user=_SOMEBODY,
-                group=_SOMEBODY,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while b"process up" not in (self.directory / "log").read_bytes():
-            assert self.process.poll() is None, (self.directory / "log").read_text()
-            assert time.monotonic() < deadline, "PgBouncer does not answer"
-            time.sleep(0.02)
+        self.process = subprocess.Popen(
+            [program, str(self.directory / "pgbouncer.ini")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            user=_SOMEBODY,
+            group=_SOMEBODY,
+        )
+        log = Log(self.process.stdout, self.directory / "log", ready=READY)
+        log.start()
+        assert log.settled.wait(START_SECONDS), "PgBouncer does not answer"
+        assert log.ready, (self.directory / "log").read_text()
 
     def reload(self, mode: str) -> None:
         """Change its mode while it runs."""
@@ -91,7 +90,6 @@ class Pooler:
         if process is not None:
             process.send_signal(number)
             process.wait(timeout=10)
-        (self.directory / "log").write_bytes(b"")
 
 
 @contextmanager

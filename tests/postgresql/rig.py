@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import pytest
+
+from gateway.errors import GatewayError
 from gateway.settings.secret import Secret
 from gateway.spool.postgresql.link import Link
-from gateway.spool.postgresql.migrations import migrate
+from gateway.spool.postgresql.migrations import check, migrate
 from gateway.spool.postgresql.spool import PostgresqlOptions, PostgresqlSpool, open_postgresql_spool
 from gateway.spool.postgresql.statements import MIGRATIONS
 from gateway.telemetry.metrics import Metrics
@@ -122,3 +125,20 @@ async def opened(
     )
     async with open_postgresql_spool(options, metrics=metrics or Metrics(), now_ms=clock) as spool:
         yield spool
+
+
+def secret(text: str) -> Secret:
+    """Return a DSN as the settings hold it."""
+    return Secret(text.encode(), source="env DSN")
+
+
+def refusal(dsn: Secret) -> str:
+    """Return what the gateway says at its start, with the remedy."""
+    link = Link(dsn)
+    try:
+        with pytest.raises(GatewayError) as caught:
+            check(link, dsn)
+    finally:
+        link.close()
+    assert caught.value.remedy
+    return str(caught.value)

@@ -51,14 +51,15 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-class _Log(threading.Thread):
+class Log(threading.Thread):
     """Keeps what a server says in a file, and hears when it takes connections."""
 
-    def __init__(self, said: IO[bytes] | None, path: Path) -> None:
+    def __init__(self, said: IO[bytes] | None, path: Path, *, ready: re.Pattern[bytes] = READY) -> None:
         super().__init__(daemon=True)
         assert said is not None
         self._said = said
         self._path = path
+        self._ready = ready
         self.settled = threading.Event()
         """It is ready, or never will be: then it has ended."""
         self.ready = False
@@ -67,7 +68,7 @@ class _Log(threading.Thread):
         with self._said, self._path.open("ab", buffering=0) as log:
             for line in self._said:
                 log.write(line)
-                if READY.search(line):
+                if self._ready.search(line):
                     self.ready = True
                     self.settled.set()
         self.settled.set()
@@ -145,7 +146,7 @@ class Server:
             user=_SOMEBODY,
             group=_SOMEBODY,
         )
-        log = _Log(self.process.stdout, self.directory / "log")
+        log = Log(self.process.stdout, self.directory / "log")
         log.start()
         assert log.settled.wait(START_SECONDS), "PostgreSQL does not answer"
         assert log.ready, (self.directory / "log").read_text()

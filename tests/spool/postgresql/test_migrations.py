@@ -12,23 +12,7 @@ from gateway.spool.postgresql.dsn import check_dsn, place_of
 from gateway.spool.postgresql.link import Link
 from gateway.spool.postgresql.migrations import LATEST, MINIMUM_VERSIONS, check, migrate
 from gateway.spool.postgresql.statements import MIGRATIONS
-from tests.postgresql.rig import Database
-
-
-def secret(text: str) -> Secret:
-    return Secret(text.encode(), source="env DSN")
-
-
-def refusal(dsn: Secret) -> str:
-    """Return what the gateway says at its start."""
-    link = Link(dsn)
-    try:
-        with pytest.raises(GatewayError) as caught:
-            check(link, dsn)
-    finally:
-        link.close()
-    assert caught.value.remedy
-    return str(caught.value)
+from tests.postgresql.rig import Database, refusal, secret
 
 
 def test_a_database_without_a_spool_names_the_command(database: Database) -> None:
